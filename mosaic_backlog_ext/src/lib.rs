@@ -1,1 +1,57 @@
-::pgrx::pg_module_magic!();
+//! Mosaic Backlog inside PostgreSQL: one module a subject.
+//!
+//! The schema is in `sql/`; the verbs of the backlog are the functions
+//! `mosaic.backlog_*`, each defined in the module named after its family.
+
+use pgrx::prelude::*;
+
+::pgrx::pg_module_magic!(name, version);
+
+// What every verb stands on.
+mod argument;
+mod card;
+mod clock;
+mod event;
+mod guard;
+mod refusal;
+mod rows;
+mod schema;
+mod settings;
+mod statement;
+
+// The gate: which card waits for which.
+mod dependency;
+
+// The verbs.
+mod block;
+mod cancel;
+mod claim;
+mod complete;
+mod create;
+mod events;
+mod lease;
+mod link;
+mod list;
+mod reclaim;
+mod stats;
+mod update;
+mod why;
+
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::register();
+}
+
+#[cfg(any(test, feature = "pg_test"))]
+mod pgrx_tests;
+
+/// Called by the test framework of pgrx.
+#[cfg(test)]
+pub mod pg_test {
+    pub fn setup(_options: Vec<&str>) {}
+
+    #[must_use]
+    pub fn postgresql_conf_options() -> Vec<&'static str> {
+        vec![]
+    }
+}

@@ -1,0 +1,97 @@
+//! `claim`: take work, under a lease.
+
+use clap::Args;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::card::{self, items, text};
+use super::worker::identity;
+use crate::Global;
+use crate::call::Call;
+use crate::failure::{Exit, Failure};
+use crate::input::{duration, filled};
+use crate::reply::Reply;
+use crate::screen::{Screen, one_line};
+use crate::store;
+
+/// Claim the next card, or the card that is named
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  mosaic backlog claim --worker w1 --ttl 30m --json
+  mosaic backlog claim --label parser --offers gpu --max 3
+  mosaic backlog claim A4
+
+Keep the claim_token of the answer: renew, complete, release and fail need it.
+If there is nothing to claim the exit code is 3, and with --json the answer is {\"cards\":[]}.
+A database that does not answer is exit code 4 and never 3.")]
+pub struct Claim {
+    /// Claim this card, or say why it cannot be had
+    #[arg(value_parser = filled)]
+    id: Option<String>,
+
+    /// Who claims [default: MOSAIC_AGENT, else user@host]
+    #[arg(long, value_name = "NAME", value_parser = filled)]
+    worker: Option<String>,
+
+    /// How long the lease lasts unless it is renewed: 90s, 15m, 2h, 1d
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "15m")]
+    ttl: u64,
+
+    /// Claim up to so many cards
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    max: i32,
+
+    /// Only cards of this phase
+    #[arg(long, value_parser = filled)]
+    phase: Option<String>,
+
+    /// Only cards that carry this label (repeatable: all of them)
+    #[arg(long = "label", value_name = "LABEL", value_parser = filled)]
+    labels: Vec<String>,
+
+    /// A capability of this worker (repeatable); cards that require others are passed over
+    #[arg(long, value_name = "CAPABILITY", value_parser = filled)]
+    offers: Vec<String>,
+
+    /// Makes a repeated claim give the same cards again
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<Uuid>,
+}
+
+impl Claim {
+    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+        let call = Call::new("backlog_claim")
+            .text("worker", self.worker.unwrap_or_else(identity))
+            .seconds("ttl", Some(self.ttl))
+            .int("max_cards", self.max)
+            .text("phase", self.phase)
+            .texts("labels", self.labels)
+            .texts("offers", self.offers)
+            .text("id", self.id)
+            .uuid("request_id", self.request_id);
+        let cards = store::rows(global, call)?;
+        let exit = if cards.is_empty() {
+            Exit::NoWork
+        } else {
+            Exit::Success
+        };
+        Ok(Reply::exiting(json!({"cards": cards}), view, exit))
+    }
+}
+
+fn view(document: &Value, screen: &Screen) -> String {
+    let cards = items(&document["cards"]);
+    if cards.is_empty() {
+        return "nothing to claim\n".into();
+    }
+    let mut lines = String::new();
+    for card in cards {
+        lines.push_str(&card::line(card, screen));
+        let failure = text(card, "last_failure");
+        if !failure.is_empty() {
+            lines.push_str(&format!("  failed before: {}\n", one_line(failure)));
+        }
+    }
+    lines
+}

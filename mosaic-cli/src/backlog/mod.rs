@@ -1,0 +1,71 @@
+//! `mosaic fleet backlog`: every verb parses its arguments, calls one function of the database and shows the answer.
+
+mod block;
+mod cancel;
+mod card;
+mod claim;
+mod complete;
+mod create;
+mod events;
+mod lease;
+mod link;
+mod list;
+mod reclaim;
+mod show;
+mod stats;
+mod update;
+mod why;
+mod worker;
+
+use clap::Subcommand;
+
+use crate::Global;
+use crate::failure::Failure;
+use crate::reply::Reply;
+
+#[derive(Subcommand)]
+pub enum Verb {
+    Create(create::Create),
+    List(list::List),
+    Show(show::Show),
+    Claim(claim::Claim),
+    Renew(lease::Renew),
+    Release(lease::Release),
+    Complete(complete::Complete),
+    Fail(lease::Fail),
+    Block(block::Block),
+    Unblock(block::Unblock),
+    Cancel(cancel::Cancel),
+    Reopen(cancel::Reopen),
+    Update(update::Update),
+    Link(link::Link),
+    Unlink(link::Unlink),
+    Reclaim(reclaim::Reclaim),
+    Stats(stats::Stats),
+    Why(why::Why),
+    Events(events::Events),
+}
+
+pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
+    match verb {
+        Verb::Create(create) => create.run(global),
+        Verb::List(list) => list.run(global),
+        Verb::Show(show) => show.run(global),
+        Verb::Claim(claim) => claim.run(global),
+        Verb::Renew(renew) => renew.run(global),
+        Verb::Release(release) => release.run(global),
+        Verb::Complete(complete) => complete.run(global),
+        Verb::Fail(fail) => fail.run(global),
+        Verb::Block(block) => block.run(global),
+        Verb::Unblock(unblock) => unblock.run(global),
+        Verb::Cancel(cancel) => cancel.run(global),
+        Verb::Reopen(reopen) => reopen.run(global),
+        Verb::Update(update) => update.run(global),
+        Verb::Link(link) => link.run(global),
+        Verb::Unlink(unlink) => unlink.run(global),
+        Verb::Reclaim(reclaim) => reclaim.run(global),
+        Verb::Stats(stats) => stats.run(global),
+        Verb::Why(why) => why.run(global),
+        Verb::Events(events) => events.run(global),
+    }
+}

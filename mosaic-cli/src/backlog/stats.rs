@@ -1,0 +1,124 @@
+//! `stats`: the backlog in numbers.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::card::number;
+use crate::Global;
+use crate::call::Call;
+use crate::failure::Failure;
+use crate::input::filled;
+use crate::reply::Reply;
+use crate::screen::{Paint, Screen, one_line};
+use crate::store;
+
+/// Count cards, holders and the throughput of the last hour
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  mosaic backlog stats --phase beta
+  mosaic backlog stats --json | jq .claimable")]
+pub struct Stats {
+    /// Only cards of this phase
+    #[arg(long, value_parser = filled)]
+    phase: Option<String>,
+}
+
+impl Stats {
+    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+        let call = Call::new("backlog_stats").text("phase", self.phase);
+        Ok(Reply::new(Value::Object(store::row(global, call)?), view))
+    }
+}
+
+fn view(stats: &Value, screen: &Screen) -> String {
+    let count = |column: &str| number(stats, column);
+    let mut lines = vec![
+        (
+            "cards",
+            format!(
+                "{} ready, {} claimed, {} blocked, {} done, {} cancelled",
+                count("ready"),
+                count("claimed"),
+                count("blocked"),
+                count("done"),
+                count("cancelled")
+            ),
+        ),
+        (
+            "ready",
+            format!(
+                "{} claimable, {} wait for other cards, {} for their time",
+                count("claimable"),
+                count("gated"),
+                count("deferred")
+            ),
+        ),
+    ];
+    if let Some(age) = stats["oldest_claimable_seconds"].as_f64() {
+        lines.push(("oldest", format!("claimable for {}", span(age))));
+    }
+    if count("expired_leases") > 0 {
+        lines.push(("leases", format!("{} have ended", count("expired_leases"))));
+    }
+    if let Some(owners) = stats["by_owner"].as_object().filter(|map| !map.is_empty()) {
+        let owners: Vec<String> = owners
+            .iter()
+            .map(|(owner, cards)| format!("{} {cards}", one_line(owner)))
+            .collect();
+        lines.push(("held by", owners.join(", ")));
+    }
+    lines.push((
+        "last hour",
+        format!(
+            "{} created, {} completed, {} failed, {} lapsed",
+            count("created_last_hour"),
+            count("completed_last_hour"),
+            count("failed_last_hour"),
+            count("lapsed_last_hour")
+        ),
+    ));
+    for (name, half, most) in [
+        ("wait", "wait_p50_seconds", "wait_p95_seconds"),
+        ("cycle", "cycle_p50_seconds", "cycle_p95_seconds"),
+    ] {
+        if let (Some(half), Some(most)) = (stats[half].as_f64(), stats[most].as_f64()) {
+            lines.push((name, format!("p50 {}, p95 {}", span(half), span(most))));
+        }
+    }
+    lines
+        .iter()
+        .map(|(name, value)| {
+            let name = screen.paint(Paint::Dim, &format!("{name:<11}"));
+            format!("{name}{value}\n")
+        })
+        .collect()
+}
+
+/// Seconds in the two largest units that matter.
+fn span(seconds: f64) -> String {
+    if seconds < 10.0 {
+        return format!("{seconds:.1}s");
+    }
+    let seconds = seconds as u64;
+    match (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, minutes) => format!("{minutes}m{}s", seconds % 60),
+        (0, hours, minutes) => format!("{hours}h{minutes}m"),
+        (days, hours, _) => format!("{days}d{hours}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::span;
+
+    #[test]
+    fn spans_are_short() {
+        assert_eq!(span(0.25), "0.2s");
+        assert_eq!(span(59.9), "59s");
+        assert_eq!(span(340.0), "5m40s");
+        assert_eq!(span(7_260.0), "2h1m");
+        assert_eq!(span(90_000.0), "1d1h");
+    }
+}

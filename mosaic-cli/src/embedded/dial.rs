@@ -1,0 +1,97 @@
+//! Connecting to the embedded server, and what it means when that fails.
+
+use std::error::Error;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use postgres::error::SqlState;
+use postgres::{Client, Config, NoTls};
+
+use super::home::{PORT, Socket};
+use crate::failure::{Code, Failure, causes};
+
+/// The role of every call.
+pub const OPERATOR: &str = "mosaic";
+/// The role that sets up and migrates.
+pub const ADMIN: &str = "postgres";
+pub const DATABASE: &str = "mosaic";
+
+pub enum Answer {
+    Connected(Box<Client>),
+    /// Nobody listens.
+    Down,
+    /// The server is there, but starting or stopping.
+    Waiting,
+    /// The role or the database is not there.
+    Incomplete(Failure),
+    Refused(Failure),
+}
+
+pub fn dial(socket: &Socket, role: &str, database: &str) -> Answer {
+    if let Err(failure) = socket.verify() {
+        return Answer::Refused(failure);
+    }
+    let mut config = Config::new();
+    config
+        .host_path(&socket.folder)
+        .port(PORT)
+        .user(role)
+        .dbname(database)
+        .application_name("mosaic");
+    // The kernel says "again" while more callers knock than the server's queue holds.
+    for _ in 0..400 {
+        match config.connect(NoTls) {
+            Ok(client) => return Answer::Connected(Box::new(client)),
+            Err(error) if io_kind(&error) == Some(ErrorKind::WouldBlock) => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => return judge(error, socket),
+        }
+    }
+    Answer::Refused(Failure::new(
+        Code::Busy,
+        "more callers are waiting than the embedded server takes",
+    ))
+}
+
+fn judge(error: postgres::Error, socket: &Socket) -> Answer {
+    if let Some(state) = error.code() {
+        let known = state.clone();
+        let failure = Failure::from(error);
+        return match known {
+            SqlState::CANNOT_CONNECT_NOW | SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => {
+                Answer::Waiting
+            }
+            SqlState::INVALID_CATALOG_NAME | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+                Answer::Incomplete(failure)
+            }
+            _ => Answer::Refused(failure),
+        };
+    }
+    match io_kind(&error) {
+        Some(
+            ErrorKind::NotFound
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::ConnectionReset
+            | ErrorKind::BrokenPipe
+            | ErrorKind::UnexpectedEof,
+        ) => Answer::Down,
+        None if error.is_closed() => Answer::Down,
+        Some(ErrorKind::PermissionDenied) => Answer::Refused(
+            Failure::new(
+                Code::Unauthorized,
+                "the embedded server belongs to another user",
+            )
+            .detail(format!("Its socket is {}.", socket.file().display())),
+        ),
+        _ => Answer::Refused(
+            Failure::unreachable("cannot connect to the embedded server")
+                .detail(format!("{}.", causes(&error))),
+        ),
+    }
+}
+
+fn io_kind(error: &postgres::Error) -> Option<ErrorKind> {
+    let source = error.source()?;
+    source.downcast_ref::<io::Error>().map(io::Error::kind)
+}

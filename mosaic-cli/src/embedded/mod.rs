@@ -1,0 +1,43 @@
+//! The embedded store: a PostgreSQL of our own under mosaicHome.
+//!
+//! A warm call reads one small file and connects. Whatever it does not find in order, the data
+//! folder, the server, the database, the extension, the slow way brings about, one call at a
+//! time, and each part so that it can be cut off anywhere and begun again.
+
+mod account;
+mod dial;
+mod download;
+mod home;
+mod installation;
+mod lock;
+mod process;
+mod progress;
+mod schema;
+mod server;
+mod settings;
+mod setup;
+mod step;
+mod store;
+mod version;
+
+use std::path::Path;
+
+use postgres::Client;
+
+use crate::failure::{Code, Failure};
+
+pub use step::Step;
+pub use store::{Report, Store};
+
+const EXTENSION: &str = "mosaic_backlog_ext";
+
+/// A connection to the embedded store as the backlog's operator. Sets up, starts and migrates
+/// whatever is missing; usually nothing is.
+pub fn connect() -> Result<Client, Failure> {
+    Store::locate()?.connect()
+}
+
+fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Code::Resource, format!("cannot {what} {}", path.display()))
+        .detail(format!("{error}."))
+}

@@ -1,0 +1,216 @@
+//! The server itself, through `postgresql_embedded`. Everything here runs as the server's user,
+//! in the folder that it is about, in a step of its own.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use postgresql_embedded::blocking::PostgreSQL;
+use postgresql_embedded::{BOOTSTRAP_SUPERUSER, Settings, VersionReq};
+use uuid::Uuid;
+
+use super::account::Account;
+use super::home::{PORT, Socket};
+use super::{process, settings};
+use crate::failure::{Code, Failure};
+
+/// The name of the data folder while it is made.
+pub const UNFINISHED: &str = "data";
+
+/// How long the helpers of a killed server may take to notice it.
+const AFTERMATH: Duration = Duration::from_secs(20);
+
+/// Makes a data folder in the current folder.
+pub fn initdb(installation: &Path) -> Result<(), Failure> {
+    let data = Path::new(UNFINISHED);
+    let password = Path::new("password");
+    let make = || -> std::io::Result<()> {
+        fs::DirBuilder::new().mode(0o700).create(data)?;
+        // The crate wants a password. It is in nobody's way: no line of pg_hba.conf asks for one.
+        fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(password)
+            .and_then(|mut file| {
+                use std::io::Write;
+                file.write_all(Uuid::new_v4().to_string().as_bytes())
+            })
+    };
+    make().map_err(|error| super::cannot("write to", Path::new("."), &error))?;
+    handle(installation, data)
+        .setup()
+        .map_err(|error| explain("cannot create the data folder", &error.to_string()))?;
+    fs::remove_file(password)
+        .and_then(|()| settings::write_access(data))
+        .map_err(|error| super::cannot("write to", data, &error))
+}
+
+/// Starts the server on the current folder and leaves it running.
+pub fn start(installation: &Path, data: &Path, socket: &Socket) -> Result<(), Failure> {
+    socket.prepare()?;
+    wait_for_the_last_ones(data)?;
+    let owner = Account::current()?;
+    settings::write_settings(Path::new("."), socket)
+        .and_then(|()| settings::admit(Path::new("."), &owner.name))
+        .map_err(|error| super::cannot("write to", data, &error))?;
+    let log = StartLog::now();
+    let mut server = handle(installation, Path::new("."));
+    let started = server.start();
+    // The handle would stop the server when dropped.
+    std::mem::forget(server);
+    started.map_err(|error| {
+        let written = log.written_since();
+        let text = if written.is_empty() {
+            error.to_string()
+        } else {
+            written
+        };
+        explain("the embedded server does not start", &text)
+    })
+}
+
+/// Stops the server on the current folder: connections are cut, what they committed is kept.
+pub fn stop(installation: &Path) -> Result<(), Failure> {
+    let server = handle(installation, Path::new("."));
+    let stopped = server.stop();
+    std::mem::forget(server);
+    stopped.map_err(|error| explain("the embedded server does not stop", &error.to_string()))
+}
+
+/// Every field is given: the crate's defaults leave folders behind under /tmp.
+fn handle(installation: &Path, data: &Path) -> PostgreSQL {
+    PostgreSQL::new(Settings {
+        releases_url: String::new(),
+        version: VersionReq::STAR,
+        installation_dir: installation.to_owned(),
+        password_file: PathBuf::from("password"),
+        data_dir: data.to_owned(),
+        host: String::new(),
+        port: PORT,
+        username: BOOTSTRAP_SUPERUSER.into(),
+        password: String::new(),
+        temporary: false,
+        timeout: None,
+        configuration: HashMap::from(
+            settings::DURABLE.map(|(name, value)| (name.to_owned(), value.to_owned())),
+        ),
+        trust_installation_dir: true,
+        socket_dir: None,
+    })
+}
+
+/// A killed server leaves helpers that may still write for a moment, and a `postmaster.pid`.
+/// PostgreSQL's own look at that file is fooled when its number belongs to another process by now.
+fn wait_for_the_last_ones(data: &Path) -> Result<(), Failure> {
+    let start = Instant::now();
+    loop {
+        let left = process::all_of(data);
+        if left.is_empty() {
+            break;
+        }
+        if start.elapsed() > AFTERMATH {
+            return Err(Failure::new(
+                Code::Resource,
+                "processes of the last server are still at work",
+            )
+            .detail(format!(
+                "They work in {}: {}.",
+                data.display(),
+                left.iter()
+                    .map(u32::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ))
+            .hint("They end by themselves when their statement is finished; try again then."));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    if process::noted(data).is_some_and(process::exists) {
+        match fs::remove_file(data.join("postmaster.pid")) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(super::cannot(
+                    "remove",
+                    &data.join("postmaster.pid"),
+                    &error,
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What the server says while it starts: first into one file, then into the log of the day.
+struct StartLog {
+    since: SystemTime,
+    position: u64,
+}
+
+impl StartLog {
+    const FIRST: &str = "start.log";
+
+    fn now() -> StartLog {
+        StartLog {
+            since: SystemTime::now(),
+            position: fs::metadata(Self::FIRST).map_or(0, |metadata| metadata.len()),
+        }
+    }
+
+    fn written_since(&self) -> String {
+        let mut text = String::new();
+        if let Ok(mut file) = fs::File::open(Self::FIRST)
+            && file.seek(SeekFrom::Start(self.position)).is_ok()
+        {
+            // What cannot be read is not shown.
+            let _ = file.read_to_string(&mut text);
+        }
+        let today = fs::read_dir("log")
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+            .filter(|(modified, _)| *modified >= self.since)
+            .max();
+        if let Some((_, path)) = today {
+            let log = fs::read_to_string(path).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            text.push_str(&lines[lines.len().saturating_sub(20)..].join("\n"));
+        }
+        text
+    }
+}
+
+/// The lines that matter of what PostgreSQL's programs say.
+fn explain(what: &str, text: &str) -> Failure {
+    let telling: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| {
+            [
+                "FATAL",
+                "PANIC",
+                "DETAIL",
+                "error:",
+                "could not",
+                "No space",
+            ]
+            .iter()
+            .any(|word| line.contains(word))
+        })
+        .collect();
+    let detail = if telling.is_empty() {
+        text.trim().to_owned()
+    } else {
+        telling[telling.len().saturating_sub(6)..].join("\n")
+    };
+    let failure = Failure::new(Code::Resource, what).detail(detail);
+    if text.contains("No space left on device") {
+        failure.hint("The disk is full. What was acknowledged is kept; make room and try again.")
+    } else {
+        failure
+    }
+}

@@ -1,0 +1,138 @@
+//! Making the data folder: beside its place, and put there by one rename when it is whole.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+
+use uuid::Uuid;
+
+use super::account::{Account, current_uid};
+use super::home::Home;
+use super::installation::Installation;
+use super::lock::Lock;
+use super::server::UNFINISHED;
+use super::step::{Action, perform};
+use crate::failure::{Code, Failure};
+
+/// How the names of unfinished folders begin.
+const UNFINISHED_PREFIX: &str = ".backlog-setup-";
+
+/// Makes the folders above the data folder. Other users may pass through root's, so that the
+/// server's user can; they see nothing there.
+pub fn make_folders(home: &Home, account: &Account) -> Result<(), Failure> {
+    let mode = if current_uid() == 0 { 0o711 } else { 0o700 };
+    make_folder(&home.root, mode)?;
+    let fleet = home.fleet();
+    if make_folder(&fleet, mode)? {
+        let above =
+            fs::metadata(&home.root).map_err(|error| super::cannot("read", &home.root, &error))?;
+        if above.uid() == account.uid && account.is_other() {
+            chown(&fleet, Some(account.uid), Some(account.gid))
+                .map_err(|error| super::cannot("hand over", &fleet, &error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Says whether the folder is new.
+fn make_folder(folder: &Path, mode: u32) -> Result<bool, Failure> {
+    match fs::metadata(folder) {
+        Ok(metadata) if metadata.is_dir() => return Ok(false),
+        Ok(_) => {
+            let error = io::Error::from(ErrorKind::NotADirectory);
+            return Err(super::cannot("use", folder, &error));
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(super::cannot("read", folder, &error)),
+    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(folder)
+        .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(mode)))
+        .map(|()| true)
+        .map_err(|error| super::cannot("create", folder, &error))
+}
+
+/// Removes what killed calls left unfinished. Under the lock nobody works on it any more.
+pub fn sweep(home: &Home) {
+    for entry in fs::read_dir(home.fleet()).into_iter().flatten().flatten() {
+        if entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with(UNFINISHED_PREFIX)
+        {
+            // What cannot be removed is in nobody's way.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Makes the data folder.
+pub fn create(
+    home: &Home,
+    account: &Account,
+    lock: &Lock,
+    installation: &Installation,
+) -> Result<(), Failure> {
+    let unfinished = home
+        .fleet()
+        .join(format!("{UNFINISHED_PREFIX}{}", Uuid::new_v4()));
+    let made = fill(home, account, lock, installation, &unfinished);
+    // The next call sweeps again.
+    let _ = fs::remove_dir_all(&unfinished);
+    made
+}
+
+/// Refuses a place where there is something, but no data.
+pub fn check_free(home: &Home) -> Result<(), Failure> {
+    let taken = |what: &str| {
+        Failure::new(
+            Code::Resource,
+            format!("{} is no data folder of PostgreSQL", home.data.display()),
+        )
+        .detail(format!("{what} Nothing was changed."))
+        .hint("Move it away, or set MOSAIC_HOME to another folder.")
+    };
+    match fs::symlink_metadata(&home.data) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(home.unreadable(&error)),
+        Ok(metadata) if metadata.is_symlink() => Err(taken(
+            "It is a link that leads to no data: is something not mounted?",
+        )),
+        Ok(metadata) if !metadata.is_dir() => Err(taken("It is a file.")),
+        Ok(_) => match fs::read_dir(&home.data).map(|mut entries| entries.next().is_none()) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(taken("It holds other files.")),
+            Err(error) => Err(home.unreadable(&error)),
+        },
+    }
+}
+
+fn fill(
+    home: &Home,
+    account: &Account,
+    lock: &Lock,
+    installation: &Installation,
+    unfinished: &Path,
+) -> Result<(), Failure> {
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(unfinished)
+        .map_err(|error| super::cannot("create", unfinished, &error))?;
+    if account.is_other() {
+        chown(unfinished, Some(account.uid), Some(account.gid))
+            .map_err(|error| super::cannot("hand over", unfinished, &error))?;
+    }
+    perform(
+        Action::Initdb,
+        account,
+        lock,
+        &installation.root,
+        unfinished,
+    )?;
+    fs::rename(unfinished.join(UNFINISHED), &home.data)
+        .and_then(|()| fs::File::open(home.fleet())?.sync_all())
+        .map_err(|error| super::cannot("put in place", &home.data, &error))
+}

@@ -1,0 +1,344 @@
+//! What can go wrong, under one stable code each, and the exit code that follows from it.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use postgres::error::{DbError, SqlState};
+use serde_json::{Value, json};
+
+use crate::redact::redact;
+
+/// The exit codes of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    Success = 0,
+    Internal = 1,
+    Usage = 2,
+    NoWork = 3,
+    Database = 4,
+    NotFound = 5,
+    Conflict = 6,
+    State = 7,
+    Busy = 8,
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// The stable error codes. The extension sends its own as the first word of DETAIL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    Internal,
+    Usage,
+    InvalidArgument,
+    Unreachable,
+    Unauthorized,
+    ReadOnly,
+    Resource,
+    /// The server is reachable, but this backlog is not there, or not completely.
+    NotInstalled,
+    NotFound,
+    ClaimLost,
+    KeyConflict,
+    IdConflict,
+    Cycle,
+    OpenDependencies,
+    BadTransition,
+    AlreadyClaimed,
+    Isolation,
+    Busy,
+    Timeout,
+    Interrupted,
+}
+
+/// Every code with the word that users see and its exit code.
+const CODES: [(Code, &str, Exit); 20] = [
+    (Code::Internal, "internal", Exit::Internal),
+    (Code::Usage, "usage", Exit::Usage),
+    (Code::InvalidArgument, "invalid_argument", Exit::Usage),
+    (Code::Unreachable, "unreachable", Exit::Database),
+    (Code::Unauthorized, "unauthorized", Exit::Database),
+    (Code::ReadOnly, "read_only", Exit::Database),
+    (Code::Resource, "resource", Exit::Database),
+    (Code::NotInstalled, "not_installed", Exit::Database),
+    (Code::NotFound, "not_found", Exit::NotFound),
+    (Code::ClaimLost, "claim_lost", Exit::Conflict),
+    (Code::KeyConflict, "key_conflict", Exit::Conflict),
+    (Code::IdConflict, "id_conflict", Exit::Conflict),
+    (Code::Cycle, "cycle", Exit::State),
+    (Code::OpenDependencies, "open_dependencies", Exit::State),
+    (Code::BadTransition, "bad_transition", Exit::State),
+    (Code::AlreadyClaimed, "already_claimed", Exit::State),
+    (Code::Isolation, "isolation", Exit::State),
+    (Code::Busy, "busy", Exit::Busy),
+    (Code::Timeout, "timeout", Exit::Busy),
+    (Code::Interrupted, "interrupted", Exit::Interrupted),
+];
+
+impl Code {
+    fn row(self) -> (&'static str, Exit) {
+        let (_, word, exit) = CODES
+            .into_iter()
+            .find(|(code, ..)| *code == self)
+            .unwrap_or(CODES[0]);
+        (word, exit)
+    }
+
+    pub fn word(self) -> &'static str {
+        self.row().0
+    }
+
+    pub fn exit(self) -> Exit {
+        self.row().1
+    }
+
+    /// Whether the same call may succeed if it is simply tried again.
+    pub fn retryable(self) -> bool {
+        matches!(
+            self,
+            Code::Busy | Code::Timeout | Code::Unreachable | Code::Resource
+        )
+    }
+
+    fn from_word(word: &str) -> Option<Code> {
+        CODES
+            .into_iter()
+            .find(|(_, known, _)| *known == word)
+            .map(|(code, ..)| code)
+    }
+
+    /// The code of an error that PostgreSQL itself raised.
+    fn from_sqlstate(state: &SqlState) -> Code {
+        match state.code() {
+            "42501" => Code::Unauthorized,
+            "25006" => Code::ReadOnly,
+            "55P03" | "40001" | "40P01" => Code::Busy,
+            "57014" => Code::Timeout,
+            // A function, schema, type or library of the extension that is not there.
+            "42883" | "3F000" | "42704" | "58P01" => Code::NotInstalled,
+            // The database does not exist.
+            "3D000" => Code::Unreachable,
+            other => match &other[..2.min(other.len())] {
+                "08" | "57" => Code::Unreachable,
+                "28" => Code::Unauthorized,
+                "53" => Code::Resource,
+                "22" | "54" => Code::InvalidArgument,
+                _ => Code::Internal,
+            },
+        }
+    }
+}
+
+/// One failed call: a lower-case message without full stop, detail and hint as sentences.
+#[derive(Debug)]
+pub struct Failure {
+    pub code: Code,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Failure {
+            code,
+            message: message.into(),
+            detail: None,
+            hint: None,
+        }
+    }
+
+    pub fn usage(message: impl Into<String>) -> Self {
+        Failure::new(Code::Usage, message)
+    }
+
+    pub fn internal(message: impl Into<String>) -> Self {
+        Failure::new(Code::Internal, message)
+    }
+
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Failure::new(Code::Unreachable, message)
+    }
+
+    pub fn detail(mut self, detail: impl Display) -> Self {
+        self.detail = Some(detail.to_string());
+        self
+    }
+
+    pub fn hint(mut self, hint: impl Display) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+
+    pub fn exit(&self) -> Exit {
+        self.code.exit()
+    }
+
+    pub fn to_json(&self) -> Value {
+        json!({"error": {
+            "code": self.code.word(),
+            "message": redact(&self.message),
+            "detail": self.detail.as_deref().map(redact),
+            "hint": self.hint.as_deref().map(redact),
+            "retryable": self.code.retryable(),
+        }})
+    }
+
+    /// The lines for stderr; `label` is the word "error", painted or not.
+    pub fn to_text(&self, label: &str) -> String {
+        let mut text = format!("{label}: {}\n", redact(&self.message));
+        if let Some(detail) = &self.detail {
+            text.push_str(&redact(detail));
+            text.push('\n');
+        }
+        if let Some(hint) = &self.hint {
+            text.push_str(&format!("hint: {}\n", redact(hint)));
+        }
+        text
+    }
+}
+
+impl From<postgres::Error> for Failure {
+    fn from(error: postgres::Error) -> Self {
+        match error.as_db_error() {
+            Some(db) => from_server(db),
+            None => Failure::unreachable("the connection to the database failed")
+                .detail(sentence(&error)),
+        }
+    }
+}
+
+impl From<clap::Error> for Failure {
+    /// clap's text reads "error: what\n\n[details]\n\nFor more information, try '--help'."
+    fn from(error: clap::Error) -> Self {
+        let text = error.render().to_string();
+        // For a bare `mosaic` or `mosaic backlog`, clap's text is the help.
+        if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            return Failure::usage("the command is incomplete").detail(text.trim_end());
+        }
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        let (message, rest) = text.split_once("\n\n").unwrap_or((text, ""));
+        let detail = rest
+            .split("\n\n")
+            .map(str::trim)
+            .filter(|part| !part.is_empty() && !part.starts_with("For more information"))
+            .collect::<Vec<_>>()
+            .join("\n");
+        Failure {
+            code: Code::Usage,
+            message: message
+                .split('\n')
+                .map(str::trim)
+                .collect::<Vec<_>>()
+                .join(" "),
+            detail: Some(detail).filter(|detail| !detail.is_empty()),
+            hint: Some("`--help` after the command shows its arguments and an example.".into()),
+        }
+    }
+}
+
+fn from_server(db: &DbError) -> Failure {
+    let (code, detail) = match db.detail().and_then(split_code) {
+        Some((code, rest)) => (code, Some(rest.to_owned())),
+        None => (
+            Code::from_sqlstate(db.code()),
+            db.detail().map(str::to_owned),
+        ),
+    };
+    let hint = match (db.hint(), db.code().code()) {
+        (Some(hint), _) => Some(hint.to_owned()),
+        (None, "42501") => Some(
+            "An administrator can grant the role mosaic_reader, mosaic_worker or mosaic_operator."
+                .to_owned(),
+        ),
+        (None, _) => None,
+    };
+    Failure {
+        code,
+        message: db.message().to_owned(),
+        detail: detail.filter(|detail| !detail.is_empty()),
+        hint,
+    }
+}
+
+/// "claim_lost: The card …" into the code and the sentences.
+fn split_code(detail: &str) -> Option<(Code, &str)> {
+    let (word, rest) = detail.split_once(':')?;
+    Some((Code::from_word(word)?, rest.trim_start()))
+}
+
+/// An error and everything under it, as a sentence.
+pub fn sentence(error: &dyn std::error::Error) -> String {
+    let text = causes(error);
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => format!("{}{}.", first.to_uppercase(), letters.as_str()),
+        None => text,
+    }
+}
+
+/// An error and everything under it, in one line.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_own_row_and_word() {
+        for (code, word, exit) in CODES {
+            assert_eq!(code.word(), word);
+            assert_eq!(code.exit(), exit);
+            assert_eq!(Code::from_word(word), Some(code));
+        }
+    }
+
+    #[test]
+    fn detail_gives_its_code_away() {
+        assert_eq!(
+            split_code("claim_lost: The card A4 is held under another token."),
+            Some((Code::ClaimLost, "The card A4 is held under another token."))
+        );
+        assert_eq!(split_code("Key (id)=(A4: x) already exists."), None);
+        assert_eq!(split_code("no colon here"), None);
+    }
+
+    #[test]
+    fn postgres_errors_map_by_class() {
+        let code = |state: &str| Code::from_sqlstate(&SqlState::from_code(state));
+        assert_eq!(code("08006"), Code::Unreachable);
+        assert_eq!(code("57P03"), Code::Unreachable);
+        assert_eq!(code("57014"), Code::Timeout);
+        assert_eq!(code("28P01"), Code::Unauthorized);
+        assert_eq!(code("53300"), Code::Resource);
+        assert_eq!(code("22P02"), Code::InvalidArgument);
+        assert_eq!(code("40P01"), Code::Busy);
+        assert_eq!(code("XX000"), Code::Internal);
+    }
+
+    #[test]
+    fn only_what_may_pass_is_retryable() {
+        let retryable: Vec<_> = CODES
+            .into_iter()
+            .filter(|(code, ..)| code.retryable())
+            .map(|(_, word, _)| word)
+            .collect();
+        assert_eq!(retryable, ["unreachable", "resource", "busy", "timeout"]);
+    }
+}

@@ -1,0 +1,39 @@
+//! Ctrl-C: exit code 130, and with `--json` still one document.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::failure::Exit;
+
+const DOCUMENT: &[u8] = b"{\"error\":{\"code\":\"interrupted\",\"message\":\"interrupted\",\
+\"detail\":null,\"hint\":\"The call may or may not have taken effect.\",\"retryable\":false}}\n";
+
+/// Whether the handler still owes a document.
+static DOCUMENT_DUE: AtomicBool = AtomicBool::new(false);
+
+pub fn exit_on_sigint(json: bool) {
+    DOCUMENT_DUE.store(json, Ordering::Relaxed);
+    let handler = on_sigint as extern "C" fn(libc::c_int);
+    // SAFETY: the handler calls nothing but write and _exit, which are async-signal-safe.
+    unsafe {
+        libc::signal(libc::SIGINT, handler as libc::sighandler_t);
+    }
+}
+
+/// The answer is on its way: an interrupt from here on must not add a second document.
+pub fn printing() {
+    DOCUMENT_DUE.store(false, Ordering::Relaxed);
+}
+
+extern "C" fn on_sigint(_signal: libc::c_int) {
+    // SAFETY: the buffer is static; _exit runs no destructors, which a handler must not.
+    unsafe {
+        if DOCUMENT_DUE.load(Ordering::Relaxed) {
+            libc::write(
+                libc::STDOUT_FILENO,
+                DOCUMENT.as_ptr().cast(),
+                DOCUMENT.len(),
+            );
+        }
+        libc::_exit(Exit::Interrupted as libc::c_int);
+    }
+}

@@ -1,0 +1,139 @@
+//! What the terminal can show: its width, and whether colour is welcome.
+
+use std::io::{self, IsTerminal};
+
+use chrono::{DateTime, Local};
+use terminal_size::{Width, terminal_size_of};
+
+pub struct Screen {
+    /// Columns; `None` when the output is no terminal, so that nothing is cut in files and pipes.
+    pub width: Option<usize>,
+    pub colour: bool,
+}
+
+#[derive(Clone, Copy)]
+pub enum Paint {
+    Bold,
+    Dim,
+    Good,
+    Warn,
+    Bad,
+    Info,
+}
+
+impl Screen {
+    pub fn stdout() -> Self {
+        let terminal = io::stdout().is_terminal();
+        Screen {
+            width: terminal
+                .then(|| terminal_size_of(io::stdout()))
+                .flatten()
+                .map(|(Width(columns), _)| columns.into()),
+            colour: terminal && colour_is_welcome(),
+        }
+    }
+
+    pub fn stderr() -> Self {
+        Screen {
+            width: None,
+            colour: io::stderr().is_terminal() && colour_is_welcome(),
+        }
+    }
+
+    pub fn paint(&self, paint: Paint, text: &str) -> String {
+        if !self.colour || text.is_empty() {
+            return text.to_owned();
+        }
+        let code = match paint {
+            Paint::Bold => "1",
+            Paint::Dim => "2",
+            Paint::Good => "32",
+            Paint::Warn => "33",
+            Paint::Bad => "31",
+            Paint::Info => "36",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+fn colour_is_welcome() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// A server time in the reader's own zone: the hour today, else with the date.
+pub fn local_time(rfc3339: &str) -> String {
+    match DateTime::parse_from_rfc3339(rfc3339) {
+        Ok(time) => {
+            let time = time.with_timezone(&Local);
+            let format = if time.date_naive() == Local::now().date_naive() {
+                "%H:%M"
+            } else {
+                "%Y-%m-%d %H:%M"
+            };
+            time.format(format).to_string()
+        }
+        // "infinity" and the like are shown as the server wrote them.
+        Err(_) => rfc3339.to_owned(),
+    }
+}
+
+/// Text that others wrote, without the control characters that could drive the reader's terminal.
+/// Line breaks and tabs become blanks: this is for one line.
+pub fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\n' | '\r' | '\t' => ' ',
+            c if is_unsafe(c) => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+/// The same for text of several lines.
+pub fn many_lines(text: &str) -> String {
+    text.replace("\r\n", "\n")
+        .chars()
+        .map(|c| match c {
+            '\n' | '\t' => c,
+            c if is_unsafe(c) => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+/// Control characters, and the marks that reorder a line of text.
+fn is_unsafe(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_of_others_do_not_reach_the_terminal() {
+        assert_eq!(one_line("a\x1b[31mb\nc"), "a\u{fffd}[31mb c");
+        assert_eq!(many_lines("a\x07\r\nb\tc"), "a\u{fffd}\nb\tc");
+    }
+
+    #[test]
+    fn colour_is_plain_text_unless_wanted() {
+        let plain = Screen {
+            width: None,
+            colour: false,
+        };
+        assert_eq!(plain.paint(Paint::Bad, "x"), "x");
+        let colourful = Screen {
+            width: None,
+            colour: true,
+        };
+        assert_eq!(colourful.paint(Paint::Bad, "x"), "\x1b[31mx\x1b[0m");
+    }
+
+    #[test]
+    fn a_time_of_another_day_carries_its_date() {
+        assert!(local_time("2001-02-03T12:00:00+00:00").starts_with("2001-02-0"));
+        assert_eq!(local_time("infinity"), "infinity");
+    }
+}

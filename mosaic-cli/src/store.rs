@@ -1,0 +1,218 @@
+//! Which database holds the backlog, and calling its functions.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use postgres::config::Host;
+use postgres::{Client, IsolationLevel, NoTls, Row};
+use serde_json::{Map, Value};
+
+use crate::Global;
+use crate::call::Call;
+use crate::dsn::{self, Dsn};
+use crate::failure::{Code, Failure, causes, sentence};
+use crate::reply::warn;
+use crate::{embedded, extension, tls};
+
+/// A row of a function's result, under its column names.
+pub type Record = Map<String, Value>;
+
+/// The place of the backlog, before anything is connected.
+#[expect(clippy::large_enum_variant, reason = "a program's life sees one")]
+pub enum Choice {
+    External(Dsn),
+    Embedded,
+}
+
+/// `--database-url`, else `DATABASE_URL`, else the embedded server.
+pub fn choose(global: &Global) -> Result<Choice, Failure> {
+    if let Some(url) = &global.database_url {
+        let dsn = dsn::parse(url)?;
+        if dsn.shows_password {
+            warn(
+                "a password on the command line is visible to others: \
+                 use DATABASE_URL, a service or a password file",
+            );
+        }
+        return Ok(Choice::External(dsn));
+    }
+    match std::env::var("DATABASE_URL") {
+        Ok(url) if url.trim().is_empty() => Err(Failure::usage("DATABASE_URL is set but empty")
+            .hint("Unset it to use the embedded server.")),
+        Ok(url) => dsn::parse(&url).map(Choice::External),
+        Err(std::env::VarError::NotUnicode(_)) => Err(Failure::usage("DATABASE_URL is not UTF-8")),
+        Err(std::env::VarError::NotPresent) => {
+            if std::env::var_os("MOSAIC_DATABASE_URL").is_some() {
+                warn(
+                    "MOSAIC_DATABASE_URL is the gateway's and is not used here: \
+                     set DATABASE_URL to use an external server",
+                );
+            }
+            Ok(Choice::Embedded)
+        }
+    }
+}
+
+/// Connects to an external server, within the time that the connection string allows.
+pub fn connect(dsn: Dsn) -> Result<Client, Failure> {
+    let Dsn { config, tls, .. } = dsn;
+    let place = place(&config);
+    // The library's own limit covers reaching each host, but not the talk that follows.
+    let limit = config
+        .get_connect_timeout()
+        .map(|limit| *limit * config.get_hosts().len().max(1) as u32);
+    let connector = tls.as_ref().map(tls::connector).transpose()?;
+    within(limit, move || match connector {
+        Some(connector) => config.connect(connector),
+        None => config.connect(NoTls),
+    })
+    .ok_or_else(|| Failure::unreachable(format!("{place} did not answer in time")))?
+    .map_err(|error| refused(error, &place))
+}
+
+/// Runs something that cannot be interrupted beside a clock.
+fn within<T: Send + 'static>(
+    limit: Option<Duration>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let Some(limit) = limit else {
+        return Some(work());
+    };
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(work()));
+    receiver.recv_timeout(limit).ok()
+}
+
+fn refused(error: postgres::Error, place: &str) -> Failure {
+    if let Some(answer) = error.as_db_error() {
+        let unencrypted = answer.message().ends_with("no encryption");
+        let failure = Failure::from(error);
+        return if unencrypted {
+            failure.hint("That server may take encrypted connections only: try sslmode=require.")
+        } else {
+            failure
+        };
+    }
+    let reason = causes(&error);
+    let failure =
+        |code| Failure::new(code, format!("cannot connect to {place}")).detail(sentence(&error));
+    // Trying again helps only where the server may come back.
+    if reason.contains("password missing") {
+        failure(Code::Unauthorized)
+            .hint("Give the password in DATABASE_URL, a service or a password file (~/.pgpass).")
+    } else if reason.starts_with("authentication error")
+        || reason.starts_with("error performing TLS handshake")
+    {
+        failure(Code::Unauthorized)
+    } else {
+        failure(Code::Unreachable)
+    }
+}
+
+/// The server's address for messages.
+fn place(config: &postgres::Config) -> String {
+    let hosts = config.get_hosts().iter().enumerate().map(|(at, host)| {
+        let ports = config.get_ports();
+        let port = ports.get(at).or(ports.first()).unwrap_or(&5432);
+        match host {
+            Host::Tcp(name) => format!("{name}:{port}"),
+            Host::Unix(folder) => format!("{}/.s.PGSQL.{port}", folder.display()),
+        }
+    });
+    let hosts: Vec<String> = hosts.collect();
+    if hosts.is_empty() {
+        return "the database server".to_owned();
+    }
+    hosts.join(", ")
+}
+
+/// The rows that one call on the chosen backlog returns.
+pub fn rows(global: &Global, call: Call) -> Result<Vec<Record>, Failure> {
+    Store::open(global)?.rows(&call)
+}
+
+/// The same for functions that always answer with exactly one row.
+pub fn row(global: &Global, call: Call) -> Result<Record, Failure> {
+    let function = call.function;
+    rows(global, call)?
+        .into_iter()
+        .next()
+        .ok_or_else(|| Failure::internal(format!("mosaic.{function} returned no row")))
+}
+
+/// A connected backlog.
+struct Store {
+    client: Client,
+    embedded: bool,
+}
+
+impl Store {
+    fn open(global: &Global) -> Result<Self, Failure> {
+        Ok(match choose(global)? {
+            Choice::External(dsn) => Store {
+                client: connect(dsn)?,
+                embedded: false,
+            },
+            Choice::Embedded => Store {
+                client: embedded::connect()?,
+                embedded: true,
+            },
+        })
+    }
+
+    /// Calls one function. A warm call is one round trip: that the extension is missing or that the
+    /// database's default isolation is too high is found out by the call itself.
+    fn rows(&mut self, call: &Call) -> Result<Vec<Record>, Failure> {
+        let mut outcome = self.send(call);
+        if let Err(error) = &outcome
+            && extension::is_missing(error)
+        {
+            if self.embedded {
+                return Err(extension::too_old(None));
+            }
+            extension::prepare(&mut self.client)?;
+            outcome = self.send(call);
+        }
+        let outcome = match outcome.map_err(Failure::from) {
+            Err(failure) if failure.code == Code::Isolation => self.send_read_committed(call),
+            outcome => outcome,
+        };
+        outcome?.iter().map(record).collect()
+    }
+
+    fn send(&mut self, call: &Call) -> Result<Vec<Row>, postgres::Error> {
+        self.client.query_typed(&call.sql(), &call.parameters())
+    }
+
+    fn send_read_committed(&mut self, call: &Call) -> Result<Vec<Row>, Failure> {
+        let mut transaction = self
+            .client
+            .build_transaction()
+            .isolation_level(IsolationLevel::ReadCommitted)
+            .start()?;
+        let rows = transaction.query_typed(&call.sql(), &call.parameters())?;
+        transaction.commit()?;
+        Ok(rows)
+    }
+}
+
+fn record(row: &Row) -> Result<Record, Failure> {
+    let text: &str = row.try_get(0)?;
+    serde_json::from_str(text).map_err(|error| {
+        Failure::internal("the database's answer is not readable").detail(format!("{error}."))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hangs_is_given_up() {
+        let limit = Some(Duration::from_millis(10));
+        let answer = within(limit, || thread::sleep(Duration::from_secs(60)));
+        assert_eq!(answer, None);
+        assert_eq!(within(None, || 1), Some(1));
+    }
+}

@@ -1,0 +1,337 @@
+//! Validation of arguments. The limits here are the documented ones.
+
+use pgrx::callconv::{Arg, ArgAbi};
+use pgrx::datum::Interval;
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
+use pgrx::prelude::*;
+
+use crate::clock::{Micros, SECOND};
+use crate::refusal::Refusal;
+use crate::statement::Parameter;
+
+/// Characters of an id, a phase, a worker, a key.
+pub const NAME_MAX: usize = 200;
+/// Characters of a title.
+pub const TITLE_MAX: usize = 1_000;
+/// Bytes of a body, of acceptance and of a result.
+pub const DOCUMENT_MAX: usize = 1024 * 1024;
+/// Characters of a reason.
+pub const REASON_MAX: usize = 10_000;
+/// Labels of a card, and capabilities that it requires.
+pub const LABELS_MAX: usize = 64;
+/// Characters of a label or a capability.
+pub const LABEL_MAX: usize = 100;
+/// Cards in one claim, one page of a list, one reclaim.
+pub const CARDS_MAX: i32 = 10_000;
+/// Cards in one batch, dependencies of one call.
+pub const BATCH_MAX: usize = 100_000;
+/// Seconds of a lease or a delay.
+pub const TTL_MAX: i64 = 30 * 86_400;
+/// A priority lies between minus this and this.
+pub const PRIORITY_MAX: i32 = 1_000_000;
+
+fn chars_within(field: &str, value: &str, max: usize) -> Result<(), Refusal> {
+    let n = value.chars().count();
+    if n > max {
+        return Err(Refusal::argument(
+            format!("{field} has {n} characters, at most {max} are allowed"),
+            "Shorten it.",
+        ));
+    }
+    Ok(())
+}
+
+/// A card's id: 1 to 200 characters, no control characters, no surrounding space.
+pub fn id(field: &str, value: Option<String>) -> Result<String, Refusal> {
+    let value = name(field, value)?;
+    if value.trim() != value {
+        return Err(Refusal::argument(
+            format!("{field} starts or ends with white space"),
+            "Trim it.",
+        ));
+    }
+    Ok(value)
+}
+
+/// A worker, a phase, a key: 1 to 200 characters, not blank, no control characters.
+pub fn name(field: &str, value: Option<String>) -> Result<String, Refusal> {
+    let Some(value) = value else {
+        return Err(Refusal::argument(
+            format!("{field} is missing"),
+            format!("Give {field} a value."),
+        ));
+    };
+    if value.trim().is_empty() {
+        return Err(Refusal::argument(
+            format!("{field} is empty"),
+            format!("Give {field} a value."),
+        ));
+    }
+    chars_within(field, &value, NAME_MAX)?;
+    if value.chars().any(char::is_control) {
+        return Err(Refusal::argument(
+            format!("{field} contains a control character"),
+            "Use printable characters only.",
+        ));
+    }
+    Ok(value)
+}
+
+/// As `name`, where null means "not given".
+pub fn optional_name(field: &str, value: Option<String>) -> Result<Option<String>, Refusal> {
+    value.map(|value| name(field, Some(value))).transpose()
+}
+
+/// A title: 1 to 1,000 characters, not blank.
+pub fn title(value: Option<String>) -> Result<String, Refusal> {
+    match value {
+        Some(value) if !value.trim().is_empty() => {
+            chars_within("title", &value, TITLE_MAX)?;
+            Ok(value)
+        }
+        _ => Err(Refusal::argument(
+            "title is empty",
+            "Give the card a title.",
+        )),
+    }
+}
+
+/// A reason: 1 to 10,000 characters, not blank.
+pub fn reason(value: Option<String>) -> Result<String, Refusal> {
+    match value {
+        Some(value) if !value.trim().is_empty() => {
+            chars_within("reason", &value, REASON_MAX)?;
+            Ok(value)
+        }
+        _ => Err(Refusal::argument(
+            "reason is empty",
+            "Say why, for whoever looks at the card next.",
+        )),
+    }
+}
+
+/// A body, acceptance or result of at most 1 MiB, given its size in bytes.
+pub fn document(field: &str, bytes: usize) -> Result<(), Refusal> {
+    if bytes > DOCUMENT_MAX {
+        return Err(Refusal::argument(
+            format!("{field} has {bytes} bytes, at most {DOCUMENT_MAX} are allowed"),
+            "Store it elsewhere and put a reference on the card.",
+        ));
+    }
+    Ok(())
+}
+
+fn without_nulls(field: &str, values: Vec<Option<String>>) -> Result<Vec<String>, Refusal> {
+    values
+        .into_iter()
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| {
+            Refusal::argument(
+                format!("{field} contains null"),
+                "Leave the null out of the array.",
+            )
+        })
+}
+
+/// Labels or capabilities: at most 64 of 1 to 100 characters. Sorted, without repeats.
+pub fn labels(field: &str, values: Option<Vec<Option<String>>>) -> Result<Vec<String>, Refusal> {
+    let mut values = without_nulls(field, values.unwrap_or_default())?;
+    for value in &values {
+        if value.trim().is_empty() {
+            return Err(Refusal::argument(
+                format!("{field} contains an empty string"),
+                "Leave it out.",
+            ));
+        }
+        chars_within(field, value, LABEL_MAX)?;
+    }
+    values.sort();
+    values.dedup();
+    if values.len() > LABELS_MAX {
+        return Err(Refusal::argument(
+            format!(
+                "{field} has {} entries, at most {LABELS_MAX} are allowed",
+                values.len()
+            ),
+            "Use fewer.",
+        ));
+    }
+    Ok(values)
+}
+
+/// Ids of cards, sorted, without repeats.
+pub fn ids(field: &str, values: Option<Vec<Option<String>>>) -> Result<Vec<String>, Refusal> {
+    let values = without_nulls(field, values.unwrap_or_default())?;
+    let mut values = values
+        .into_iter()
+        .map(|v| id(field, Some(v)))
+        .collect::<Result<Vec<_>, _>>()?;
+    values.sort();
+    values.dedup();
+    if values.len() > BATCH_MAX {
+        return Err(Refusal::argument(
+            format!(
+                "{field} has {} entries, at most {BATCH_MAX} are allowed",
+                values.len()
+            ),
+            "Split the call.",
+        ));
+    }
+    Ok(values)
+}
+
+/// The fencing token that a claim gave.
+pub fn token(value: Option<i64>) -> Result<i64, Refusal> {
+    value.ok_or_else(|| {
+        Refusal::argument(
+            "claim_token is missing",
+            "Give the claim_token that the claim returned.",
+        )
+    })
+}
+
+pub fn priority(value: i32) -> Result<i32, Refusal> {
+    if (-PRIORITY_MAX..=PRIORITY_MAX).contains(&value) {
+        Ok(value)
+    } else {
+        Err(Refusal::argument(
+            format!("priority is {value}, it must lie between -{PRIORITY_MAX} and {PRIORITY_MAX}"),
+            "Use a smaller number.",
+        ))
+    }
+}
+
+pub fn max_attempts(value: Option<i32>) -> Result<Option<i32>, Refusal> {
+    match value {
+        Some(n) if n < 1 => Err(Refusal::argument(
+            format!("max_attempts is {n}, it must be at least 1"),
+            "Leave it out for the default.",
+        )),
+        other => Ok(other),
+    }
+}
+
+/// A number of cards, 1 to 10,000.
+pub fn count(field: &str, value: Option<i32>) -> Result<i32, Refusal> {
+    match value {
+        Some(n) if (1..=CARDS_MAX).contains(&n) => Ok(n),
+        Some(n) => Err(Refusal::argument(
+            format!("{field} is {n}, it must lie between 1 and {CARDS_MAX}"),
+            "Ask several times for more.",
+        )),
+        None => Err(Refusal::argument(
+            format!("{field} is missing"),
+            format!("Leave {field} out for the default."),
+        )),
+    }
+}
+
+/// Microseconds of an interval, a month being 30 days.
+fn micros(value: &Interval) -> i128 {
+    i128::from(value.months()) * 30 * 86_400_000_000
+        + i128::from(value.days()) * 86_400_000_000
+        + i128::from(value.micros())
+}
+
+/// Seconds of a lease: 1 second to 30 days, fractions rounded up.
+pub fn ttl(value: Option<Interval>) -> Result<i32, Refusal> {
+    let Some(value) = value else {
+        return Err(Refusal::argument(
+            "ttl is missing",
+            "Say how long the lease lasts, as in '15 minutes'.",
+        ));
+    };
+    let micros = micros(&value);
+    if micros < i128::from(SECOND) || micros > i128::from(TTL_MAX * SECOND) {
+        return Err(Refusal::argument(
+            "ttl must lie between 1 second and 30 days",
+            "Say how long the lease lasts, as in '15 minutes'.",
+        ));
+    }
+    Ok(((micros + i128::from(SECOND) - 1) / i128::from(SECOND)) as i32)
+}
+
+/// A delay of 0 to 30 days.
+pub fn delay(field: &str, value: &Interval) -> Result<Micros, Refusal> {
+    let micros = micros(value);
+    if !(0..=i128::from(TTL_MAX * SECOND)).contains(&micros) {
+        return Err(Refusal::argument(
+            format!("{field} must lie between 0 and 30 days"),
+            "Give an interval such as '5 minutes'.",
+        ));
+    }
+    Ok(micros as Micros)
+}
+
+/// A point in time; infinity is refused.
+pub fn time(field: &str, value: Option<TimestampWithTimeZone>) -> Result<Option<Micros>, Refusal> {
+    match value.map(i64::from) {
+        Some(i64::MAX | i64::MIN) => Err(Refusal::argument(
+            format!("{field} is infinite"),
+            "Give a point in time; to hold a card back without end, block it.",
+        )),
+        other => Ok(other),
+    }
+}
+
+/// A jsonb value, passed through as it came.
+pub struct Jsonb(pg_sys::Datum);
+
+impl Jsonb {
+    /// The value as a parameter, if it is no larger than 1 MiB.
+    pub fn parameter(field: &str, value: Option<&Self>) -> Result<Parameter, Refusal> {
+        let Some(Self(datum)) = value else {
+            return Ok(None);
+        };
+        document(field, unsafe { pg_sys::toast_raw_datum_size(*datum) })?;
+        Ok(Some(*datum))
+    }
+
+    pub fn text(&self) -> String {
+        unsafe {
+            let text = pg_sys::OidOutputFunctionCall(pg_sys::Oid::from(3806), self.0);
+            let owned = std::ffi::CStr::from_ptr(text)
+                .to_string_lossy()
+                .into_owned();
+            pg_sys::pfree(text.cast());
+            owned
+        }
+    }
+}
+
+/// `mosaic.backlog_status[]`, as the text of the array.
+pub struct Statuses(pub String);
+
+macro_rules! argument_type {
+    ($type:ident, $sql:literal, $unbox:expr) => {
+        unsafe impl SqlTranslatable for $type {
+            const TYPE_IDENT: &'static str = concat!("mosaic_backlog_ext::", stringify!($type));
+            const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+            const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::As($sql));
+            const RETURN_SQL: Result<ReturnsRef, ReturnsError> = Err(ReturnsError::Datum);
+        }
+
+        unsafe impl<'fcx> ArgAbi<'fcx> for $type {
+            unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+                let datum = unsafe { arg.unbox_arg_using_from_datum::<pg_sys::Datum>() };
+                $unbox(datum.expect("an argument that is not null"))
+            }
+        }
+    };
+}
+
+argument_type!(Jsonb, "jsonb", Jsonb);
+argument_type!(
+    Statuses,
+    "mosaic.backlog_status[]",
+    |datum: pg_sys::Datum| unsafe {
+        let text = pg_sys::OidOutputFunctionCall(pg_sys::Oid::from(751), datum);
+        Statuses(
+            std::ffi::CStr::from_ptr(text)
+                .to_string_lossy()
+                .into_owned(),
+        )
+    }
+);

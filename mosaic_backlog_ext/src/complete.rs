@@ -1,0 +1,126 @@
+//! Completion, and the opening of what waited for it, in one transaction.
+
+use pgrx::prelude::*;
+use serde_json::json;
+
+use crate::argument::{self, Jsonb};
+use crate::card::{Card, Status, card_columns, card_table};
+use crate::clock::{self, SECOND};
+use crate::dependency;
+use crate::event::{self, Event};
+use crate::guard;
+use crate::refusal::Refusal;
+use crate::rows::{Rows, shapes};
+use crate::statement::{param, session, statements};
+
+shapes! {
+    /// A completed card, and the ids of the cards that it made claimable.
+    CompletedRow = concat!("TABLE (", card_table!(), ", unblocked text[])");
+}
+
+statements! {
+    COMPLETE(TEXTOID, JSONBOID, TIMESTAMPTZOID, INT8OID, TEXTARRAYOID) = concat!(
+        "update mosaic.backlog c set status = 'done', claim_owner = null, claim_token = null,
+           claim_ttl_seconds = null, claimed_at = null, claim_expires_at = null,
+           block_kind = null, block_reason = null,
+           result = $2, completed_at = $3, updated_at = $3, settled_token = $4
+         where id = $1 returning ", card_columns!(), ", $5");
+    REPEAT(TEXTOID) = concat!("select ", card_columns!(), ", '{}'::text[] from mosaic.backlog c where id = $1");
+}
+
+/// Whether completing would change the card; refuses what the state table refuses.
+fn may_complete(card: &Card, token: Option<i64>, force: bool) -> Result<bool, Refusal> {
+    match (card.status, token) {
+        (Status::Claimed, Some(token)) if !card.is_held(token) => {
+            Err(Refusal::claim_lost(card, token))
+        }
+        (Status::Claimed, None) if !force => Err(Refusal::already_claimed(card)),
+        (Status::Claimed, _) => Ok(true),
+        (Status::Ready, Some(token)) => Err(Refusal::claim_lost(card, token)),
+        (Status::Ready, None) if card.open_dependencies > 0 && !force => {
+            Err(Refusal::open_dependencies(card))
+        }
+        (Status::Ready, None) => Ok(true),
+        (Status::Blocked, Some(token)) if force => Err(Refusal::claim_lost(card, token)),
+        (Status::Blocked, None) if force => Ok(true),
+        (Status::Blocked, _) => Err(Refusal::bad_transition(
+            card,
+            "complete",
+            "Unblock it first.",
+        )),
+        (Status::Done, Some(token)) if card.settled_token != Some(token) => {
+            Err(Refusal::claim_lost(card, token))
+        }
+        (Status::Done, _) => Ok(false),
+        (Status::Cancelled, _) => Err(Refusal::bad_transition(
+            card,
+            "complete",
+            "Reopen it first.",
+        )),
+    }
+}
+
+/// Marks a card done, stores its result and opens the cards that waited for it alone.
+/// A repeat with the same token, or with none, succeeds and changes nothing.
+#[pg_extern(schema = "mosaic", volatile, parallel_unsafe, security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn backlog_complete(
+    id: Option<String>,
+    claim_token: default!(Option<i64>, "NULL"),
+    result: default!(Option<Jsonb>, "NULL"),
+    force: default!(Option<bool>, "false"),
+    actor: default!(Option<String>, "NULL"),
+) -> Result<Rows<CompletedRow>, pgrx::pg_sys::panic::ErrorReport> {
+    guard::writing()?;
+    let id = argument::id("id", id)?;
+    let result = Jsonb::parameter("result", result.as_ref())?;
+    let actor = argument::optional_name("actor", actor)?;
+    let force = force.unwrap_or(false);
+    if force {
+        guard::operator("force")?;
+    }
+    Ok(session(|session| {
+        let (card, dependents) = dependency::lock_with_dependents(session, &id)?;
+        if !may_complete(&card, claim_token, force)? {
+            return Ok::<_, Refusal>(Rows::new(
+                session,
+                &session.run(&REPEAT, &[param(id.as_str())]),
+            ));
+        }
+        let now = clock::now();
+        let mut unblocked: Vec<String> = dependency::shift(session, dependents, -1, now)
+            .into_iter()
+            .filter(|d| d.open_dependencies == 0 && d.status == Status::Ready)
+            .map(|d| d.id)
+            .collect();
+        unblocked.sort();
+        let count = unblocked.len();
+        let answer = session.run(
+            &COMPLETE,
+            &[
+                param(id.as_str()),
+                result,
+                param(now),
+                param(claim_token),
+                param(unblocked),
+            ],
+        );
+        event::record(
+            session,
+            now,
+            &Event {
+                card_id: &id,
+                kind: "completed",
+                actor: actor.as_deref(),
+                claim_token: card.claim_token,
+                old_status: Some(card.status),
+                new_status: Status::Done,
+                detail: json!({
+                    "forced": force, "unblocked": count, "previous_owner": card.claim_owner,
+                    "cycle_seconds": (now - card.created_at) as f64 / SECOND as f64,
+                }),
+            },
+        );
+        Ok(Rows::new(session, &answer))
+    })?)
+}

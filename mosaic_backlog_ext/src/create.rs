@@ -1,0 +1,614 @@
+//! Creating cards, one or a batch, at most once each.
+
+use std::collections::{HashMap, HashSet};
+
+use pgrx::prelude::*;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use crate::argument::{self, Jsonb};
+use crate::card::{Status, card_columns, card_table};
+use crate::clock::{self, Micros};
+use crate::dependency;
+use crate::event::{self, Event};
+use crate::guard;
+use crate::refusal::Refusal;
+use crate::rows::{Rows, shapes};
+use crate::statement::{Parameter, Session, param, session, statements};
+
+shapes! {
+    /// A card, and whether this call created it.
+    CreatedRow = concat!("TABLE (", card_table!(), ", created boolean)");
+    /// The id of a card of a batch, and whether this call created it.
+    BatchRow = "TABLE (id text, created boolean)";
+}
+
+statements! {
+    FIND(TEXTARRAYOID) =
+        "select idempotency_key, id, creation_request::text from mosaic.backlog where idempotency_key = any($1)";
+    NEXT_SEQ(INT4OID) =
+        "select pg_catalog.nextval('mosaic.backlog_creation_seq') from pg_catalog.generate_series(1, $1)";
+    INSERT(TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+           TEXTARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID) =
+        "insert into mosaic.backlog (id, title, body, phase, priority, labels, requires, acceptance, idempotency_key,
+           not_before, max_attempts, open_dependencies, creation_seq, creation_request,
+           created_at, updated_at, claimable_since)
+         select n.id, n.title, n.body, n.phase, n.priority, n.labels::text[], n.requires::text[], n.acceptance::jsonb,
+           n.idempotency_key, n.not_before, n.max_attempts, n.open_dependencies, n.creation_seq,
+           n.creation_request::jsonb, $15, $15, $15
+         from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+           as n(id, title, body, phase, priority, labels, requires, acceptance, idempotency_key, not_before,
+                max_attempts, open_dependencies, creation_seq, creation_request)
+         order by n.idempotency_key, n.id
+         on conflict do nothing
+         returning id";
+    INSERT_EDGES(TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID) =
+        "insert into mosaic.backlog_dependency (card_id, depends_on, created_at)
+         select e.card_id, e.depends_on, $3 from unnest($1, $2) as e(card_id, depends_on)";
+    CREATED(TEXTOID, BOOLOID) = concat!("select ", card_columns!(), ", $2 from mosaic.backlog c where c.id = $1");
+    BATCH(TEXTARRAYOID, BOOLARRAYOID) = "select * from unnest($1, $2)";
+}
+
+/// A card to create, as it stands in a batch. The keys are the arguments of `backlog_create`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewCard {
+    title: Option<String>,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    body: Option<String>,
+    #[serde(default)]
+    phase: Option<String>,
+    #[serde(default)]
+    priority: Option<i32>,
+    #[serde(default)]
+    depends_on: Option<Vec<Option<String>>>,
+    #[serde(default)]
+    labels: Option<Vec<Option<String>>>,
+    #[serde(default)]
+    requires: Option<Vec<Option<String>>>,
+    #[serde(default)]
+    acceptance: Option<Box<RawValue>>,
+    #[serde(default)]
+    idempotency_key: Option<String>,
+    #[serde(default)]
+    not_before: Option<String>,
+    #[serde(default)]
+    max_attempts: Option<i32>,
+}
+
+/// A card to create, validated.
+struct Draft {
+    /// As the caller gave it.
+    id: Option<String>,
+    title: String,
+    body: Option<String>,
+    phase: Option<String>,
+    priority: i32,
+    depends_on: Vec<String>,
+    labels: Vec<String>,
+    requires: Vec<String>,
+    acceptance: Option<String>,
+    idempotency_key: Option<String>,
+    not_before: Option<Micros>,
+    max_attempts: Option<i32>,
+}
+
+impl NewCard {
+    fn validate(self) -> Result<Draft, Refusal> {
+        let acceptance = self.acceptance.map(|json| json.get().to_owned());
+        let draft = Draft {
+            id: self.id.map(|id| argument::id("id", Some(id))).transpose()?,
+            title: argument::title(self.title)?,
+            body: self.body,
+            phase: argument::optional_name("phase", self.phase)?,
+            priority: argument::priority(self.priority.unwrap_or(0))?,
+            depends_on: argument::ids("depends_on", self.depends_on)?,
+            labels: argument::labels("labels", self.labels)?,
+            requires: argument::labels("requires", self.requires)?,
+            acceptance,
+            idempotency_key: argument::optional_name("idempotency_key", self.idempotency_key)?,
+            not_before: self.not_before.as_deref().map(clock::parse).transpose()?,
+            max_attempts: argument::max_attempts(self.max_attempts)?,
+        };
+        argument::document("body", draft.body.as_deref().map_or(0, str::len))?;
+        argument::document(
+            "acceptance",
+            draft.acceptance.as_deref().map_or(0, str::len),
+        )?;
+        if let Some(id) = &draft.id
+            && draft.depends_on.contains(id)
+        {
+            return Err(Refusal::cycle(id, id));
+        }
+        Ok(draft)
+    }
+}
+
+impl Draft {
+    /// One hash a field: enough to tell on a retry whether and where the request differs,
+    /// whatever became of the card since.
+    fn fingerprint(&self) -> serde_json::Value {
+        let fields = [
+            ("id", json!(self.id)),
+            ("title", json!(self.title)),
+            ("body", json!(self.body)),
+            ("phase", json!(self.phase)),
+            ("priority", json!(self.priority)),
+            ("depends_on", json!(self.depends_on)),
+            ("labels", json!(self.labels)),
+            ("requires", json!(self.requires)),
+            ("acceptance", json!(self.acceptance)),
+            ("not_before", json!(self.not_before)),
+            ("max_attempts", json!(self.max_attempts)),
+        ];
+        fields
+            .into_iter()
+            .map(|(name, value)| {
+                let hash = Sha256::digest(value.to_string().as_bytes());
+                let hex: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+                (name.to_owned(), json!(hex))
+            })
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    }
+}
+
+/// A generated id: short, easy to type, and sorted like the order of creation. The letter in
+/// front grows with the number of digits.
+fn generated_id(seq: i64) -> String {
+    const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let mut digits = Vec::new();
+    let mut rest = seq;
+    while rest > 0 || digits.len() < 5 {
+        digits.push(DIGITS[(rest & 31) as usize]);
+        rest >>= 5;
+    }
+    digits.push(b'c' + (digits.len() - 5) as u8);
+    digits.reverse();
+    String::from_utf8(digits).expect("ASCII")
+}
+
+/// A draft's fate.
+#[derive(Clone)]
+struct Outcome {
+    id: String,
+    created: bool,
+}
+
+/// Creates a card. With an `idempotency_key`, the same request again finds the card that the
+/// first one made (`created` is false), also when both run at the same moment.
+#[allow(clippy::too_many_arguments)]
+#[pg_extern(schema = "mosaic", volatile, parallel_unsafe, security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn backlog_create(
+    title: Option<String>,
+    id: default!(Option<String>, "NULL"),
+    body: default!(Option<String>, "NULL"),
+    phase: default!(Option<String>, "NULL"),
+    priority: default!(Option<i32>, "0"),
+    depends_on: default!(Option<Vec<Option<String>>>, "'{}'"),
+    labels: default!(Option<Vec<Option<String>>>, "'{}'"),
+    requires: default!(Option<Vec<Option<String>>>, "'{}'"),
+    acceptance: default!(Option<Jsonb>, "NULL"),
+    idempotency_key: default!(Option<String>, "NULL"),
+    not_before: default!(Option<TimestampWithTimeZone>, "NULL"),
+    max_attempts: default!(Option<i32>, "NULL"),
+    actor: default!(Option<String>, "NULL"),
+) -> Result<Rows<CreatedRow>, pgrx::pg_sys::panic::ErrorReport> {
+    guard::writing()?;
+    let actor = argument::optional_name("actor", actor)?;
+    let not_before = argument::time("not_before", not_before)?;
+    let mut draft = NewCard {
+        title,
+        id,
+        body,
+        phase,
+        priority,
+        depends_on,
+        labels,
+        requires,
+        acceptance: None,
+        idempotency_key,
+        not_before: None,
+        max_attempts,
+    }
+    .validate()?;
+    draft.not_before = not_before;
+    Jsonb::parameter("acceptance", acceptance.as_ref())?;
+    draft.acceptance = acceptance.map(|json| json.text());
+    Ok(session(|session| {
+        let outcome = create(session, &[draft], actor.as_deref())?.swap_remove(0);
+        let answer = session.run(&CREATED, &[param(outcome.id), param(outcome.created)]);
+        Ok::<_, Refusal>(Rows::new(session, &answer))
+    })?)
+}
+
+/// Creates the cards of a JSON array, all or none. The keys of each object are the arguments
+/// of `backlog_create`; `depends_on` may name cards of the same array, in any order.
+#[pg_extern(schema = "mosaic", volatile, parallel_unsafe, security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn backlog_create_many(
+    cards: Option<Jsonb>,
+    actor: default!(Option<String>, "NULL"),
+) -> Result<Rows<BatchRow>, pgrx::pg_sys::panic::ErrorReport> {
+    guard::writing()?;
+    let actor = argument::optional_name("actor", actor)?;
+    let Some(cards) = cards else {
+        return Err(Refusal::argument("cards is missing", "Give a JSON array of cards.").into());
+    };
+    let drafts = parse_batch(&cards.text())?;
+    Ok(session(|session| {
+        let outcomes = create(session, &drafts, actor.as_deref())?;
+        let (ids, created): (Vec<String>, Vec<bool>) =
+            outcomes.into_iter().map(|o| (o.id, o.created)).unzip();
+        Ok::<_, Refusal>(Rows::new(
+            session,
+            &session.run(&BATCH, &[param(ids), param(created)]),
+        ))
+    })?)
+}
+
+fn parse_batch(text: &str) -> Result<Vec<Draft>, Refusal> {
+    let elements: Vec<&RawValue> = serde_json::from_str(text)
+        .map_err(|_| Refusal::argument("cards is no JSON array", "Give a JSON array of cards."))?;
+    if elements.len() > argument::BATCH_MAX {
+        return Err(Refusal::argument(
+            format!(
+                "cards has {} entries, at most {} are allowed",
+                elements.len(),
+                argument::BATCH_MAX
+            ),
+            "Split the batch.",
+        ));
+    }
+    let mut drafts = Vec::with_capacity(elements.len());
+    let mut ids = HashMap::new();
+    let mut keys = HashMap::new();
+    for (index, element) in elements.into_iter().enumerate() {
+        let at = index + 1;
+        let draft = serde_json::from_str::<NewCard>(element.get())
+            .map_err(|error| {
+                let error = error.to_string();
+                let error = error.split(" at line ").next().unwrap_or_default();
+                Refusal::argument(
+                    format!("card {at} of the batch is malformed: {error}"),
+                    "The keys are the arguments of mosaic.backlog_create.",
+                )
+            })?
+            .validate()
+            .map_err(|refusal| refusal.of_batch(at))?;
+        for (what, value, seen) in [
+            ("id", &draft.id, &mut ids),
+            ("idempotency_key", &draft.idempotency_key, &mut keys),
+        ] {
+            if let Some(value) = value
+                && let Some(first) = seen.insert(value.clone(), at)
+            {
+                return Err(Refusal::argument(
+                    format!("cards {first} and {at} of the batch have the same {what} \"{value}\""),
+                    "Give each card once.",
+                ));
+            }
+        }
+        drafts.push(draft);
+    }
+    Ok(drafts)
+}
+
+/// Creates cards, or finds those that an earlier request with the same key made.
+fn create(
+    session: &Session,
+    drafts: &[Draft],
+    actor: Option<&str>,
+) -> Result<Vec<Outcome>, Refusal> {
+    let fingerprints: Vec<Option<serde_json::Value>> = drafts
+        .iter()
+        .map(|d| d.idempotency_key.as_ref().map(|_| d.fingerprint()))
+        .collect();
+    let mut batch = Batch {
+        session,
+        drafts,
+        fingerprints,
+        outcomes: vec![None; drafts.len()],
+        actor,
+    };
+    batch.find_created()?;
+    let own: HashSet<&str> = batch
+        .missing()
+        .filter_map(|i| drafts[i].id.as_deref())
+        .collect();
+    refuse_cycle(drafts, &own)?;
+    let done = batch.lock_outside(&own)?;
+    while batch.missing().next().is_some() {
+        batch.insert_missing(&done);
+        // What is still missing met another card with its key or its id.
+        let met = batch.find_created()?;
+        batch.open_gates(&own, &met)?;
+        if let Some(id) = batch.missing().find_map(|i| drafts[i].id.as_deref()) {
+            return Err(Refusal::id_conflict(id));
+        }
+        // Else a generated id was taken: the next round draws another.
+    }
+    Ok(batch.outcomes.into_iter().flatten().collect())
+}
+
+/// Refuses cycles among the cards of a batch. A new card has no dependents outside it.
+fn refuse_cycle(drafts: &[Draft], own: &HashSet<&str>) -> Result<(), Refusal> {
+    let mut waiting: HashMap<&str, usize> = HashMap::new();
+    let mut dependents: HashMap<&str, Vec<&str>> = HashMap::new();
+    for draft in drafts {
+        let Some(id) = draft.id.as_deref().filter(|id| own.contains(id)) else {
+            continue;
+        };
+        let inside: Vec<&str> = draft
+            .depends_on
+            .iter()
+            .map(String::as_str)
+            .filter(|on| own.contains(on))
+            .collect();
+        waiting.insert(id, inside.len());
+        for on in inside {
+            dependents.entry(on).or_default().push(id);
+        }
+    }
+    let mut free: Vec<&str> = waiting
+        .iter()
+        .filter(|(_, n)| **n == 0)
+        .map(|(id, _)| *id)
+        .collect();
+    while let Some(id) = free.pop() {
+        waiting.remove(id);
+        for dependent in dependents.remove(id).unwrap_or_default() {
+            let n = waiting.get_mut(dependent).expect("a dependent waits");
+            *n -= 1;
+            if *n == 0 {
+                free.push(dependent);
+            }
+        }
+    }
+    // Every card that is left waits for one that is left; following that closes the cycle.
+    match waiting.keys().min() {
+        None => Ok(()),
+        Some(id) => {
+            let draft = drafts
+                .iter()
+                .find(|d| d.id.as_deref() == Some(id))
+                .expect("a draft");
+            let on = draft
+                .depends_on
+                .iter()
+                .find(|on| waiting.contains_key(on.as_str()));
+            Err(Refusal::cycle(id, on.map_or(id, String::as_str)))
+        }
+    }
+}
+
+/// A creation under way.
+struct Batch<'a> {
+    session: &'a Session,
+    drafts: &'a [Draft],
+    /// Of the drafts with an idempotency key.
+    fingerprints: Vec<Option<serde_json::Value>>,
+    outcomes: Vec<Option<Outcome>>,
+    actor: Option<&'a str>,
+}
+
+impl Batch<'_> {
+    /// The drafts that have no card yet.
+    fn missing(&self) -> impl Iterator<Item = usize> {
+        self.outcomes
+            .iter()
+            .enumerate()
+            .filter(|(_, outcome)| outcome.is_none())
+            .map(|(i, _)| i)
+    }
+
+    /// Finds the cards of drafts whose idempotency key was used before with the same request.
+    /// Gives the ids of those found now.
+    fn find_created(&mut self) -> Result<Vec<String>, Refusal> {
+        let keys: Vec<&str> = self
+            .missing()
+            .filter_map(|i| self.drafts[i].idempotency_key.as_deref())
+            .collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answer = self.session.run(&FIND, &[param(keys)]);
+        let found: HashMap<String, (String, Option<String>)> = (0..answer.len())
+            .map(|row| {
+                (
+                    answer.must(row, 1),
+                    (answer.must(row, 2), answer.get(row, 3)),
+                )
+            })
+            .collect();
+        let mut ids = Vec::new();
+        for i in self.missing().collect::<Vec<_>>() {
+            let Some(key) = &self.drafts[i].idempotency_key else {
+                continue;
+            };
+            let Some((id, first)) = found.get(key) else {
+                continue;
+            };
+            let first: serde_json::Value = first
+                .as_deref()
+                .and_then(|text| serde_json::from_str(text).ok())
+                .unwrap_or_default();
+            let differing: Vec<String> = self.fingerprints[i]
+                .as_ref()
+                .and_then(serde_json::Value::as_object)
+                .into_iter()
+                .flatten()
+                .filter(|(field, hash)| first.get(field) != Some(hash))
+                .map(|(field, _)| field.clone())
+                .collect();
+            if !differing.is_empty() {
+                return Err(Refusal::key_conflict(key, id, &differing));
+            }
+            self.outcomes[i] = Some(Outcome {
+                id: id.clone(),
+                created: false,
+            });
+            ids.push(id.clone());
+        }
+        Ok(ids)
+    }
+
+    /// Locks the dependencies that are not created by this batch, before their status is
+    /// read. Gives those that are done.
+    fn lock_outside(&self, own: &HashSet<&str>) -> Result<HashSet<String>, Refusal> {
+        let mut outside: Vec<String> = self
+            .missing()
+            .flat_map(|i| &self.drafts[i].depends_on)
+            .filter(|id| !own.contains(id.as_str()))
+            .cloned()
+            .collect();
+        outside.sort();
+        outside.dedup();
+        let locked = dependency::lock_shared(self.session, &outside)?;
+        Ok(locked
+            .into_iter()
+            .filter(|(_, s)| *s == Status::Done)
+            .map(|(id, _)| id)
+            .collect())
+    }
+
+    /// Inserts the missing cards with their edges and events, as far as no other card has
+    /// their id or key.
+    fn insert_missing(&mut self, done: &HashSet<String>) {
+        let now = clock::now();
+        let missing: Vec<usize> = self.missing().collect();
+        let drafts: Vec<&Draft> = missing.iter().map(|i| &self.drafts[*i]).collect();
+        let seqs: Vec<i64> = self
+            .session
+            .run(&NEXT_SEQ, &[param(drafts.len() as i32)])
+            .column(1);
+        let ids: Vec<String> = drafts
+            .iter()
+            .zip(&seqs)
+            .map(|(draft, seq)| draft.id.clone().unwrap_or_else(|| generated_id(*seq)))
+            .collect();
+        let open = |draft: &Draft| {
+            draft
+                .depends_on
+                .iter()
+                .filter(|id| !done.contains(*id))
+                .count() as i32
+        };
+        let not_before = |draft: &Draft| {
+            draft
+                .not_before
+                .and_then(|at| TimestampWithTimeZone::try_from(at).ok())
+        };
+        let answer = self.session.run(
+            &INSERT,
+            &[
+                param(ids.clone()),
+                column(&drafts, |d| d.title.clone()),
+                column(&drafts, |d| d.body.clone()),
+                column(&drafts, |d| d.phase.clone()),
+                column(&drafts, |d| d.priority),
+                column(&drafts, |d| array_literal(&d.labels)),
+                column(&drafts, |d| array_literal(&d.requires)),
+                column(&drafts, |d| d.acceptance.clone()),
+                column(&drafts, |d| d.idempotency_key.clone()),
+                column(&drafts, not_before),
+                column(&drafts, |d| d.max_attempts),
+                column(&drafts, open),
+                param(seqs),
+                param(
+                    missing
+                        .iter()
+                        .map(|i| self.fingerprints[*i].as_ref().map(ToString::to_string))
+                        .collect::<Vec<_>>(),
+                ),
+                param(now),
+            ],
+        );
+        let inserted: HashSet<String> = answer.column(1).into_iter().collect();
+        let created: Vec<(usize, String)> = missing
+            .into_iter()
+            .zip(ids)
+            .filter(|(_, id)| inserted.contains(id))
+            .collect();
+        let (from, to): (Vec<String>, Vec<String>) = created
+            .iter()
+            .flat_map(|(i, id)| {
+                self.drafts[*i]
+                    .depends_on
+                    .iter()
+                    .map(move |on| (id.clone(), on.clone()))
+            })
+            .unzip();
+        if !from.is_empty() {
+            self.session
+                .run(&INSERT_EDGES, &[param(from), param(to), param(now)]);
+        }
+        for (i, id) in created {
+            let draft = &self.drafts[i];
+            event::record(
+                self.session,
+                now,
+                &Event {
+                    card_id: &id,
+                    kind: "created",
+                    actor: self.actor,
+                    claim_token: None,
+                    old_status: None,
+                    new_status: Status::Ready,
+                    detail: json!({
+                        "title": draft.title, "phase": draft.phase, "priority": draft.priority,
+                        "depends_on": draft.depends_on,
+                    }),
+                },
+            );
+            self.outcomes[i] = Some(Outcome { id, created: true });
+        }
+    }
+
+    /// Cards of the batch were counted as open dependencies. Where another session created
+    /// such a card at the same moment, it may be done already: its dependents here wait no more.
+    fn open_gates(&self, own: &HashSet<&str>, met: &[String]) -> Result<(), Refusal> {
+        let mut met: Vec<String> = met
+            .iter()
+            .filter(|id| own.contains(id.as_str()))
+            .cloned()
+            .collect();
+        met.sort();
+        for (id, status) in dependency::lock_shared(self.session, &met)? {
+            if status == Status::Done {
+                let dependents = self
+                    .drafts
+                    .iter()
+                    .zip(&self.outcomes)
+                    .filter(|(draft, _)| draft.depends_on.contains(&id))
+                    .filter_map(|(_, outcome)| outcome.as_ref().filter(|o| o.created))
+                    .map(|outcome| outcome.id.clone())
+                    .collect();
+                dependency::shift(self.session, dependents, -1, clock::now());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One column of the cards to insert.
+fn column<T>(drafts: &[&Draft], of: impl Fn(&Draft) -> T) -> Parameter
+where
+    Vec<T>: IntoDatum,
+{
+    param(drafts.iter().map(|draft| of(draft)).collect::<Vec<T>>())
+}
+
+/// `values` as the text of an array.
+fn array_literal(values: &[String]) -> String {
+    let quoted: Vec<String> = values
+        .iter()
+        .map(|value| format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")))
+        .collect();
+    format!("{{{}}}", quoted.join(","))
+}

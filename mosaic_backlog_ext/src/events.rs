@@ -1,0 +1,72 @@
+//! Reading the history.
+
+use pgrx::prelude::*;
+
+use crate::argument;
+use crate::refusal::Refusal;
+use crate::rows::{Rows, shapes};
+use crate::statement::{param, session, statements};
+
+shapes! {
+    /// A change of a card, and the cursor that continues after it.
+    EventRow = "TABLE (event_id bigint, card_id text, at timestamptz, kind text, actor text, \
+        login_role text, claim_token bigint, old_status mosaic.backlog_status, \
+        new_status mosaic.backlog_status, detail jsonb, cursor text)";
+}
+
+macro_rules! event_columns {
+    () => {
+        "e.event_id, e.card_id, e.at, e.kind, e.actor, e.login_role, e.claim_token, e.old_status, \
+         e.new_status, e.detail, e.event_id::text"
+    };
+}
+
+statements! {
+    /// An event may be passed once no transaction runs that is older than its horizon: one
+    /// that could still bring a smaller number. A horizon beyond the newest transaction comes
+    /// from another cluster, by dump and restore, where nothing of it is running any more.
+    ALL(INT8OID, INT4OID) = concat!(
+        "with page as materialized (
+           select * from mosaic.backlog_event where event_id > $1 order by event_id limit $2)
+         select ", event_columns!(), " from page e
+         where e.event_id < coalesce(
+           (select pg_catalog.min(x.event_id) from page x
+            where x.horizon > pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())
+              and x.horizon <= pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())),
+           9223372036854775807)
+         order by e.event_id");
+    /// The events of one card are numbered under its row lock: they commit in their order.
+    OF_CARD(INT8OID, INT4OID, TEXTOID) = concat!(
+        "select ", event_columns!(), " from mosaic.backlog_event e
+         where e.card_id = $3 and e.event_id > $1 order by e.event_id limit $2");
+}
+
+/// The history of one card or of all, oldest first. A reader that goes on after the `cursor`
+/// of the last event misses none: an event is shown once no running transaction can still
+/// bring one with a smaller number.
+#[pg_extern(schema = "mosaic", volatile, parallel_unsafe, security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn backlog_events(
+    id: default!(Option<String>, "NULL"),
+    after: default!(Option<String>, "NULL"),
+    max_events: default!(Option<i32>, "100"),
+) -> Result<Rows<EventRow>, pgrx::pg_sys::panic::ErrorReport> {
+    let id = id.map(|id| argument::id("id", Some(id))).transpose()?;
+    let max = argument::count("max_events", max_events)?;
+    let after: i64 = match after {
+        None => 0,
+        Some(cursor) => cursor.parse().map_err(|_| {
+            Refusal::argument(
+                "after is no cursor of the history",
+                "Give the cursor of the last event seen, unchanged.",
+            )
+        })?,
+    };
+    Ok(session(|session| {
+        let answer = match id {
+            None => session.run(&ALL, &[param(after), param(max)]),
+            Some(id) => session.run(&OF_CARD, &[param(after), param(max), param(id)]),
+        };
+        Ok::<_, Refusal>(Rows::new(session, &answer))
+    })?)
+}

@@ -1,0 +1,58 @@
+//! What must hold before a verb writes.
+
+use pgrx::prelude::*;
+
+use crate::refusal::Refusal;
+use crate::settings::{self, Durability};
+
+/// Refuses callers above READ COMMITTED and makes the transaction's commit durable.
+///
+/// Every writing verb calls this first. `synchronous_commit` is raised with the scope of
+/// `SET LOCAL`: it lasts to the commit, which a function's own SET clause would not.
+pub fn writing() -> Result<(), Refusal> {
+    unsafe {
+        if pg_sys::XactIsoLevel > pg_sys::XACT_READ_COMMITTED as i32 {
+            return Err(Refusal::isolation());
+        }
+        if settings::DURABILITY.get() == Durability::On
+            && pg_sys::synchronous_commit
+                < pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_REMOTE_FLUSH as i32
+        {
+            pg_sys::set_config_option(
+                c"synchronous_commit".as_ptr(),
+                c"on".as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_LOCAL,
+                true,
+                0,
+                false,
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a caller that is no operator. Judged is the role that calls, also after SET ROLE,
+/// and never the functions' owner.
+pub fn operator(what: &str) -> Result<(), Refusal> {
+    let is_operator = unsafe {
+        let role = pg_sys::get_role_oid(c"mosaic_operator".as_ptr(), true);
+        role != pg_sys::InvalidOid && pg_sys::has_privs_of_role(pg_sys::GetOuterUserId(), role)
+    };
+    if is_operator {
+        Ok(())
+    } else {
+        Err(Refusal::operator_only(what))
+    }
+}
+
+/// The role that logged in.
+pub fn login_role() -> String {
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(pg_sys::GetSessionUserId(), false);
+        std::ffi::CStr::from_ptr(name)
+            .to_string_lossy()
+            .into_owned()
+    }
+}

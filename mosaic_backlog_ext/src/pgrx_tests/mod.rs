@@ -1,0 +1,1 @@
+//! Behaviour inside one session, one file a subject.

@@ -1,0 +1,210 @@
+//! Leases that ended: swept inside every claim, and on demand.
+
+use pgrx::datum::Interval;
+use pgrx::prelude::*;
+use serde_json::json;
+
+use crate::argument;
+use crate::card::{Card, Status};
+use crate::clock::{self, Micros};
+use crate::event::{self, Event};
+use crate::guard;
+use crate::lease;
+use crate::refusal::Refusal;
+use crate::rows::{Rows, shapes};
+use crate::statement::{Session, param, session, statements};
+
+/// Ended leases that one claim sweeps at most, so that a claim's cost stays bounded.
+const SWEEP_MAX: i32 = 100;
+
+shapes! {
+    /// A card whose lease was taken away.
+    ReclaimedRow = "TABLE (id text, previous_owner text, attempts integer, action text)";
+}
+
+statements! {
+    /// Leases that ended, the longest ended first. Cards that somebody else has locked are skipped.
+    ENDED(TIMESTAMPTZOID, INT4OID) =
+        "select id from mosaic.backlog where status = 'claimed' and claim_expires_at <= $1
+         order by claim_expires_at limit $2 for no key update skip locked";
+    QUARANTINE(TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID) =
+        "update mosaic.backlog set status = 'blocked', claim_owner = null, claim_token = null,
+           claim_ttl_seconds = null, claimed_at = null, claim_expires_at = null, settled_token = null,
+           block_kind = 'attempts', block_reason = $2, last_failure = coalesce($3, last_failure), updated_at = $4
+         where id = $1";
+    REPORT(TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID) =
+        "select * from unnest($1, $2, $3, $4)";
+}
+
+/// Takes a card that used up its attempts out of circulation until somebody unblocks it.
+/// `cause` is the event's kind: how the last attempt ended.
+pub fn quarantine(
+    session: &Session,
+    card: &Card,
+    cause: &'static str,
+    failure: Option<&str>,
+    actor: Option<&str>,
+    now: Micros,
+) {
+    let times = if card.attempts == 1 {
+        "1 attempt".to_owned()
+    } else {
+        format!("{} attempts", card.attempts)
+    };
+    let reason = match failure {
+        Some(failure) => format!("{times} used up; the last failed: {failure}"),
+        None => format!("{times} used up; the last lease ended without an answer"),
+    };
+    session.run(
+        &QUARANTINE,
+        &[
+            param(card.id.as_str()),
+            param(reason),
+            param(failure),
+            param(now),
+        ],
+    );
+    event::record(
+        session,
+        now,
+        &Event {
+            card_id: &card.id,
+            kind: cause,
+            actor,
+            claim_token: card.claim_token,
+            old_status: Some(card.status),
+            new_status: Status::Blocked,
+            detail: json!({
+                "reason": failure, "attempts": card.attempts, "quarantined": true,
+                "previous_owner": card.claim_owner, "block_kind": "attempts",
+            }),
+        },
+    );
+}
+
+/// Takes the lease of a locked card away: ready again, or quarantined at the maximum.
+fn take_away(
+    session: &Session,
+    card: &Card,
+    kind: &'static str,
+    actor: Option<&str>,
+    now: Micros,
+) -> &'static str {
+    if card.attempts >= card.max_attempts {
+        quarantine(session, card, kind, None, actor, now);
+        return "quarantined";
+    }
+    lease::give_back(session, card, card.attempts, None, None, now);
+    event::record(
+        session,
+        now,
+        &Event {
+            card_id: &card.id,
+            kind,
+            actor,
+            claim_token: card.claim_token,
+            old_status: Some(Status::Claimed),
+            new_status: Status::Ready,
+            detail: json!({"previous_owner": card.claim_owner, "attempts": card.attempts}),
+        },
+    );
+    "requeued"
+}
+
+/// Takes away leases that ended before `before`, at most `max`.
+fn sweep_ended(
+    session: &Session,
+    before: Micros,
+    max: i32,
+    actor: Option<&str>,
+    now: Micros,
+) -> Result<Vec<(Card, &'static str)>, Refusal> {
+    let ended: Vec<String> = session.run(&ENDED, &[param(before), param(max)]).column(1);
+    ended
+        .into_iter()
+        .map(|id| {
+            let card = Card::lock(session, &id)?;
+            let action = take_away(session, &card, "lapsed", actor, now);
+            Ok((card, action))
+        })
+        .collect()
+}
+
+/// The sweep inside a claim.
+pub fn sweep(session: &Session, actor: &str, now: Micros) -> Result<(), Refusal> {
+    sweep_ended(session, now, SWEEP_MAX, Some(actor), now).map(|_| ())
+}
+
+/// Sweeps one locked card whose lease has ended.
+pub fn sweep_card(session: &Session, card: &Card, actor: &str, now: Micros) {
+    take_away(session, card, "lapsed", Some(actor), now);
+}
+
+/// Takes away leases that ended more than `grace` ago: of all cards, at most `max_cards`, or
+/// of one. A live lease is taken with `force` alone, which needs an id and the operator role.
+#[pg_extern(schema = "mosaic", volatile, parallel_unsafe, security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn backlog_reclaim(
+    id: default!(Option<String>, "NULL"),
+    force: default!(Option<bool>, "false"),
+    grace: default!(Option<Interval>, "'0'"),
+    max_cards: default!(Option<i32>, "1000"),
+    actor: default!(Option<String>, "NULL"),
+) -> Result<Rows<ReclaimedRow>, pgrx::pg_sys::panic::ErrorReport> {
+    guard::writing()?;
+    let id = id.map(|id| argument::id("id", Some(id))).transpose()?;
+    let force = force.unwrap_or(false);
+    let grace = grace.map_or(Ok(0), |grace| argument::delay("grace", &grace))?;
+    let max = argument::count("max_cards", max_cards)?;
+    let actor = argument::optional_name("actor", actor)?;
+    let actor = actor.as_deref();
+    if force {
+        if id.is_none() {
+            return Err(Refusal::argument(
+                "force needs an id",
+                "Name the card whose live lease is to be taken away.",
+            )
+            .into());
+        }
+        guard::operator("force")?;
+    }
+    Ok(session(|session| {
+        let reclaimed = match &id {
+            Some(id) => {
+                let card = Card::lock(session, id)?;
+                let now = clock::now();
+                if card.status != Status::Claimed {
+                    Vec::new()
+                } else if card.lease_ended(now - grace) {
+                    let action = take_away(session, &card, "lapsed", actor, now);
+                    vec![(card, action)]
+                } else if force {
+                    let action = take_away(session, &card, "reclaimed", actor, now);
+                    vec![(card, action)]
+                } else {
+                    return Err(Refusal::already_claimed(&card));
+                }
+            }
+            None => {
+                let now = clock::now();
+                sweep_ended(session, now - grace, max, actor, now)?
+            }
+        };
+        let (cards, actions): (Vec<Card>, Vec<&str>) = reclaimed.into_iter().unzip();
+        let answer = session.run(
+            &REPORT,
+            &[
+                param(cards.iter().map(|c| c.id.clone()).collect::<Vec<_>>()),
+                param(
+                    cards
+                        .iter()
+                        .map(|c| c.claim_owner.clone())
+                        .collect::<Vec<_>>(),
+                ),
+                param(cards.iter().map(|c| c.attempts).collect::<Vec<_>>()),
+                param(actions),
+            ],
+        );
+        Ok::<_, Refusal>(Rows::new(session, &answer))
+    })?)
+}

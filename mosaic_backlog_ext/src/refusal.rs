@@ -1,0 +1,287 @@
+//! Every error that a verb raises: one constructor a case, so that all texts stand in one room.
+//!
+//! DETAIL starts with a stable code; clients and the CLI go by that code, not by the text.
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use thiserror::Error;
+
+use crate::card::{Card, Status};
+use crate::clock;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    InvalidArgument,
+    NotFound,
+    ClaimLost,
+    KeyConflict,
+    IdConflict,
+    Cycle,
+    OpenDependencies,
+    BadTransition,
+    AlreadyClaimed,
+    Isolation,
+    Unauthorized,
+}
+
+impl Code {
+    fn name(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "invalid_argument",
+            Self::NotFound => "not_found",
+            Self::ClaimLost => "claim_lost",
+            Self::KeyConflict => "key_conflict",
+            Self::IdConflict => "id_conflict",
+            Self::Cycle => "cycle",
+            Self::OpenDependencies => "open_dependencies",
+            Self::BadTransition => "bad_transition",
+            Self::AlreadyClaimed => "already_claimed",
+            Self::Isolation => "isolation",
+            Self::Unauthorized => "unauthorized",
+        }
+    }
+
+    fn sqlstate(self) -> PgSqlErrorCode {
+        match self {
+            Self::InvalidArgument => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::NotFound => PgSqlErrorCode::ERRCODE_NO_DATA_FOUND,
+            Self::KeyConflict | Self::IdConflict => PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
+            Self::ClaimLost
+            | Self::Cycle
+            | Self::OpenDependencies
+            | Self::BadTransition
+            | Self::AlreadyClaimed => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Self::Isolation => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            Self::Unauthorized => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        }
+    }
+}
+
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub struct Refusal {
+    pub code: Code,
+    message: String,
+    detail: String,
+    hint: String,
+}
+
+impl From<Refusal> for ErrorReport {
+    fn from(refusal: Refusal) -> Self {
+        let detail = format!("{}: {}", refusal.code.name(), refusal.detail);
+        ErrorReport::new(
+            refusal.code.sqlstate(),
+            refusal.message,
+            "mosaic_backlog_ext",
+        )
+        .set_detail(detail)
+        .set_hint(refusal.hint)
+    }
+}
+
+impl Refusal {
+    fn new(
+        code: Code,
+        message: String,
+        detail: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self {
+            code,
+            message,
+            detail: detail.into(),
+            hint: hint.into(),
+        }
+    }
+
+    /// An argument that is missing, out of range or malformed.
+    pub fn argument(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(
+            Code::InvalidArgument,
+            message.into(),
+            "Nothing was changed.",
+            hint,
+        )
+    }
+
+    /// The same refusal, naming the card of a batch, counted from 1.
+    pub fn of_batch(self, at: usize) -> Self {
+        Self {
+            message: format!("card {at} of the batch: {}", self.message),
+            ..self
+        }
+    }
+
+    pub fn not_found(id: &str) -> Self {
+        Self::new(
+            Code::NotFound,
+            format!("card \"{id}\" does not exist"),
+            "No card has this id.",
+            "Look the id up with mosaic.backlog_list().",
+        )
+    }
+
+    /// The caller's token is not the one under which the card is held.
+    pub fn claim_lost(card: &Card, token: i64) -> Self {
+        let now = match (card.status, card.claim_token) {
+            (Status::Claimed, Some(current)) => format!(
+                "The card is held under token {current} by worker \"{}\".",
+                card.claim_owner.as_deref().unwrap_or_default()
+            ),
+            (status, _) => format!("The card is {}.", status.name()),
+        };
+        Self::new(
+            Code::ClaimLost,
+            format!("token {token} does not hold card \"{}\"", card.id),
+            format!("{now} Nothing was changed."),
+            "Stop working on this card; claim again to get work.",
+        )
+    }
+
+    pub fn request_lost(request_id: &str) -> Self {
+        Self::new(
+            Code::ClaimLost,
+            format!("nothing that request {request_id} claimed is still held"),
+            "Its cards were completed, given back or taken over. Nothing was changed.",
+            "Claim with a new request_id to get work.",
+        )
+    }
+
+    pub fn request_conflict(request_id: &str, fields: &[&str]) -> Self {
+        Self::new(
+            Code::KeyConflict,
+            format!(
+                "request {request_id} was made before with another {}",
+                fields.join(", ")
+            ),
+            "A request_id names one claim. Nothing was changed.",
+            "Use a new request_id for a new claim.",
+        )
+    }
+
+    pub fn key_conflict(key: &str, id: &str, fields: &[String]) -> Self {
+        Self::new(
+            Code::KeyConflict,
+            format!(
+                "idempotency key \"{key}\" was used with another {}",
+                fields.join(", ")
+            ),
+            format!("It created card \"{id}\". Nothing was changed."),
+            "Repeat the first request unchanged, or use a new key for a new card.",
+        )
+    }
+
+    pub fn id_conflict(id: &str) -> Self {
+        Self::new(
+            Code::IdConflict,
+            format!("card \"{id}\" exists already"),
+            "Nothing was changed.",
+            "Choose another id, or create with an idempotency_key so that a retry is recognised.",
+        )
+    }
+
+    pub fn cycle(id: &str, depends_on: &str) -> Self {
+        let detail = if id == depends_on {
+            "A card cannot depend on itself. Nothing was changed.".to_owned()
+        } else {
+            format!(
+                "\"{depends_on}\" already depends on \"{id}\", directly or through others. Nothing was changed."
+            )
+        };
+        Self::new(
+            Code::Cycle,
+            format!("card \"{id}\" cannot depend on \"{depends_on}\""),
+            detail,
+            "Unlink the dependency that points the other way first.",
+        )
+    }
+
+    pub fn open_dependencies(card: &Card) -> Self {
+        let n = card.open_dependencies;
+        Self::new(
+            Code::OpenDependencies,
+            format!(
+                "card \"{}\" waits for {n} open dependenc{}",
+                card.id,
+                if n == 1 { "y" } else { "ies" }
+            ),
+            "Nothing was changed.",
+            format!(
+                "See which with mosaic.backlog_why('{}').",
+                card.id.replace('\'', "''")
+            ),
+        )
+    }
+
+    /// The verb does not apply to a card in this state.
+    pub fn bad_transition(card: &Card, verb: &str, hint: &str) -> Self {
+        Self::new(
+            Code::BadTransition,
+            format!(
+                "cannot {verb} card \"{}\": it is {}",
+                card.id,
+                card.status.name()
+            ),
+            "Nothing was changed.",
+            hint,
+        )
+    }
+
+    pub fn deferred(card: &Card, until: clock::Micros) -> Self {
+        Self::new(
+            Code::BadTransition,
+            format!(
+                "cannot claim card \"{}\": it is deferred until {}",
+                card.id,
+                clock::rfc3339(until)
+            ),
+            "Nothing was changed.",
+            "Claim it then, or claim another card.",
+        )
+    }
+
+    pub fn capability(card: &Card, missing: &str) -> Self {
+        Self::new(
+            Code::BadTransition,
+            format!("cannot claim card \"{}\": it requires {missing}", card.id),
+            "The worker does not offer all that the card requires. Nothing was changed.",
+            "Name the worker's capabilities in offers, or leave the card to another worker.",
+        )
+    }
+
+    pub fn already_claimed(card: &Card) -> Self {
+        Self::new(
+            Code::AlreadyClaimed,
+            format!(
+                "card \"{}\" is claimed by worker \"{}\"",
+                card.id,
+                card.claim_owner.as_deref().unwrap_or_default()
+            ),
+            format!(
+                "Its lease ends at {}. Nothing was changed.",
+                card.claim_expires_at
+                    .map(clock::rfc3339)
+                    .unwrap_or_default()
+            ),
+            "Give the claim's token if it is yours, or wait until the lease ends.",
+        )
+    }
+
+    pub fn isolation() -> Self {
+        Self::new(
+            Code::Isolation,
+            "the backlog is written at isolation level READ COMMITTED only".to_owned(),
+            "A higher level would work on an old snapshot and miss changes. Nothing was changed.",
+            "Run the call in a transaction with ISOLATION LEVEL READ COMMITTED.",
+        )
+    }
+
+    pub fn operator_only(what: &str) -> Self {
+        Self::new(
+            Code::Unauthorized,
+            format!("{what} needs the role mosaic_operator"),
+            "Nothing was changed.",
+            "Ask an operator of the backlog.",
+        )
+    }
+}

@@ -1,0 +1,97 @@
+//! Result sets whose SQL columns are declared once, beside the statement that yields them.
+
+use std::marker::PhantomData;
+
+use pgrx::callconv::{BoxRet, FcInfo};
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
+use pgrx::prelude::*;
+
+use crate::statement::{Answer, Session};
+
+/// The columns of a result set, as they stand in `RETURNS TABLE (...)`.
+pub trait Shape: 'static {
+    const NAME: &'static str;
+    const TABLE: &'static str;
+}
+
+/// Rows of shape `T`, handed to PostgreSQL as they came out of a statement.
+pub struct Rows<T: Shape> {
+    tuples: Vec<pg_sys::HeapTuple>,
+    descriptor: pg_sys::TupleDesc,
+    shape: PhantomData<T>,
+}
+
+impl<T: Shape> Rows<T> {
+    /// Takes all rows of `answer` out of the session.
+    pub fn new(session: &Session, answer: &Answer) -> Self {
+        unsafe {
+            let tuples = (0..answer.len())
+                .map(|row| pg_sys::SPI_copytuple(answer.tuple(row)))
+                .collect();
+            let inner = pg_sys::MemoryContextSwitchTo(session.outer());
+            let descriptor = pg_sys::CreateTupleDescCopy(answer.descriptor());
+            pg_sys::MemoryContextSwitchTo(inner);
+            Self {
+                tuples,
+                descriptor,
+                shape: PhantomData,
+            }
+        }
+    }
+}
+
+unsafe impl<T: Shape> SqlTranslatable for Rows<T> {
+    const TYPE_IDENT: &'static str = T::NAME;
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Err(ArgumentError::Table);
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+        Ok(ReturnsRef::One(SqlMappingRef::As(T::TABLE)));
+}
+
+unsafe impl<T: Shape> BoxRet for Rows<T> {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> pgrx::datum::Datum<'fcx> {
+        unsafe {
+            let info = (*fcinfo.as_mut_ptr())
+                .resultinfo
+                .cast::<pg_sys::ReturnSetInfo>();
+            let fits = !info.is_null()
+                && pgrx::is_a(info.cast(), pg_sys::NodeTag::T_ReturnSetInfo)
+                && (*info).allowedModes & pg_sys::SetFunctionReturnMode::SFRM_Materialize as i32
+                    != 0;
+            if !fits {
+                ereport!(
+                    ERROR,
+                    PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                    "a function that returns rows was called where rows cannot be returned"
+                );
+            }
+            let inner = pg_sys::MemoryContextSwitchTo((*(*info).econtext).ecxt_per_query_memory);
+            let random_access = (*info).allowedModes
+                & pg_sys::SetFunctionReturnMode::SFRM_Materialize_Random as i32
+                != 0;
+            let store = pg_sys::tuplestore_begin_heap(random_access, false, pg_sys::work_mem);
+            (*info).returnMode = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
+            (*info).setResult = store;
+            (*info).setDesc = pg_sys::CreateTupleDescCopy(self.descriptor);
+            pg_sys::MemoryContextSwitchTo(inner);
+            for tuple in self.tuples {
+                pg_sys::tuplestore_puttuple(store, tuple);
+            }
+            fcinfo.return_null()
+        }
+    }
+}
+
+/// Declares shapes: `Name = "TABLE (...)";`
+macro_rules! shapes {
+    ($($(#[$doc:meta])* $name:ident = $table:expr;)*) => {
+        $($(#[$doc])* pub struct $name;
+        impl $crate::rows::Shape for $name {
+            const NAME: &'static str = concat!("mosaic_backlog_ext::Rows<", stringify!($name), ">");
+            const TABLE: &'static str = $table;
+        })*
+    };
+}
+pub(crate) use shapes;

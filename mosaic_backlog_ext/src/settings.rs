@@ -1,0 +1,71 @@
+//! Settings `mosaic.*`. All of them are a superuser's to set: each could weaken a guarantee.
+
+use std::ffi::CString;
+
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
+
+/// Whether a writing call raises `synchronous_commit` to `on` for its transaction.
+#[derive(PostgresGucEnum, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Raise it: with it off, a crash could hand out a token twice.
+    #[name = c"on"]
+    On,
+    /// Leave the session's own `synchronous_commit`.
+    #[name = c"inherit"]
+    Inherit,
+}
+
+pub static CLOCK: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+pub static MAX_ATTEMPTS: GucSetting<i32> = GucSetting::<i32>::new(5);
+pub static DURABILITY: GucSetting<Durability> = GucSetting::<Durability>::new(Durability::On);
+pub static RETRY_BASE: GucSetting<i32> = GucSetting::<i32>::new(10);
+pub static RETRY_MAX: GucSetting<i32> = GucSetting::<i32>::new(3600);
+
+pub fn register() {
+    GucRegistry::define_string_guc(
+        c"mosaic.clock",
+        c"A fixed time that replaces the server's clock, for tests.",
+        c"A timestamptz. Empty: the server's clock.",
+        &CLOCK,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"mosaic.max_attempts",
+        c"Claims of a card before it is quarantined.",
+        c"For cards whose own max_attempts is null.",
+        &MAX_ATTEMPTS,
+        1,
+        1_000_000,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_enum_guc(
+        c"mosaic.durability",
+        c"Whether writing calls raise synchronous_commit to on.",
+        c"'inherit' leaves the session's own value; a crash may then lose acknowledged work.",
+        &DURABILITY,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"mosaic.retry_base",
+        c"Delay before a failed card is claimable again, after its first attempt.",
+        c"Doubles with each attempt, with jitter, up to mosaic.retry_max.",
+        &RETRY_BASE,
+        0,
+        30 * 86_400,
+        GucContext::Suset,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"mosaic.retry_max",
+        c"Longest delay before a failed card is claimable again.",
+        c"Bounds the delay that grows from mosaic.retry_base.",
+        &RETRY_MAX,
+        0,
+        30 * 86_400,
+        GucContext::Suset,
+        GucFlags::UNIT_S,
+    );
+}

@@ -1,0 +1,180 @@
+//! SQL statements whose plans are kept for the life of the session.
+//!
+//! An unprepared statement is planned anew at every call, which costs more than running it.
+
+use std::cell::Cell;
+use std::ffi::CString;
+use std::thread::LocalKey;
+
+use pgrx::memcxt::PgMemoryContexts;
+use pgrx::prelude::*;
+
+/// A statement and, after its first use in a session, its plan.
+pub struct Statement {
+    sql: &'static str,
+    types: &'static [pg_sys::Oid],
+    plan: Cell<pg_sys::SPIPlanPtr>,
+}
+
+/// Declares kept statements: `NAME(parameter types) = "sql";`
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident($($ty:ident),*) = $sql:expr;)*) => {
+        thread_local! {
+            $($(#[$doc])* static $name: $crate::statement::Statement =
+                const { $crate::statement::Statement::new($sql, &[$(::pgrx::pg_sys::$ty),*]) };)*
+        }
+    };
+}
+pub(crate) use statements;
+
+impl Statement {
+    pub const fn new(sql: &'static str, types: &'static [pg_sys::Oid]) -> Self {
+        Self {
+            sql,
+            types,
+            plan: Cell::new(std::ptr::null_mut()),
+        }
+    }
+
+    unsafe fn plan(&self) -> pg_sys::SPIPlanPtr {
+        if self.plan.get().is_null() {
+            let sql = CString::new(self.sql).expect("no NUL in a statement");
+            unsafe {
+                let plan = pg_sys::SPI_prepare_cursor(
+                    sql.as_ptr(),
+                    self.types.len() as i32,
+                    self.types.as_ptr().cast_mut(),
+                    pg_sys::CURSOR_OPT_GENERIC_PLAN as i32,
+                );
+                assert!(!plan.is_null(), "cannot prepare: {}", self.sql);
+                assert_eq!(pg_sys::SPI_keepplan(plan), 0);
+                self.plan.set(plan);
+            }
+        }
+        self.plan.get()
+    }
+}
+
+/// Keeps the planner off whole-table scans while a statement is planned. A plan made while
+/// the table was empty stays in use when it is large; its scans must be by index from the start.
+struct ByIndex {
+    seqscan: bool,
+}
+
+impl ByIndex {
+    fn begin() -> Self {
+        unsafe {
+            let before = Self {
+                seqscan: pg_sys::enable_seqscan,
+            };
+            pg_sys::enable_seqscan = false;
+            before
+        }
+    }
+}
+
+impl Drop for ByIndex {
+    fn drop(&mut self) {
+        unsafe {
+            pg_sys::enable_seqscan = self.seqscan;
+        }
+    }
+}
+
+/// An open SPI connection: statements run in it, and answers live as long as it.
+pub struct Session {
+    outer: pg_sys::MemoryContext,
+}
+
+/// Runs `work` with an SPI connection.
+pub fn session<R, E>(work: impl FnOnce(&Session) -> Result<R, E>) -> Result<R, E> {
+    let outer = PgMemoryContexts::CurrentMemoryContext.value();
+    Spi::connect_mut(|_| work(&Session { outer }))
+}
+
+/// A parameter: NULL is `None`.
+pub type Parameter = Option<pg_sys::Datum>;
+
+/// `value` as a parameter. The statement's declared type must be that of `T`.
+pub fn param<T: IntoDatum>(value: T) -> Parameter {
+    value.into_datum()
+}
+
+impl Session {
+    /// Executes a kept statement; it sees all that was committed before it, and the
+    /// transaction's own changes.
+    pub fn run(&self, statement: &'static LocalKey<Statement>, parameters: &[Parameter]) -> Answer {
+        statement.with(|statement| unsafe {
+            debug_assert_eq!(statement.types.len(), parameters.len(), "{}", statement.sql);
+            let by_index = ByIndex::begin();
+            let plan = statement.plan();
+            let mut values: Vec<pg_sys::Datum> = parameters
+                .iter()
+                .map(|p| p.unwrap_or(pg_sys::Datum::null()))
+                .collect();
+            let nulls: Vec<std::ffi::c_char> = parameters
+                .iter()
+                .map(|p| if p.is_some() { b' ' } else { b'n' } as std::ffi::c_char)
+                .collect();
+            let code =
+                pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), false, 0);
+            drop(by_index);
+            assert!(code >= 0, "SPI code {code}: {}", statement.sql);
+            Answer {
+                table: pg_sys::SPI_tuptable,
+                len: pg_sys::SPI_processed as usize,
+            }
+        })
+    }
+
+    /// The memory context of the caller: what outlives the session is copied there.
+    pub fn outer(&self) -> pg_sys::MemoryContext {
+        self.outer
+    }
+}
+
+/// The rows that a statement gave.
+pub struct Answer {
+    table: *mut pg_sys::SPITupleTable,
+    len: usize,
+}
+
+impl Answer {
+    /// Rows returned, or for a statement without RETURNING, rows written.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Column `column` (from 1) of row `row` (from 0); `None` is NULL.
+    pub fn get<T: FromDatum>(&self, row: usize, column: i32) -> Option<T> {
+        unsafe {
+            let mut is_null = false;
+            let datum =
+                pg_sys::SPI_getbinval(self.tuple(row), self.descriptor(), column, &mut is_null);
+            T::from_datum(datum, is_null)
+        }
+    }
+
+    /// As `get`, where the statement cannot give NULL.
+    pub fn must<T: FromDatum>(&self, row: usize, column: i32) -> T {
+        self.get(row, column).expect("a column that is not null")
+    }
+
+    /// The values of a column that is not null.
+    pub fn column<T: FromDatum>(&self, column: i32) -> Vec<T> {
+        (0..self.len).map(|row| self.must(row, column)).collect()
+    }
+
+    pub fn tuple(&self, row: usize) -> pg_sys::HeapTuple {
+        assert!(row < self.len);
+        unsafe { *(*self.table).vals.add(row) }
+    }
+
+    pub fn descriptor(&self) -> pg_sys::TupleDesc {
+        unsafe { (*self.table).tupdesc }
+    }
+}

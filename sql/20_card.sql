@@ -1,0 +1,108 @@
+create type mosaic.backlog_status as enum ('ready', 'claimed', 'blocked', 'done', 'cancelled');
+
+-- The order in which cards were created; ties among equal priorities go to the older card.
+create sequence mosaic.backlog_creation_seq as bigint;
+
+-- Fencing tokens. Owned by no column, so that TRUNCATE ... RESTART IDENTITY leaves it alone,
+-- and without a cache, so that a later claim always has the larger token.
+create sequence mosaic.backlog_claim_token_seq as bigint cache 1;
+
+create table mosaic.backlog (
+  id                 text primary key,
+  title              text not null,
+  body               text,
+  phase              text,
+  labels             text[] not null default '{}',
+  requires           text[] not null default '{}',
+  priority           integer not null default 0,
+  status             mosaic.backlog_status not null default 'ready',
+  acceptance         jsonb,
+  idempotency_key    text,
+  not_before         timestamptz,
+  claim_owner        text,
+  claim_token        bigint,
+  claim_ttl_seconds  integer,
+  claimed_at         timestamptz,
+  claim_expires_at   timestamptz,
+  attempts           integer not null default 0,
+  max_attempts       integer,
+  block_kind         text,
+  block_reason       text,
+  result             jsonb,
+  open_dependencies  integer not null default 0,
+  created_at         timestamptz not null,
+  updated_at         timestamptz not null,
+  completed_at       timestamptz,
+
+  -- Internal from here on.
+  creation_seq       bigint not null default pg_catalog.nextval('mosaic.backlog_creation_seq'),
+  -- Higher priority first, then older first, as one number: 21 bits of priority, 42 bits of age.
+  claim_order        bigint not null generated always as
+                       ((1048576 - priority::bigint) * 4398046511104 + creation_seq) stored,
+  -- One hash a field of the request that created the card under an idempotency key.
+  creation_request   jsonb,
+  -- The token under which the card became done or blocked: a retry with it is a repeat.
+  settled_token      bigint,
+  -- Since when the card is ready with an open gate; waiting times count from here or not_before.
+  claimable_since    timestamptz not null,
+  -- The reason of the last fail, for the next claimer.
+  last_failure       text,
+
+  constraint backlog_priority_range check (priority between -1000000 and 1000000),
+  constraint backlog_creation_seq_range check (creation_seq between 1 and 4398046511103),
+  constraint backlog_attempts_not_negative check (attempts >= 0),
+  constraint backlog_max_attempts_positive check (max_attempts >= 1),
+  constraint backlog_open_dependencies_not_negative check (open_dependencies >= 0),
+  constraint backlog_claim_iff_claimed check (
+    case when status = 'claimed'
+      then claim_owner is not null and claim_token is not null and claim_ttl_seconds is not null
+        and claimed_at is not null and claim_expires_at is not null
+      else claim_owner is null and claim_token is null and claim_ttl_seconds is null
+        and claimed_at is null and claim_expires_at is null
+    end),
+  constraint backlog_block_iff_blocked check (
+    case when status = 'blocked'
+      then block_kind in ('input', 'dependency', 'capability', 'attempts', 'other') and block_kind is not null
+        and block_reason is not null
+      else block_kind is null and block_reason is null
+    end),
+  constraint backlog_completed_iff_done check ((status = 'done') = (completed_at is not null))
+);
+
+create unique index backlog_idempotency_key on mosaic.backlog (idempotency_key) where idempotency_key is not null;
+
+-- What a claim scans: gated, blocked, claimed and finished cards are not in it.
+create index backlog_claimable on mosaic.backlog (claim_order)
+  where status = 'ready' and open_dependencies = 0;
+
+-- What the sweep of ended leases scans.
+create index backlog_lease_end on mosaic.backlog (claim_expires_at) where status = 'claimed';
+
+-- What list pages through.
+create index backlog_listing on mosaic.backlog (status, claim_order);
+
+comment on table mosaic.backlog is 'One row a card, the unit of work. Written by the functions mosaic.backlog_* alone.';
+comment on column mosaic.backlog.phase is 'board grouping, free text';
+comment on column mosaic.backlog.labels is 'free tags; a filter means "has all of these"';
+comment on column mosaic.backlog.requires is 'capabilities that a worker must offer to be handed the card';
+comment on column mosaic.backlog.priority is 'higher is sooner; -1000000 to 1000000';
+comment on column mosaic.backlog.not_before is 'not claimable earlier';
+comment on column mosaic.backlog.claim_owner is 'the worker that holds the lease';
+comment on column mosaic.backlog.claim_token is 'fencing token: unique to a claim, grows for ever, never reused';
+comment on column mosaic.backlog.claim_expires_at is 'when the lease ends, by the server''s clock';
+comment on column mosaic.backlog.attempts is 'claims since creation, the last unblock or the last reopen; a release gives one back';
+comment on column mosaic.backlog.max_attempts is 'null: the setting mosaic.max_attempts';
+comment on column mosaic.backlog.result is 'handed over by complete, seen by the claimers of dependents';
+comment on column mosaic.backlog.open_dependencies is 'dependencies that are not done';
+comment on column mosaic.backlog.creation_seq is 'internal: order of creation';
+comment on column mosaic.backlog.claim_order is 'internal: priority and age as one number, smallest first';
+comment on column mosaic.backlog.creation_request is 'internal: fingerprint of the creating request, by field';
+comment on column mosaic.backlog.settled_token is 'internal: token under which the card became done or blocked';
+comment on column mosaic.backlog.claimable_since is 'internal: since when the card is ready with an open gate';
+comment on column mosaic.backlog.last_failure is 'internal: reason of the last fail';
+comment on sequence mosaic.backlog_claim_token_seq is 'fencing tokens';
+comment on sequence mosaic.backlog_creation_seq is 'order of creation of cards';
+
+select pg_catalog.pg_extension_config_dump('mosaic.backlog', '');
+select pg_catalog.pg_extension_config_dump('mosaic.backlog_claim_token_seq', '');
+select pg_catalog.pg_extension_config_dump('mosaic.backlog_creation_seq', '');

@@ -1,0 +1,79 @@
+-- Everything belongs to a role that cannot log in and is no superuser; the functions run as it.
+do $$
+declare
+  member record;
+begin
+  grant usage on schema mosaic to mosaic_owner, mosaic_reader;
+  for member in
+    select d.classid, d.objid, i.type, i.identity
+    from pg_catalog.pg_depend d
+    join pg_catalog.pg_extension e on e.oid operator(pg_catalog.=) d.refobjid
+      and e.extname operator(pg_catalog.=) 'mosaic_backlog_ext'
+    cross join lateral pg_catalog.pg_identify_object(d.classid, d.objid, 0) i
+    where d.refclassid operator(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+      and d.deptype operator(pg_catalog.=) 'e'
+  loop
+    if member.type operator(pg_catalog.=) 'function' then
+      execute pg_catalog.format('revoke all on function %s from public', member.identity);
+    end if;
+    if member.type operator(pg_catalog.=) any (array['function', 'table', 'sequence', 'type', 'schema']) then
+      execute pg_catalog.format('alter %s %s owner to mosaic_owner', member.type, member.identity);
+    end if;
+  end loop;
+end
+$$;
+
+grant execute on function mosaic.backlog_get, mosaic.backlog_list, mosaic.backlog_stats, mosaic.backlog_why,
+  mosaic.backlog_events to mosaic_reader;
+
+grant execute on function mosaic.backlog_create, mosaic.backlog_create_many, mosaic.backlog_claim,
+  mosaic.backlog_renew, mosaic.backlog_release, mosaic.backlog_fail, mosaic.backlog_complete,
+  mosaic.backlog_block, mosaic.backlog_unblock, mosaic.backlog_link, mosaic.backlog_unlink,
+  mosaic.backlog_reclaim, mosaic.backlog_assert_held to mosaic_worker;
+
+grant execute on function mosaic.backlog_cancel, mosaic.backlog_reopen, mosaic.backlog_update to mosaic_operator;
+
+-- Settings that weaken a guarantee are an operator's at the least; mosaic.clock stays a superuser's.
+grant set on parameter mosaic.durability to mosaic_operator;
+
+comment on function mosaic.backlog_create is
+  'Creates a card. With idempotency_key, the same request again finds the card that the first made (created = false). Errors: invalid_argument, not_found, id_conflict, key_conflict, cycle.';
+comment on function mosaic.backlog_create_many is
+  'Creates the cards of a JSON array, all or none. The keys of each object are the arguments of backlog_create; depends_on may name cards of the same array. Errors: invalid_argument, not_found, id_conflict, key_conflict, cycle.';
+comment on function mosaic.backlog_get is 'One card. Errors: invalid_argument, not_found.';
+comment on function mosaic.backlog_list is
+  'Cards in claim order, a page at a time; after is the cursor of the last card of the page before. total is null unless asked for. Errors: invalid_argument.';
+comment on function mosaic.backlog_claim is
+  'Hands the next claimable cards to a worker: at most max_cards, highest priority first, then oldest. With id: that card, or an error that says why not. With request_id, a retry gets the same answer. Errors: invalid_argument, not_found, already_claimed, open_dependencies, bad_transition, key_conflict, claim_lost.';
+comment on function mosaic.backlog_renew is
+  'Extends a lease from now on by ttl, by default the claim''s own ttl; gives the new end. Errors: invalid_argument, not_found, claim_lost.';
+comment on function mosaic.backlog_release is
+  'Gives a card back without blame: the attempt is not counted. Errors: invalid_argument, not_found, claim_lost.';
+comment on function mosaic.backlog_fail is
+  'Gives a card back because the attempt failed; claimable again after retry_in, by default exponential with jitter. At the maximum of attempts the card is quarantined. Errors: invalid_argument, not_found, claim_lost.';
+comment on function mosaic.backlog_complete is
+  'Marks a card done and opens the cards that waited for it alone (unblocked). force needs mosaic_operator. Errors: invalid_argument, not_found, claim_lost, already_claimed, open_dependencies, bad_transition, unauthorized.';
+comment on function mosaic.backlog_block is
+  'Takes a card out of circulation with a reason; kind is input, dependency, capability, attempts or other. Errors: invalid_argument, not_found, claim_lost, already_claimed, bad_transition.';
+comment on function mosaic.backlog_unblock is
+  'Makes a blocked card ready again with a fresh budget of attempts. Errors: invalid_argument, not_found, bad_transition.';
+comment on function mosaic.backlog_link is
+  'Makes a card depend on others. Errors: invalid_argument, not_found, cycle, bad_transition.';
+comment on function mosaic.backlog_unlink is
+  'Removes dependencies of a card. Errors: invalid_argument, not_found, bad_transition.';
+comment on function mosaic.backlog_reclaim is
+  'Takes away leases that ended more than grace ago: of all cards, or of one; a live lease with force (mosaic_operator) alone. action is requeued or quarantined. Errors: invalid_argument, not_found, already_claimed, unauthorized.';
+comment on function mosaic.backlog_cancel is
+  'Cancels a card, with cascade also all that wait for it; a claimed card with force alone. Gives the cards touched. Errors: invalid_argument, not_found, already_claimed, bad_transition, unauthorized.';
+comment on function mosaic.backlog_reopen is
+  'Makes a done or cancelled card ready again; what depends on a done one is gated again. Gives the cards touched. Errors: invalid_argument, not_found, bad_transition.';
+comment on function mosaic.backlog_update is
+  'Changes the fields that are given, in any state; clear names fields to set to null. Errors: invalid_argument, not_found.';
+comment on function mosaic.backlog_stats is
+  'Counts of cards by state and owner, and the last hour''s throughput and waiting times, of all cards or of one phase. Errors: invalid_argument.';
+comment on function mosaic.backlog_why is
+  'Why a card is not claimable, down to the open cards that it waits for in the end; no row means that it is claimable. Errors: invalid_argument, not_found.';
+comment on function mosaic.backlog_events is
+  'The history, oldest first; after is the cursor of the last event seen, and a reader that follows it misses none. Errors: invalid_argument.';
+comment on function mosaic.backlog_assert_held is
+  'Errors with claim_lost unless the card is held under the token, and else locks it until the caller''s transaction ends. Errors: invalid_argument, not_found, claim_lost.';
