@@ -165,13 +165,14 @@ impl Call {
                 format!("{} => {before}${}{after}", argument.name, at + 1)
             })
             .collect();
-        let alias = match self.scalar {
-            Some(column) => format!("answer({column})"),
-            None => "answer".to_owned(),
+        // A bare value has no columns of its own that row_to_json could name.
+        let row = match self.scalar {
+            Some(column) => format!("json_build_object('{column}', answer)"),
+            None => "row_to_json(answer)".to_owned(),
         };
         format!(
-            "select row_to_json(answer)::text \
-             from set_config('TimeZone', 'UTC', true), mosaic.{}({}) as {alias}",
+            "select {row}::text \
+             from set_config('TimeZone', 'UTC', true), mosaic.{}({}) as answer",
             self.function,
             arguments.join(", ")
         )
@@ -206,6 +207,9 @@ mod tests {
     #[test]
     fn a_bare_value_gets_a_column_name() {
         let call = Call::new("backlog_renew").returning("claim_expires_at");
-        assert!(call.sql().ends_with("as answer(claim_expires_at)"));
+        assert!(
+            call.sql()
+                .starts_with("select json_build_object('claim_expires_at', answer)::text from")
+        );
     }
 }

@@ -57,7 +57,7 @@ enum Command {
     /// Everything about the fleet of agents
     #[command(subcommand)]
     Fleet(Fleet),
-    /// Short for `mosaic fleet backlog`
+    /// Create, claim, finish and inspect cards (short for `mosaic fleet backlog`)
     #[command(subcommand)]
     Backlog(backlog::Verb),
     /// The embedded Postgres server, and migrations
@@ -109,6 +109,89 @@ mod tests {
     #[test]
     fn the_command_tree_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_every_command_has_an_example() {
+        fn visit(command: &clap::Command) {
+            if command.has_subcommands() {
+                command.get_subcommands().for_each(visit);
+            } else if !command.is_hide_set() {
+                let help = command.get_after_help().map(ToString::to_string);
+                let name = command.get_name();
+                assert!(
+                    help.is_some_and(|help| help.contains("Example") && help.contains(name)),
+                    "{name} has no example"
+                );
+            }
+        }
+        visit(&Cli::command());
+    }
+
+    #[test]
+    fn commands_parse() {
+        for line in [
+            "fleet backlog create Title --id A4 --needs A1 --needs A2 --priority -3 --not-before +2h",
+            "backlog create Title --body -dashes --label a --label b --acceptance {} --actor me",
+            "backlog create --batch - --actor me --json",
+            "backlog list --ready --status ready --status claimed --count --after 17",
+            "backlog claim --worker w --ttl 1h30m --max 3 --offers gpu --label x",
+            "backlog claim A4 --request-id 6f2a1a52-5a57-4a5e-8b0c-0f3a7a1f2b3c",
+            "backlog renew A4 --token 42",
+            "backlog release A4 --token 42 --retry-in 5m --reason later",
+            "backlog complete A4 --token 42 --result -1 --force",
+            "backlog fail A4 --token 42 --reason -why",
+            "backlog block A4 --reason why --kind input",
+            "backlog unblock A4",
+            "backlog cancel A4 --reason why --cascade --force",
+            "backlog reopen A4 --reason why",
+            "backlog update A4 --clear labels --clear not-before --title T",
+            "backlog link A4 --needs A1 A2 --json",
+            "backlog unlink A4 --needs A1 --needs A2",
+            "backlog reclaim A4 --force --grace 0s --max 5",
+            "backlog stats --phase p --database-url host=h",
+            "backlog show A4",
+            "backlog why A4",
+            "backlog events A4 --after x --limit 5",
+        ] {
+            let words = std::iter::once("mosaic").chain(line.split(' '));
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn slips_are_refused() {
+        for line in [
+            &["create", ""][..],
+            &["create"],
+            &["create", "T", "--batch", "f"],
+            &["create", "T", "--phase", ""],
+            &["create", "T", "--body", "--json"],
+            &["create", "T", "--not-before", "tomorrow"],
+            &["list", "--status", "open"],
+            &["list", "--owner", " "],
+            &["claim", "--ttl", "15"],
+            &["claim", "--worker", ""],
+            &["claim", "--request-id", "7"],
+            &["claim", "--max", "many"],
+            &["renew", "A4"],
+            &["fail", "A4", "--token", "1"],
+            &["block", "A4"],
+            &["cancel", "A4"],
+            &["link", "A4"],
+            &["link", "A4", "--needs", ""],
+            &["update", "A4", "--clear", "title"],
+            &["show", ""],
+            &["list", "--database-url", ""],
+        ] {
+            let words = ["mosaic", "backlog"].iter().chain(line);
+            let Err(error) = Cli::try_parse_from(words) else {
+                panic!("{line:?} was taken");
+            };
+            assert_eq!(Failure::from(error).code, failure::Code::Usage, "{line:?}");
+        }
     }
 
     #[test]

@@ -276,6 +276,10 @@ pub fn time(field: &str, value: Option<TimestampWithTimeZone>) -> Result<Option<
     }
 }
 
+/// Output functions that are fixed parts of PostgreSQL's catalogue.
+const JSONB_OUT: u32 = 3804;
+const ARRAY_OUT: u32 = 751;
+
 /// A jsonb value, passed through as it came.
 pub struct Jsonb(pg_sys::Datum);
 
@@ -291,7 +295,7 @@ impl Jsonb {
 
     pub fn text(&self) -> String {
         unsafe {
-            let text = pg_sys::OidOutputFunctionCall(pg_sys::Oid::from(3806), self.0);
+            let text = pg_sys::OidOutputFunctionCall(pg_sys::Oid::from(JSONB_OUT), self.0);
             let owned = std::ffi::CStr::from_ptr(text)
                 .to_string_lossy()
                 .into_owned();
@@ -327,7 +331,7 @@ argument_type!(
     Statuses,
     "mosaic.backlog_status[]",
     |datum: pg_sys::Datum| unsafe {
-        let text = pg_sys::OidOutputFunctionCall(pg_sys::Oid::from(751), datum);
+        let text = pg_sys::OidOutputFunctionCall(pg_sys::Oid::from(ARRAY_OUT), datum);
         Statuses(
             std::ffi::CStr::from_ptr(text)
                 .to_string_lossy()

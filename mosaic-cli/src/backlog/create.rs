@@ -98,11 +98,12 @@ impl Create {
     pub fn run(self, global: &Global) -> Result<Reply, Failure> {
         match &self.batch {
             Some(path) => {
-                let cards = batch(&input::file("--batch", path)?)?;
+                let batch = Batch::read(&input::file("--batch", path)?)?;
                 let call = Call::new("backlog_create_many")
-                    .json("cards", cards)
+                    .json("cards", batch.cards)
                     .text("actor", self.actor.name());
-                let cards = store::rows(global, call)?;
+                let cards = store::rows(global, call)
+                    .map_err(|failure| with_line(failure, &batch.lines))?;
                 Ok(Reply::new(json!({"cards": cards}), view_batch))
             }
             None => {
@@ -150,31 +151,61 @@ impl Card {
     }
 }
 
-/// JSON lines to one JSON array; the objects themselves pass through as they were written.
-fn batch(text: &str) -> Result<String, Failure> {
-    let mut cards = Vec::new();
-    for (at, line) in text.lines().enumerate() {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let wrong = |reason: &str| {
-            Failure::usage(format!("line {} of the batch is not a card", at + 1))
-                .detail(reason)
-                .hint("Each line is one JSON object, as in {\"title\":\"Parse the config\"}.")
-        };
-        match serde_json::from_str::<Value>(line) {
-            Ok(Value::Object(_)) => cards.push(line),
-            Ok(_) => return Err(wrong("It is JSON, but not an object.")),
-            Err(error) => {
-                return Err(wrong(&format!(
-                    "At column {}: {}.",
-                    error.column(),
-                    reason(&error)
-                )));
+struct Batch {
+    /// One JSON array; the objects in it are as they were written.
+    cards: String,
+    /// The line that each of them stands on.
+    lines: Vec<usize>,
+}
+
+impl Batch {
+    fn read(text: &str) -> Result<Self, Failure> {
+        let mut cards = Vec::new();
+        let mut lines = Vec::new();
+        for (number, line) in (1..).zip(text.lines()) {
+            if line.trim().is_empty() {
+                continue;
+            }
+            let wrong = |reason: &str| {
+                Failure::usage(format!("line {number} of the batch is not a card"))
+                    .detail(reason)
+                    .hint("Each line is one JSON object, as in {\"title\":\"Parse the config\"}.")
+            };
+            match serde_json::from_str::<Value>(line) {
+                Ok(Value::Object(_)) => {
+                    cards.push(line);
+                    lines.push(number);
+                }
+                Ok(_) => return Err(wrong("It is JSON, but not an object.")),
+                Err(error) => {
+                    let reason = format!("At column {}: {}.", error.column(), reason(&error));
+                    return Err(wrong(&reason));
+                }
             }
         }
+        Ok(Batch {
+            cards: format!("[{}]", cards.join(",")),
+            lines,
+        })
     }
-    Ok(format!("[{}]", cards.join(",")))
+}
+
+/// The database counts cards ("card 3 of the batch: …"), the author of the file counts lines.
+fn with_line(mut failure: Failure, lines: &[usize]) -> Failure {
+    let line = failure
+        .message
+        .strip_prefix("card ")
+        .and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok())
+        .and_then(|card| lines.get(card.checked_sub(1)?));
+    if let Some(line) = line {
+        let detail = failure.detail.unwrap_or_default();
+        failure.detail = Some(
+            format!("It stands on line {line}. {detail}")
+                .trim_end()
+                .to_owned(),
+        );
+    }
+    failure
 }
 
 /// serde_json appends its own position, which counts lines within the one line.
@@ -220,19 +251,34 @@ mod tests {
 
     #[test]
     fn lines_become_one_array_unchanged() {
-        let text = "{\"title\":\"a\",\"n\":1.10}\r\n\n  {\"title\":\"b\"}\n";
+        let batch = Batch::read("{\"title\":\"a\",\"n\":1.10}\r\n\n  {\"title\":\"b\"}\n").unwrap();
         assert_eq!(
-            batch(text).unwrap(),
+            batch.cards,
             "[{\"title\":\"a\",\"n\":1.10},  {\"title\":\"b\"}]"
         );
+        assert_eq!(batch.lines, [1, 3]);
     }
 
     #[test]
     fn a_bad_line_is_named() {
-        let failure = batch("{\"title\":\"a\"}\n\n{\"title\":}\n").unwrap_err();
-        assert_eq!(failure.message, "line 3 of the batch is not a card");
-        assert!(failure.detail.unwrap().starts_with("At column 10: "));
-        let failure = batch("[]").unwrap_err();
-        assert_eq!(failure.message, "line 1 of the batch is not a card");
+        let failure = |text| Batch::read(text).err().unwrap();
+        let syntax = failure("{\"title\":\"a\"}\n\n{\"title\":}\n");
+        assert_eq!(syntax.message, "line 3 of the batch is not a card");
+        assert!(syntax.detail.unwrap().starts_with("At column 10: "));
+        assert_eq!(failure("[]").message, "line 1 of the batch is not a card");
+    }
+
+    #[test]
+    fn a_card_that_the_database_refuses_is_found_by_its_line() {
+        let refused = |message: &str| {
+            let failure = Failure::usage(message).detail("Nothing was changed.");
+            with_line(failure, &[1, 3]).detail.unwrap()
+        };
+        assert_eq!(
+            refused("card 2 of the batch: title is blank"),
+            "It stands on line 3. Nothing was changed."
+        );
+        assert_eq!(refused("card 9 of the batch: x"), "Nothing was changed.");
+        assert_eq!(refused("card \"A1\" exists"), "Nothing was changed.");
     }
 }

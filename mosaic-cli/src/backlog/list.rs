@@ -79,6 +79,7 @@ impl Status {
 
 impl List {
     pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+        let first_page = self.after.is_none();
         let statuses = self.statuses.into_iter().map(Status::word).collect();
         let call = Call::new("backlog_list")
             .statuses("statuses", statuses)
@@ -93,7 +94,8 @@ impl List {
         let mut cards = store::rows(global, call)?;
 
         let mut next = Value::Null;
-        let mut total = json!(0);
+        // The total comes with the cards. Without any it is none, unless they ended before this page.
+        let mut total = if first_page { json!(0) } else { Value::Null };
         for card in &mut cards {
             next = split_off(card, "cursor");
             total = split_off(card, "total");
