@@ -9,7 +9,7 @@ use std::time::Duration;
 use postgres::Config;
 use postgres::config::{Host, SslMode};
 
-use crate::failure::{Failure, causes};
+use crate::failure::{Failure, capitalised, causes};
 use crate::tls::{Tls, Trust, usual_root_file};
 use files::{from_passfile, from_service, in_home};
 use syntax::{from_key_values, from_url, quote};
@@ -184,7 +184,7 @@ fn default_host() -> &'static str {
 /// The string itself is not quoted: it may hold a password.
 fn malformed(reason: &str) -> Failure {
     Failure::usage("the database's connection string is malformed")
-        .detail(format!("{reason}."))
+        .detail(capitalised(reason))
         .hint("It looks like postgresql://user@host:5432/database or host=… dbname=… user=….")
 }
 

@@ -39,16 +39,15 @@ pub fn is_missing(error: &postgres::Error) -> bool {
     error.code().is_some_and(|state| missing.contains(state))
 }
 
-/// After a call found it missing: installs the extension if this role may. An older one is
-/// left alone unless MOSAIC_AUTO_MIGRATE=1 says otherwise: nobody migrates a shared server in passing.
-pub fn prepare(client: &mut Client) -> Result<(), Failure> {
+/// After a call found it missing: installs the extension if this role may, and says which version is there now.
+/// An older one is left alone unless MOSAIC_AUTO_MIGRATE=1 says otherwise: nobody migrates a shared server in passing.
+pub fn prepare(client: &mut Client) -> Result<String, Failure> {
     let found = look(client)?;
-    match &found.installed {
-        None => install(client, &found),
-        Some(_) if std::env::var_os("MOSAIC_AUTO_MIGRATE").is_some_and(|value| value == "1") => {
-            update(client, &found).map(drop)
-        }
-        Some(installed) => Err(too_old(Some(installed))),
+    let may_migrate = std::env::var_os("MOSAIC_AUTO_MIGRATE").is_some_and(|value| value == "1");
+    match found.installed {
+        // Possibly by somebody else, since the call.
+        Some(version) if version == VERSION || !may_migrate => Ok(version),
+        _ => Ok(migrate(client)?.to),
     }
 }
 

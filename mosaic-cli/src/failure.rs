@@ -274,11 +274,15 @@ fn split_code(detail: &str) -> Option<(Code, &str)> {
 
 /// An error and everything under it, as a sentence.
 pub fn sentence(error: &dyn std::error::Error) -> String {
-    let text = causes(error);
+    capitalised(&causes(error))
+}
+
+/// Text in the form of DETAIL and HINT.
+pub fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     match letters.next() {
         Some(first) => format!("{}{}.", first.to_uppercase(), letters.as_str()),
-        None => text,
+        None => String::new(),
     }
 }
 

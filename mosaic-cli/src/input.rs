@@ -97,7 +97,7 @@ pub fn json(flag: &str, argument: &str) -> Result<String, Failure> {
     match serde_json::from_str::<IgnoredAny>(&text) {
         Ok(_) => Ok(text),
         Err(error) => Err(Failure::usage(format!("{flag} is not valid JSON"))
-            .detail(format!("{error}."))
+            .detail(sentence(&error))
             .hint(format!(
                 "Text needs quotes of its own, as in {flag} '\"done\"'."
             ))),

@@ -113,3 +113,8 @@ pub fn warn(message: &str) {
     let label = Screen::stderr().paint(Paint::Warn, "warning");
     let _ = writeln!(io::stderr(), "{label}: {message}");
 }
+
+/// A line for people before work that takes seconds.
+pub fn say(what: &str) {
+    let _ = writeln!(io::stderr(), "mosaic: {what}");
+}

@@ -61,7 +61,7 @@ pub fn connect(dsn: Dsn) -> Result<Client, Failure> {
     // The library's own limit covers reaching each host, but not the talk that follows.
     let limit = config
         .get_connect_timeout()
-        .map(|limit| *limit * config.get_hosts().len().max(1) as u32);
+        .map(|limit| limit.saturating_mul(config.get_hosts().len().max(1) as u32));
     let connector = tls.as_ref().map(tls::connector).transpose()?;
     within(limit, move || match connector {
         Some(connector) => config.connect(connector),
@@ -165,14 +165,15 @@ impl Store {
     /// database's default isolation is too high is found out by the call itself.
     fn rows(&mut self, call: &Call) -> Result<Vec<Record>, Failure> {
         let mut outcome = self.send(call);
-        if let Err(error) = &outcome
-            && extension::is_missing(error)
-        {
-            if self.embedded {
-                return Err(extension::too_old(None));
-            }
-            extension::prepare(&mut self.client)?;
+        if outcome.as_ref().is_err_and(extension::is_missing) {
+            let installed = match self.embedded {
+                true => None,
+                false => Some(extension::prepare(&mut self.client)?),
+            };
             outcome = self.send(call);
+            if outcome.as_ref().is_err_and(extension::is_missing) {
+                return Err(extension::too_old(installed.as_deref()));
+            }
         }
         let outcome = match outcome.map_err(Failure::from) {
             Err(failure) if failure.code == Code::Isolation => self.send_read_committed(call),

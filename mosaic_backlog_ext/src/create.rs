@@ -270,6 +270,13 @@ fn parse_batch(text: &str) -> Result<Vec<Draft>, Refusal> {
     let mut keys = HashMap::new();
     for (index, element) in elements.into_iter().enumerate() {
         let at = index + 1;
+        // serde would take an array for the fields in their order.
+        if !element.get().starts_with('{') {
+            return Err(Refusal::argument(
+                format!("card {at} of the batch is no JSON object"),
+                "The keys are the arguments of mosaic.backlog_create.",
+            ));
+        }
         let draft = serde_json::from_str::<NewCard>(element.get())
             .map_err(|error| {
                 let error = error.to_string();

@@ -28,6 +28,7 @@ mod cancel;
 mod claim;
 mod complete;
 mod create;
+mod drop;
 mod events;
 mod lease;
 mod link;

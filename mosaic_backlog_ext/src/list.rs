@@ -28,7 +28,7 @@ statements! {
     /// Each status is read in claim order from its own part of the index, and the parts are merged.
     PAGE(TEXTOID, TEXTOID, TEXTARRAYOID, TEXTOID, BOOLOID, TIMESTAMPTZOID, INT8OID, INT4OID, INT8OID) = concat!(
         "with page as materialized (
-           select c.* from unnest($1::mosaic.backlog_status[]) as wanted(status)
+           select c.* from (select distinct unnest($1::mosaic.backlog_status[])) as wanted(status)
              cross join lateral (
                select * from mosaic.backlog c
                where c.status = wanted.status and c.claim_order > $7 and ", filter!(), "

@@ -6,7 +6,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use thiserror::Error;
 
-use crate::card::{Card, Status};
+use crate::card::Card;
 use crate::clock;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,12 +123,10 @@ impl Refusal {
 
     /// The caller's token is not the one under which the card is held.
     pub fn claim_lost(card: &Card, token: i64) -> Self {
-        let now = match (card.status, card.claim_token) {
-            (Status::Claimed, Some(current)) => format!(
-                "The card is held under token {current} by worker \"{}\".",
-                card.claim_owner.as_deref().unwrap_or_default()
-            ),
-            (status, _) => format!("The card is {}.", status.name()),
+        // The current token is not told: it would let a worker go on that must stop.
+        let now = match &card.claim_owner {
+            Some(owner) => format!("The card is held by worker \"{owner}\" under another token."),
+            None => format!("The card is {}.", card.status.name()),
         };
         Self::new(
             Code::ClaimLost,
@@ -273,6 +271,15 @@ impl Refusal {
             "the backlog is written at isolation level READ COMMITTED only".to_owned(),
             "A higher level would work on an old snapshot and miss changes. Nothing was changed.",
             "Run the call in a transaction with ISOLATION LEVEL READ COMMITTED.",
+        )
+    }
+
+    pub fn cards_exist() -> Self {
+        Self::new(
+            Code::BadTransition,
+            "cannot drop extension mosaic_backlog_ext: cards exist".to_owned(),
+            "Dropping it would remove every card and its history. Nothing was changed.",
+            "An administrator who has a backup and means it sets mosaic.allow_drop first.",
         )
     }
 

@@ -20,6 +20,7 @@ pub static MAX_ATTEMPTS: GucSetting<i32> = GucSetting::<i32>::new(5);
 pub static DURABILITY: GucSetting<Durability> = GucSetting::<Durability>::new(Durability::On);
 pub static RETRY_BASE: GucSetting<i32> = GucSetting::<i32>::new(10);
 pub static RETRY_MAX: GucSetting<i32> = GucSetting::<i32>::new(3600);
+pub static ALLOW_DROP: GucSetting<bool> = GucSetting::<bool>::new(false);
 
 pub fn register() {
     GucRegistry::define_string_guc(
@@ -67,5 +68,13 @@ pub fn register() {
         30 * 86_400,
         GucContext::Suset,
         GucFlags::UNIT_S,
+    );
+    GucRegistry::define_bool_guc(
+        c"mosaic.allow_drop",
+        c"Whether DROP EXTENSION may remove cards.",
+        c"Off: the extension can be dropped only while no card exists.",
+        &ALLOW_DROP,
+        GucContext::Suset,
+        GucFlags::default(),
     );
 }

@@ -9,10 +9,13 @@ use crate::Global;
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::input::{self, Moment, filled, moment, prose};
-use crate::reply::Reply;
+use crate::reply::{Reply, say};
 use crate::screen::{Paint, Screen};
 use crate::store;
 use crate::table::{Cell, Table};
+
+/// Cards from which on a batch takes long enough to say so.
+const LONG_BATCH: usize = 5_000;
 
 /// Create a card, or a batch of cards
 #[derive(Args)]
@@ -99,6 +102,9 @@ impl Create {
         match &self.batch {
             Some(path) => {
                 let batch = Batch::read(&input::file("--batch", path)?)?;
+                if batch.lines.len() >= LONG_BATCH && !global.json {
+                    say(&format!("creating {} cards", batch.lines.len()));
+                }
                 let call = Call::new("backlog_create_many")
                     .json("cards", batch.cards)
                     .text("actor", self.actor.name());

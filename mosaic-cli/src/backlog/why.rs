@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::card::{self, items, number, text};
+use super::card::{self, items, text};
 use crate::Global;
 use crate::call::Call;
 use crate::failure::Failure;
@@ -43,40 +43,72 @@ fn view(document: &Value, screen: &Screen) -> String {
     }
     let mut lines = format!("{id} cannot be claimed\n");
     for reason in items(&document["reasons"]) {
-        let depth = usize::try_from(number(reason, "depth")).unwrap_or_default();
-        lines.push_str(&format!(
-            "{}{}\n",
-            "  ".repeat(depth + 1),
-            line(reason, screen)
-        ));
+        lines.push_str(&line(reason, text(document, "id"), screen));
     }
     lines
 }
 
-/// `open dependency A1 (claimed by w1 until 12:31): Title`
-fn line(reason: &Value, screen: &Screen) -> String {
-    let mut line = text(reason, "kind").replace('_', " ");
-    if !text(reason, "id").is_empty() {
+/// `open dependency A1 (claimed by w1 until 12:31): Title`. What the card itself lacks goes without its name:
+/// `deferred until 12:31`.
+fn line(reason: &Value, of: &str, screen: &Screen) -> String {
+    let own = text(reason, "id") == of;
+    let mut line = format!("  {}", text(reason, "kind").replace('_', " "));
+    if !own {
         line.push_str(&format!(" {}", card::id(reason, screen)));
     }
-    let mut state = one_line(text(reason, "status"));
+    let mut state = Vec::new();
+    if !own {
+        state.push(one_line(text(reason, "status")));
+    }
     for (word, value) in [
         ("by", one_line(text(reason, "owner"))),
         ("until", local_time(text(reason, "until"))),
         ("for", one_line(text(reason, "block_kind"))),
     ] {
         if !value.is_empty() {
-            state.push_str(&format!(" {word} {value}"));
+            state.push(format!("{word} {value}"));
         }
     }
-    if !state.is_empty() {
-        line.push_str(&format!(" ({})", screen.paint(Paint::Info, &state)));
+    let state = screen.paint(Paint::Info, &state.join(" "));
+    match (own, state.is_empty()) {
+        (_, true) => {}
+        (true, false) => line.push_str(&format!(" {state}")),
+        (false, false) => line.push_str(&format!(" ({state})")),
     }
-    for column in ["title", "reason"] {
-        let value = one_line(text(reason, column));
-        if !value.is_empty() {
-            line.push_str(&format!(": {value}"));
+    let title = if own { "" } else { text(reason, "title") };
+    for words in [title, text(reason, "reason")] {
+        if !words.is_empty() {
+            line.push_str(&format!(": {}", one_line(words)));
         }
     }
+    line.push('\n');
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reasons_are_what_the_card_lacks_and_what_it_waits_for() {
+        let document = json!({"id": "B1", "claimable": false, "reasons": [
+            {"kind": "deferred", "id": "B1", "title": "Later", "status": "ready", "depth": 0,
+             "until": "infinity"},
+            {"kind": "open_dependency", "id": "A1", "title": "First", "status": "claimed",
+             "owner": "w1", "depth": 1},
+            {"kind": "open_dependency", "id": "A0", "title": "Root", "status": "blocked",
+             "block_kind": "input", "reason": "which?", "depth": 2},
+        ]});
+        let plain = Screen {
+            width: None,
+            colour: false,
+        };
+        assert_eq!(
+            view(&document, &plain),
+            "B1 cannot be claimed\n\
+             \x20 deferred until infinity\n\
+             \x20 open dependency A1 (claimed by w1): First\n\
+             \x20 open dependency A0 (blocked for input): Root: which?\n"
+        );
+    }
 }

@@ -153,6 +153,11 @@ impl Socket {
         self.folder.join(SOCKET_NAME)
     }
 
+    /// The server's own lock on the socket.
+    pub fn lock_file(&self) -> PathBuf {
+        self.folder.join(format!("{SOCKET_NAME}.lock"))
+    }
+
     /// Refuses a folder in which someone else could have put a server of his own.
     pub fn verify(&self) -> Result<(), Failure> {
         if !self.apart {

@@ -5,6 +5,7 @@
 //! has the extension; and, where there is a network, an archive that is fetched now.
 
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -77,20 +78,22 @@ impl Installation {
                 return Err(format!("{} has no {program}.", bin.display()));
             }
         }
-        let version = output(&bin.join("postgres"), "--version")?;
+        let version = output(&bin.join("postgres"), &["--version"])?;
         let major = version
             .split(|c: char| !c.is_ascii_digit())
             .find_map(|number| number.parse().ok())
             .ok_or_else(|| format!("{} says that it is {version}.", bin.display()))?;
-        let ask = |what| output(&bin.join("pg_config"), what).map(PathBuf::from);
-        let scripts = ask("--sharedir")?.join("extension");
-        let libraries = ask("--pkglibdir")?;
+        let folders = output(&bin.join("pg_config"), &["--sharedir", "--pkglibdir"])?;
+        let (share, libraries) = folders
+            .split_once('\n')
+            .ok_or_else(|| format!("{} does not say where its files are.", bin.display()))?;
+        let scripts = Path::new(share).join("extension");
         let control = fs::read_to_string(scripts.join(format!("{EXTENSION}.control")));
         Ok(Installation {
             root: root.to_owned(),
             major,
             extension: control.ok().as_deref().and_then(default_version),
-            libraries,
+            libraries: libraries.into(),
             scripts,
         })
     }
@@ -195,13 +198,16 @@ fn beside_the_program() -> Option<PathBuf> {
     folder.is_dir().then_some(folder)
 }
 
+/// Asked only when nothing better was found: that takes a while.
 fn of_the_machine() -> impl Iterator<Item = PathBuf> {
-    let on_path = output(Path::new("pg_config"), "--bindir")
-        .ok()
-        .and_then(|bin| Path::new(&bin).parent().map(Path::to_owned));
-    on_path
-        .into_iter()
-        .chain(versions_in(Path::new("/usr/lib/postgresql")))
+    let on_path = || {
+        let bin = output(Path::new("pg_config"), &["--bindir"]).ok()?;
+        Path::new(&bin).parent().map(Path::to_owned)
+    };
+    let packaged = || versions_in(Path::new("/usr/lib/postgresql"));
+    iter::once_with(on_path)
+        .flatten()
+        .chain(iter::once_with(packaged).flatten())
 }
 
 /// The folders that are named after a version, newest first.
@@ -229,16 +235,17 @@ pub fn default_version(control: &str) -> Option<Version> {
     })
 }
 
-fn output(program: &Path, argument: &str) -> Result<String, String> {
+fn output(program: &Path, arguments: &[&str]) -> Result<String, String> {
     let output = Command::new(program)
-        .arg(argument)
+        .args(arguments)
         .env("LC_ALL", "C")
         .output()
         .map_err(|error| format!("{} cannot be run: {error}.", program.display()))?;
     if !output.status.success() {
         return Err(format!(
-            "{} {argument} failed: {}",
+            "{} {} failed: {}",
             program.display(),
+            arguments.join(" "),
             String::from_utf8_lossy(&output.stderr).trim()
         ));
     }

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 /// The number in `postmaster.pid` alone proves nothing: after a crash it stays, and the kernel
 /// may have given it to another process since.
 pub fn server_of(data: &Path) -> Option<u32> {
-    let pid = noted(data)?;
+    let pid = noted(&data.join("postmaster.pid"))?;
     works_in(pid, data).then_some(pid)
 }
 
-/// The process number that the last server left in the data folder.
-pub fn noted(data: &Path) -> Option<u32> {
-    let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+/// The process number in a lock file of a server.
+pub fn noted(lock_file: &Path) -> Option<u32> {
+    let text = fs::read_to_string(lock_file).ok()?;
     text.lines().next()?.trim().parse().ok()
 }
 

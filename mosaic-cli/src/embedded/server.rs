@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -53,6 +53,7 @@ pub fn initdb(installation: &Path) -> Result<(), Failure> {
 pub fn start(installation: &Path, data: &Path, socket: &Socket) -> Result<(), Failure> {
     socket.prepare()?;
     wait_for_the_last_ones(data)?;
+    remove_stale_locks(data, socket)?;
     let owner = Account::current()?;
     settings::write_settings(Path::new("."), socket)
         .and_then(|()| settings::admit(Path::new("."), &owner.name))
@@ -103,16 +104,16 @@ fn handle(installation: &Path, data: &Path) -> PostgreSQL {
     })
 }
 
-/// A killed server leaves helpers that may still write for a moment, and a `postmaster.pid`.
-/// PostgreSQL's own look at that file is fooled when its number belongs to another process by now.
+/// A killed server leaves helpers that may still write for a moment.
 fn wait_for_the_last_ones(data: &Path) -> Result<(), Failure> {
     let start = Instant::now();
     loop {
         let left = process::all_of(data);
         if left.is_empty() {
-            break;
+            return Ok(());
         }
         if start.elapsed() > AFTERMATH {
+            let left: Vec<String> = left.iter().map(u32::to_string).collect();
             return Err(Failure::new(
                 Code::Resource,
                 "processes of the last server are still at work",
@@ -120,25 +121,20 @@ fn wait_for_the_last_ones(data: &Path) -> Result<(), Failure> {
             .detail(format!(
                 "They work in {}: {}.",
                 data.display(),
-                left.iter()
-                    .map(u32::to_string)
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                left.join(", ")
             ))
             .hint("They end by themselves when their statement is finished; try again then."));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    if process::noted(data).is_some_and(process::exists) {
-        match fs::remove_file(data.join("postmaster.pid")) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(super::cannot(
-                    "remove",
-                    &data.join("postmaster.pid"),
-                    &error,
-                ));
-            }
-            _ => {}
+}
+
+/// A killed server also leaves lock files with its number. PostgreSQL's own look at them is fooled
+/// where that number belongs to another process by now, or to a zombie that nobody reaps.
+fn remove_stale_locks(data: &Path, socket: &Socket) -> Result<(), Failure> {
+    for file in [data.join("postmaster.pid"), socket.lock_file()] {
+        if process::noted(&file).is_some_and(process::exists) {
+            fs::remove_file(&file).map_err(|error| super::cannot("remove", &file, &error))?;
         }
     }
     Ok(())

@@ -1,0 +1,392 @@
+#!/bin/sh
+# Builds Mosaic from this clone and installs it. `./install.sh --help` says more.
+set -eu
+umask 022
+
+EXTENSION=mosaic_backlog_ext
+RUST_MINIMUM=1.95
+MAJORS='15 16 17 18'
+
+say() { printf '%s\n' "$*"; }
+warn() { printf 'install.sh: %s\n' "$*" >&2; }
+err() {
+    warn "$@"
+    exit 1
+}
+
+usage() {
+    cat <<'HELP'
+Builds Mosaic from this clone and installs it. Running it again updates in place; cards, settings
+and a running embedded server are left alone.
+
+Usage: ./install.sh [--prefix DIR] [--pg-config PATH] [--demo]
+       ./install.sh --uninstall [--purge] [--prefix DIR] [--pg-config PATH]
+
+  --prefix DIR      where to install (default: ~/.local, for root /usr/local):
+                    DIR/bin/mosaic, and DIR/lib/mosaic with a PostgreSQL of its own
+  --pg-config PATH  build for the PostgreSQL of this pg_config, and install the extension
+                    into that server too, for use through DATABASE_URL
+  --demo            then show the backlog at work on the embedded server
+  --uninstall       remove what was installed; keeps the data. With --pg-config, remove the
+                    extension's files from that server too
+  --purge           with --uninstall: remove the embedded server's data as well
+  --help            this text
+
+Needs Rust 1.95 or newer, and PostgreSQL (15 to 18) with its server headers, clang and a C
+compiler. As root on Debian it installs the missing packages; else it names them.
+HELP
+}
+
+is_root() { [ "$(id -u)" -eq 0 ]; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# --- what was asked for ---------------------------------------------------------------------------
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+prefix=
+pg_config=
+demo=no
+uninstall=no
+purge=no
+
+while [ $# -gt 0 ]; do
+    case $1 in
+        --prefix | --pg-config)
+            [ -n "${2:-}" ] || err "$1 needs a value"
+            case $1 in
+                --prefix) prefix=$2 ;;
+                --pg-config) pg_config=$2 ;;
+            esac
+            shift
+            ;;
+        --prefix=?*) prefix=${1#*=} ;;
+        --pg-config=?*) pg_config=${1#*=} ;;
+        --demo) demo=yes ;;
+        --uninstall) uninstall=yes ;;
+        --purge) purge=yes ;;
+        --help | -h)
+            usage
+            exit 0
+            ;;
+        *) err "unknown argument '$1'; --help shows what there is" ;;
+    esac
+    shift
+done
+[ "$purge" = no ] || [ "$uninstall" = yes ] || err "--purge goes with --uninstall"
+[ "$demo" = no ] || [ "$uninstall" = no ] || err "--demo does not go with --uninstall"
+
+if [ -z "$prefix" ]; then
+    if is_root; then
+        prefix=/usr/local
+    else
+        prefix=${HOME:?has to be set, or --prefix given}/.local
+    fi
+fi
+case $prefix in
+    /*) ;;
+    *) prefix=$(pwd)/$prefix ;;
+esac
+mosaic=$prefix/bin/mosaic
+private=$prefix/lib/mosaic
+
+if [ -n "$pg_config" ]; then
+    chosen=$(command -v "$pg_config") || err "--pg-config: there is no program $pg_config"
+    pg_config=$(CDPATH='' cd -- "$(dirname -- "$chosen")" && pwd)/$(basename -- "$chosen")
+fi
+
+# --- files ----------------------------------------------------------------------------------------
+
+# put SOURCE TARGET MODE: written beside and renamed over, as the old file may be in use.
+put() {
+    mkdir -p "$(dirname -- "$2")"
+    cp -- "$1" "$2.new.$$"
+    chmod "$3" "$2.new.$$"
+    mv -f -- "$2.new.$$" "$2"
+}
+
+# put_tree SOURCE TARGET: the same for a whole folder, without what only developers need.
+put_tree() {
+    staged=$2.new.$$
+    rm -rf -- "$staged"
+    mkdir -p "$2" "$staged"
+    cp -R -- "$1/." "$staged"
+    (
+        cd -- "$staged"
+        rm -rf include share/doc share/man bitcode lib/bitcode lib/postgresql/bitcode \
+            pgxs lib/pgxs lib/postgresql/pgxs
+        find . -name '*.a' -exec rm -f {} +
+    )
+    chmod -R u+rwX,go+rX "$staged"
+    (cd -- "$staged" && find . -type d) | while IFS= read -r folder; do
+        mkdir -p "$2/$folder"
+        find "$staged/$folder" -maxdepth 1 ! -type d -exec mv -f -t "$2/$folder" -- {} +
+    done
+    rm -rf -- "$staged"
+}
+
+# put_extension LIBRARIES SCRIPTS: the control file last, as it announces the version.
+put_extension() {
+    put "$library" "$1/$EXTENSION.so" 755
+    for script in "$here/sql/$EXTENSION"--*.sql; do
+        put "$script" "$2/$(basename -- "$script")" 644
+    done
+    put "$control" "$2/$EXTENSION.control" 644
+}
+
+# --- removing -------------------------------------------------------------------------------------
+
+mosaic_home() {
+    if [ -n "${MOSAIC_HOME:-}" ]; then
+        say "$MOSAIC_HOME"
+    elif is_root; then
+        say /var/lib/mosaic
+    else
+        say "${HOME:?}/.config/mosaic"
+    fi
+}
+
+remove() {
+    fleet=$(mosaic_home)/fleet
+    if [ -x "$mosaic" ] && [ -e "$fleet/backlog/postmaster.pid" ]; then
+        "$mosaic" db stop >/dev/null || err "the embedded server does not stop; nothing was removed"
+    fi
+    rm -f -- "$mosaic"
+    rm -rf -- "$private"
+    if [ -n "$pg_config" ]; then
+        rm -f -- "$("$pg_config" --pkglibdir)/$EXTENSION.so"
+        rm -f -- "$("$pg_config" --sharedir)/extension/$EXTENSION".control
+        rm -f -- "$("$pg_config" --sharedir)/extension/$EXTENSION"--*.sql
+    fi
+    say "removed $mosaic and $private"
+    if [ "$purge" = no ]; then
+        [ ! -e "$fleet/backlog" ] || say "kept the cards in $fleet/backlog (--purge removes them)"
+        return
+    fi
+    if [ -e "$fleet/backlog" ] && [ ! -f "$fleet/backlog/PG_VERSION" ]; then
+        err "$fleet/backlog is no data folder of PostgreSQL; it was left as it is"
+    fi
+    rm -rf -- "$fleet/backlog" "$fleet/postgresql" "$fleet/backlog.lock"
+    say "removed the cards in $fleet/backlog"
+}
+
+if [ "$uninstall" = yes ]; then
+    remove
+    exit 0
+fi
+
+# --- what the build needs -------------------------------------------------------------------------
+
+find_rust() {
+    have cargo || PATH=$PATH:${CARGO_HOME:-${HOME:-/nonexistent}/.cargo}/bin
+    get="get it from https://rustup.rs (\`rustup toolchain install stable\`, \`rustup update\`)"
+    if ! have cargo || ! have rustc; then
+        err "Rust $RUST_MINIMUM or newer is needed: $get"
+    fi
+    # shellcheck disable=SC2046 # two words are wanted
+    set -- $(rustc --version | sed -n 's/^rustc \([0-9]*\)\.\([0-9]*\).*/\1 \2/p')
+    [ $# -eq 2 ] || err "rustc does not run: \`rustc --version\` says why"
+    if [ "$1" -lt "${RUST_MINIMUM%.*}" ] ||
+        { [ "$1" -eq "${RUST_MINIMUM%.*}" ] && [ "$2" -lt "${RUST_MINIMUM#*.}" ]; }; then
+        err "Rust $RUST_MINIMUM or newer is needed, this is $1.$2: $get"
+    fi
+}
+
+major_of() { "$1" --version | sed -n 's/^PostgreSQL \([0-9]*\).*/\1/p'; }
+has_headers() { [ -f "$("$1" --includedir-server)/postgres.h" ]; }
+has_server() { [ -x "$("$1" --bindir)/initdb" ] && [ -x "$("$1" --bindir)/postgres" ]; }
+
+# The PostgreSQL to build for: the major that is installed here already, so that its data stays
+# readable; else the first that is complete.
+find_postgres() {
+    wanted=
+    for major in $MAJORS; do
+        [ ! -d "$private/postgresql/lib/postgresql/$major" ] || wanted="$wanted $major"
+    done
+    for major in $wanted $MAJORS; do
+        for candidate in "/usr/lib/postgresql/$major/bin/pg_config" "$(command -v pg_config || :)"; do
+            [ -x "$candidate" ] || continue
+            [ "$(major_of "$candidate")" = "$major" ] || continue
+            if has_headers "$candidate" && has_server "$candidate"; then
+                pg_config=$candidate
+                return 0
+            fi
+        done
+    done
+    return 1
+}
+
+has_libclang() {
+    [ -n "${LIBCLANG_PATH:-}" ] && return 0
+    for found in /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* /usr/lib*/libclang*.so*; do
+        [ ! -e "$found" ] || return 0
+    done
+    return 1
+}
+
+# The Debian packages that are missing, one a line.
+missing_packages() {
+    have cc || printf '%s\n' gcc libc6-dev
+    have clang || say clang
+    has_libclang || say libclang-dev
+    [ -n "$pg_config" ] && return
+    find_postgres && return
+    for major in $wanted $MAJORS; do
+        if have apt-cache && apt-cache show "postgresql-server-dev-$major" >/dev/null 2>&1; then
+            printf '%s\n' "postgresql-$major" "postgresql-server-dev-$major"
+            return
+        fi
+    done
+    printf '%s\n' postgresql-15 postgresql-server-dev-15
+}
+
+# Debian's server package makes a cluster and starts it. Nobody asked for one here.
+CLUSTERS=/etc/postgresql-common/createcluster.conf
+
+install_packages() {
+    say "installing the packages $*"
+    DEBIAN_FRONTEND=noninteractive
+    export DEBIAN_FRONTEND
+    case " $* " in
+        *" postgresql-1"[5-8]" "*)
+            if [ ! -e "$CLUSTERS" ]; then
+                apt-get install -y --no-install-recommends postgresql-common >/dev/null
+            fi
+            if [ -e "$CLUSTERS" ] && ! grep -Eq '^ *create_main_cluster *=' "$CLUSTERS"; then
+                cp -p "$CLUSTERS" "$CLUSTERS.mosaic"
+                say 'create_main_cluster = false' >>"$CLUSTERS"
+                trap 'mv -f "$CLUSTERS.mosaic" "$CLUSTERS"' EXIT
+                trap 'exit 130' INT TERM
+            fi
+            ;;
+    esac
+    apt-get install -y --no-install-recommends "$@" >/dev/null ||
+        err "apt-get could not install them"
+    if [ -e "$CLUSTERS.mosaic" ]; then
+        mv -f "$CLUSTERS.mosaic" "$CLUSTERS"
+        trap - EXIT INT TERM
+    fi
+}
+
+need_packages() {
+    packages=$(missing_packages | tr '\n' ' ')
+    packages=${packages% }
+    [ -n "$packages" ] || return 0
+    have apt-get || err "these are missing, under their Debian names: $packages"
+    if ! is_root; then
+        err "packages are missing; an administrator installs them with: apt-get install $packages"
+    fi
+    if ! apt-cache show postgresql-common >/dev/null 2>&1; then
+        apt-get update >/dev/null || err "apt-get update failed; these packages are missing: $packages"
+        packages=$(missing_packages | tr '\n' ' ')
+        packages=${packages% }
+    fi
+    # shellcheck disable=SC2086 # one word a package
+    install_packages $packages
+}
+
+# --- the work -------------------------------------------------------------------------------------
+
+check_postgres() {
+    [ -n "$pg_config" ] || find_postgres || err "no PostgreSQL with server headers was found"
+    major=$(major_of "$pg_config")
+    case " $MAJORS " in
+        *" $major "*) ;;
+        *) err "$pg_config is of $("$pg_config" --version); supported are PostgreSQL $MAJORS" ;;
+    esac
+    has_headers "$pg_config" ||
+        err "the server headers of PostgreSQL $major are missing (Debian: postgresql-server-dev-$major)"
+    libraries=$("$pg_config" --pkglibdir)
+    share=$("$pg_config" --sharedir)
+}
+
+check_places() {
+    mkdir -p "$prefix/bin" "$private" 2>/dev/null || :
+    for folder in "$prefix/bin" "$private"; do
+        [ -w "$folder" ] || err "cannot write to $folder; --prefix names another place"
+    done
+    [ "$into_server" = yes ] || return 0
+    for folder in "$libraries" "$share/extension"; do
+        [ -w "$folder" ] || err "cannot write to $folder; run as the owner of that PostgreSQL, or as root"
+    done
+}
+
+build() {
+    say "building for PostgreSQL $major (the first time takes some minutes)"
+    target=${CARGO_TARGET_DIR:-$here/target}
+    (
+        cd -- "$here"
+        PGRX_PG_CONFIG_PATH=$pg_config cargo build --release --locked --target-dir "$target" \
+            -p mosaic-cli -p "$EXTENSION" --no-default-features --features "$EXTENSION/pg$major"
+    ) || err "the build failed"
+    library=$target/release/lib$EXTENSION.so
+    version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$here/Cargo.toml")
+    [ -f "$here/sql/$EXTENSION--$version.sql" ] || err "sql/$EXTENSION--$version.sql is missing"
+    control=$target/release/$EXTENSION.control
+    sed "s/@CARGO_VERSION@/$version/" "$here/$EXTENSION/$EXTENSION.control" >"$control"
+}
+
+# A PostgreSQL of our own, which can hold the extension without touching the machine's.
+# The folders lie to one another as they did where they came from: the programs find them so.
+copy_postgres() {
+    bin=$("$pg_config" --bindir)
+    root=$(dirname -- "$bin")
+    own=$private/postgresql/lib/postgresql/$major
+    case $libraries/ in
+        "$root"/*) own_libraries=$own${libraries#"$root"} ;;
+        *) own_libraries= ;;
+    esac
+    case $share/ in
+        "$root"/*) own_share=$own${share#"$root"} ;;
+        */share/postgresql/"$major"/) own_share=$private/postgresql/share/postgresql/$major ;;
+        *) own_share= ;;
+    esac
+    if ! has_server "$pg_config" || [ -z "$own_libraries" ] || [ -z "$own_share" ]; then
+        warn "no PostgreSQL to copy at $root; the embedded server will fetch one when it is first used"
+        return 0
+    fi
+    made_from="$("$bin/postgres" --version) $bin $(cksum <"$bin/postgres")"
+    if [ "$(cat "$own/made-from" 2>/dev/null || :)" != "$made_from" ]; then
+        say "copying $("$pg_config" --version) to $private/postgresql"
+        put_tree "$root" "$own"
+        case $share/ in
+            "$root"/*) ;;
+            *) put_tree "$share" "$own_share" ;;
+        esac
+        say "$made_from" >"$own/made-from"
+    fi
+    put_extension "$own_libraries" "$own_share/extension"
+    "$own/bin/postgres" --version >/dev/null || err "the copy of PostgreSQL does not run"
+}
+
+service_user() {
+    if is_root && ! id postgres >/dev/null 2>&1; then
+        useradd --system --user-group --shell /usr/sbin/nologin postgres ||
+            err "root's embedded server needs a user named postgres, which could not be made"
+        say "made the user postgres, which root's embedded server runs as"
+    fi
+}
+
+find_rust
+into_server=no
+[ -z "$pg_config" ] || into_server=yes
+need_packages
+check_postgres
+check_places
+build
+put_extension "$private/extension/$major/lib" "$private/extension/$major/share"
+copy_postgres
+if [ "$into_server" = yes ]; then
+    put_extension "$libraries" "$share/extension"
+    say "installed the extension into PostgreSQL $major ($libraries)"
+fi
+service_user
+put "$target/release/mosaic" "$mosaic" 755
+say "installed $("$mosaic" --version) as $mosaic"
+case ":$PATH:" in
+    *":$prefix/bin:"*) ;;
+    *) say "$prefix/bin is not on your PATH: add it to call \`mosaic\` by its name" ;;
+esac
+
+if [ "$demo" = yes ]; then
+    "$here/docs/demo.sh" "$mosaic"
+fi

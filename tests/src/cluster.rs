@@ -1,0 +1,155 @@
+//! A throwaway PostgreSQL cluster on a Unix socket in a temporary folder.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use postgres::Config;
+
+use crate::at_end::{As, AtEnd};
+use crate::session::Session;
+use crate::{account, folder, programs};
+
+pub const SUPERUSER: &str = "postgres";
+const PORT: u16 = 5432;
+
+/// The settings of every cluster. The data is thrown away, so nothing needs to reach the
+/// disk; deadlocks are found soon; transactions can be prepared.
+const SETTINGS: &[&str] = &[
+    "listen_addresses = ''",
+    "max_connections = 300",
+    "max_prepared_transactions = 10",
+    "shared_buffers = 128MB",
+    "fsync = off",
+    "deadlock_timeout = 100ms",
+    "timezone = 'UTC'",
+    "log_statement = ddl",
+];
+
+pub struct Cluster {
+    folder: PathBuf,
+    /// Stops the server and removes the folder.
+    _end: AtEnd,
+}
+
+impl Cluster {
+    /// The cluster that all tests share. It runs until the tests are over.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Cluster> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start(&[]))
+    }
+
+    /// A cluster of its own, with more settings.
+    #[track_caller]
+    pub fn start(settings: &[&str]) -> Self {
+        let folder = folder::create();
+        account::give(&folder);
+        let pg_ctl = programs::postgresql("pg_ctl");
+        let end = AtEnd::run(
+            As::Server,
+            "\"$1\" -D \"$2/data\" -m immediate stop; rm -rf \"$2\"",
+            &[&pg_ctl, &folder],
+        );
+        let cluster = Self { folder, _end: end };
+        programs::run(
+            account::serve(&mut Command::new(programs::postgresql("initdb")))
+                .arg("-D")
+                .arg(cluster.data())
+                .args(["-U", SUPERUSER, "--auth", "trust", "-E", "UTF8"])
+                .args(["--locale", "C.UTF-8", "--no-sync"])
+                .current_dir("/"),
+        );
+        cluster.configure(SETTINGS);
+        cluster.configure(&[&format!(
+            "unix_socket_directories = '{}'",
+            cluster.folder.display()
+        )]);
+        cluster.configure(settings);
+        cluster.resume();
+        cluster
+    }
+
+    /// Adds lines to the settings; they hold from the next start.
+    pub fn configure(&self, lines: &[&str]) {
+        self.append("postgresql.conf", lines);
+    }
+
+    /// Adds lines to a file of the data folder.
+    pub fn append(&self, file: &str, lines: &[&str]) {
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .open(self.data().join(file))
+            .expect("a file of the cluster");
+        for line in lines {
+            writeln!(file, "{line}").expect("write");
+        }
+    }
+
+    #[track_caller]
+    fn pg_ctl(&self, arguments: &[&str]) {
+        let log = self.folder.join("log");
+        let output = account::serve(&mut Command::new(programs::postgresql("pg_ctl")))
+            .arg("-D")
+            .arg(self.data())
+            .arg("-l")
+            .arg(&log)
+            .arg("-w")
+            .args(arguments)
+            .current_dir("/")
+            .env_remove("PGOPTIONS")
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status()
+            .expect("pg_ctl");
+        assert!(
+            output.success(),
+            "pg_ctl {arguments:?}: {}",
+            fs::read_to_string(log).unwrap_or_default()
+        );
+    }
+
+    /// Starts the server again.
+    #[track_caller]
+    pub fn resume(&self) {
+        self.pg_ctl(&["start"]);
+    }
+
+    /// Ends the server as a crash does: at once, and nothing is written any more.
+    #[track_caller]
+    pub fn crash(&self) {
+        self.pg_ctl(&["-m", "immediate", "stop"]);
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// The folder of the socket.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// How to connect by the socket.
+    pub fn config(&self, database: &str, user: &str) -> Config {
+        let mut config = Config::new();
+        config
+            .host_path(&self.folder)
+            .port(PORT)
+            .dbname(database)
+            .user(user);
+        config
+    }
+
+    /// The same as a URL for programs.
+    pub fn url(&self, database: &str, user: &str) -> String {
+        let host = self.folder.to_string_lossy().replace('/', "%2F");
+        format!("postgresql://{user}@/{database}?host={host}&port={PORT}")
+    }
+
+    #[track_caller]
+    pub fn session(&self, database: &str) -> Session {
+        Session::open(&self.config(database, SUPERUSER))
+    }
+}

@@ -1,0 +1,35 @@
+//! The extension, by SQL, in a database of its own for each test.
+
+mod batch;
+mod cascade;
+mod catalogue;
+mod claim;
+mod claim_race;
+mod claim_request;
+mod clock;
+mod create;
+mod cycle;
+mod cycle_race;
+mod dump;
+mod durability;
+mod events;
+mod gate;
+mod gate_race;
+mod idempotency;
+mod install;
+mod isolation;
+mod lease;
+mod list;
+mod lock_order;
+mod plans;
+mod pooler;
+mod reclaim;
+mod roles;
+mod shadowing;
+mod state_table;
+mod stats;
+mod stray_arguments;
+mod token;
+mod update;
+mod validation;
+mod why;
