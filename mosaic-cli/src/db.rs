@@ -100,6 +100,8 @@ pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
             json!({"url": store.url(admin)?}),
             |document, _| document["url"].as_str().unwrap_or_default().to_owned(),
         )),
+        Verb::Psql { .. } if global.json => Err(Failure::usage("psql does not speak JSON")
+            .hint("`mosaic db url --json` gives the address; `psql --csv` and SQL's own JSON functions give data.")),
         Verb::Psql { admin, arguments } => psql(&store, admin, arguments),
         Verb::Migrate | Verb::Step(_) => unreachable!("handled above"),
     }
@@ -168,7 +170,7 @@ fn status_view(document: &Value, screen: &Screen) -> String {
         .collect()
 }
 
-/// Becomes psql. With --json that cannot be: psql's output is no JSON document.
+/// Becomes psql.
 fn psql(store: &embedded::Store, admin: bool, arguments: Vec<OsString>) -> Result<Reply, Failure> {
     let url = store.url(admin)?;
     let program = store.program("psql").unwrap_or_else(|| "psql".into());

@@ -166,9 +166,11 @@ impl Store {
     fn rows(&mut self, call: &Call) -> Result<Vec<Record>, Failure> {
         let mut outcome = self.send(call);
         if outcome.as_ref().is_err_and(extension::is_missing) {
-            let installed = match self.embedded {
-                true => None,
-                false => Some(extension::prepare(&mut self.client)?),
+            let installed = if self.embedded {
+                self.client = embedded::repair()?;
+                None
+            } else {
+                Some(extension::prepare(&mut self.client)?)
             };
             outcome = self.send(call);
             if outcome.as_ref().is_err_and(extension::is_missing) {

@@ -7,7 +7,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 };
 use pgrx::prelude::*;
 
-use crate::clock::{Micros, SECOND};
+use crate::clock::{self, Micros, SECOND};
 use crate::refusal::Refusal;
 use crate::statement::Parameter;
 
@@ -265,11 +265,11 @@ pub fn delay(field: &str, value: &Interval) -> Result<Micros, Refusal> {
     Ok(micros as Micros)
 }
 
-/// A point in time; infinity is refused.
+/// A point in time within the years 1 to 9999, which is what RFC 3339 can write.
 pub fn time(field: &str, value: Option<TimestampWithTimeZone>) -> Result<Option<Micros>, Refusal> {
     match value.map(i64::from) {
-        Some(i64::MAX | i64::MIN) => Err(Refusal::argument(
-            format!("{field} is infinite"),
+        Some(at) if !(clock::FIRST..=clock::LAST).contains(&at) => Err(Refusal::argument(
+            format!("{field} must lie within the years 1 to 9999"),
             "Give a point in time; to hold a card back without end, block it.",
         )),
         other => Ok(other),
@@ -284,12 +284,15 @@ const ARRAY_OUT: u32 = 751;
 pub struct Jsonb(pg_sys::Datum);
 
 impl Jsonb {
-    /// The value as a parameter, if it is no larger than 1 MiB.
+    /// The value as a parameter, if its text is no larger than 1 MiB.
     pub fn parameter(field: &str, value: Option<&Self>) -> Result<Parameter, Refusal> {
         let Some(Self(datum)) = value else {
             return Ok(None);
         };
-        document(field, unsafe { pg_sys::toast_raw_datum_size(*datum) })?;
+        // Small values are not worth writing out.
+        if unsafe { pg_sys::toast_raw_datum_size(*datum) } > 1024 {
+            document(field, Self(*datum).text().len())?;
+        }
         Ok(Some(*datum))
     }
 

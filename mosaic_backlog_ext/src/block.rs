@@ -11,6 +11,7 @@ use crate::guard;
 use crate::refusal::Refusal;
 use crate::rows::Rows;
 use crate::statement::{param, session, statements};
+use crate::wake;
 
 /// Why a card can be blocked.
 const KINDS: [&str; 5] = ["input", "dependency", "capability", "attempts", "other"];
@@ -65,6 +66,12 @@ fn backlog_block(
             (Status::Ready, Some(token)) => return Err(Refusal::claim_lost(&card, token)),
             _ => {}
         }
+        let repeated = card.status == Status::Blocked
+            && card.block_kind.as_deref() == Some(&kind)
+            && card.block_reason.as_deref() == Some(&reason);
+        if repeated {
+            return card::get(session, &id);
+        }
         let now = clock::now();
         session.run(
             &BLOCK,
@@ -106,10 +113,11 @@ fn backlog_unblock(
     Ok(session(|session| {
         let card = Card::lock(session, &id)?;
         match card.status {
-            Status::Ready => {}
-            Status::Blocked => {
+            Status::Ready if !card.is_exhausted() => {}
+            Status::Ready | Status::Blocked => {
                 let now = clock::now();
                 session.run(&UNBLOCK, &[param(id.as_str()), param(now)]);
+                wake::waiters(session);
                 event::record(
                     session,
                     now,
@@ -118,7 +126,7 @@ fn backlog_unblock(
                         kind: "unblocked",
                         actor: actor.as_deref(),
                         claim_token: None,
-                        old_status: Some(Status::Blocked),
+                        old_status: Some(card.status),
                         new_status: Status::Ready,
                         detail: json!({"attempts": 0}),
                     },

@@ -14,6 +14,7 @@ use crate::guard;
 use crate::refusal::Refusal;
 use crate::rows::Rows;
 use crate::statement::{Session, param, session, statements};
+use crate::wake;
 
 statements! {
     CANCEL(TEXTOID, TIMESTAMPTZOID) =
@@ -173,6 +174,7 @@ fn backlog_reopen(
         }
         let now = clock::now();
         session.run(&REOPEN, &[param(id.as_str()), param(now)]);
+        wake::waiters(session);
         let mut touched = vec![id.clone()];
         if card.status == Status::Done {
             let mut gated: Vec<String> = dependency::shift(session, dependents, 1, now)

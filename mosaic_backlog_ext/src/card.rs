@@ -74,7 +74,7 @@ macro_rules! lock_columns {
     () => {
         "select id, status::text, claim_owner, claim_token, claim_ttl_seconds, claim_expires_at, attempts, \
          max_attempts, open_dependencies, not_before, settled_token, requires, created_at, \
-         claimable_since from mosaic.backlog "
+         claimable_since, last_failure, block_kind, block_reason from mosaic.backlog "
     };
 }
 
@@ -104,6 +104,9 @@ pub struct Card {
     pub requires: Vec<String>,
     pub created_at: Micros,
     pub claimable_since: Micros,
+    pub last_failure: Option<String>,
+    pub block_kind: Option<String>,
+    pub block_reason: Option<String>,
 }
 
 impl Card {
@@ -125,6 +128,9 @@ impl Card {
             requires: answer.must(row, 12),
             created_at: answer.must(row, 13),
             claimable_since: answer.must(row, 14),
+            last_failure: answer.get(row, 15),
+            block_kind: answer.get(row, 16),
+            block_reason: answer.get(row, 17),
         }
     }
 
@@ -154,6 +160,11 @@ impl Card {
     /// Whether the card is held under `token`.
     pub fn is_held(&self, token: i64) -> bool {
         self.status == Status::Claimed && self.claim_token == Some(token)
+    }
+
+    /// Whether no attempt is left to hand out.
+    pub fn is_exhausted(&self) -> bool {
+        self.attempts >= self.max_attempts
     }
 
     /// Whether the lease has ended, swept or not.

@@ -14,6 +14,7 @@ use crate::guard;
 use crate::reclaim;
 use crate::refusal::Refusal;
 use crate::rows::{Rows, shapes};
+use crate::settings;
 use crate::statement::{Answer, Session, param, session, statements};
 
 shapes! {
@@ -38,12 +39,12 @@ statements! {
     /// The next claimable cards. FOR NO KEY UPDATE re-checks the whole predicate on the locked
     /// row, and what a rival has locked is skipped, so the scan goes on to the next.
     PICK(TIMESTAMPTZOID, TEXTARRAYOID, INT4OID) =
-        "select id, greatest(claimable_since, not_before) from mosaic.backlog
+        "select id, greatest(claimable_since, not_before), attempts, max_attempts from mosaic.backlog
          where status = 'ready' and open_dependencies = 0
            and (not_before is null or not_before <= $1) and requires <@ $2
          order by claim_order limit $3 for no key update skip locked";
     PICK_FILTERED(TIMESTAMPTZOID, TEXTARRAYOID, INT4OID, TEXTOID, TEXTARRAYOID) =
-        "select id, greatest(claimable_since, not_before) from mosaic.backlog
+        "select id, greatest(claimable_since, not_before), attempts, max_attempts from mosaic.backlog
          where status = 'ready' and open_dependencies = 0
            and (not_before is null or not_before <= $1) and requires <@ $2
            and ($4 is null or phase = $4) and labels @> $5
@@ -132,16 +133,51 @@ fn claim(session: &Session, request: &Request) -> Result<Answer, Refusal> {
         None => {
             let now = clock::now();
             reclaim::sweep(session, &request.worker, now)?;
-            let picked = pick(session, request, now);
+            let picked = pick(session, request, now)?;
             Ok(take(session, picked, request, now))
         }
     }
 }
 
-fn pick(session: &Session, request: &Request, now: Micros) -> Vec<(String, Micros)> {
+/// Locks the cards to hand out, each given with the time since when it is claimable. A card
+/// that used up its attempts, because the maximum was lowered, is quarantined on the way.
+fn pick(
+    session: &Session,
+    request: &Request,
+    now: Micros,
+) -> Result<Vec<(String, Micros)>, Refusal> {
+    loop {
+        let answer = pick_locked(session, request, now);
+        let (exhausted, left): (Vec<usize>, Vec<usize>) = (0..answer.len()).partition(|row| {
+            let max = answer
+                .get(*row, 4)
+                .unwrap_or_else(|| settings::MAX_ATTEMPTS.get());
+            answer.must::<i32>(*row, 3) >= max
+        });
+        if exhausted.is_empty() {
+            return Ok(left
+                .into_iter()
+                .map(|row| (answer.must(row, 1), answer.must(row, 2)))
+                .collect());
+        }
+        for row in exhausted {
+            let card = Card::lock(session, answer.must(row, 1))?;
+            reclaim::quarantine(
+                session,
+                &card,
+                "quarantined",
+                None,
+                Some(&request.worker),
+                now,
+            );
+        }
+    }
+}
+
+fn pick_locked(session: &Session, request: &Request, now: Micros) -> Answer {
     let offers = param(request.offers.clone());
     let max = param(request.max_cards);
-    let answer = if request.phase.is_none() && request.labels.is_empty() {
+    if request.phase.is_none() && request.labels.is_empty() {
         session.run(&PICK, &[param(now), offers, max])
     } else {
         let phase = param(request.phase.as_deref());
@@ -155,10 +191,7 @@ fn pick(session: &Session, request: &Request, now: Micros) -> Vec<(String, Micro
                 param(request.labels.clone()),
             ],
         )
-    };
-    (0..answer.len())
-        .map(|row| (answer.must(row, 1), answer.must(row, 2)))
-        .collect()
+    }
 }
 
 /// Locks the card that the claim names and makes sure that it is claimable. Gives since when
@@ -186,6 +219,9 @@ fn lock_named(session: &Session, id: &str, request: &Request) -> Result<(Micros,
         Status::Cancelled => {
             return Err(Refusal::bad_transition(&card, "claim", "Reopen it first."));
         }
+    }
+    if card.is_exhausted() {
+        return Err(Refusal::exhausted(&card));
     }
     if card.open_dependencies > 0 {
         return Err(Refusal::open_dependencies(&card));

@@ -33,11 +33,15 @@ pub fn now() -> Micros {
 
 /// RFC 3339 in UTC, as it stands in the history's details.
 pub fn rfc3339(at: Micros) -> String {
-    chrono::DateTime::from_timestamp_micros(at + UNIX_TO_POSTGRES_EPOCH).map_or_else(
+    chrono::DateTime::from_timestamp_micros(at.saturating_add(UNIX_TO_POSTGRES_EPOCH)).map_or_else(
         || "infinity".to_owned(),
         |t| t.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
     )
 }
+
+/// The times that RFC 3339 can write: the years 1 to 9999.
+pub const FIRST: Micros = -63_082_281_600 * SECOND;
+pub const LAST: Micros = 252_455_616_000 * SECOND - 1;
 
 /// A time in RFC 3339, as in JSON.
 pub fn parse(text: &str) -> Result<Micros, Refusal> {

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::argument::{self, Jsonb};
 use crate::card::{Card, Status, card_columns, card_table};
 use crate::clock::{self, SECOND};
-use crate::dependency;
+use crate::dependency::{self, Shifted};
 use crate::event::{self, Event};
 use crate::guard;
 use crate::refusal::Refusal;
@@ -27,6 +27,9 @@ statements! {
          where id = $1 returning ", card_columns!(), ", $5");
     REPEAT(TEXTOID) = concat!("select ", card_columns!(), ", '{}'::text[] from mosaic.backlog c where id = $1");
 }
+
+/// Opened cards that the history names one by one; it counts them all.
+const UNBLOCKED_MAX: usize = 1_000;
 
 /// Whether completing would change the card; refuses what the state table refuses.
 fn may_complete(card: &Card, token: Option<i64>, force: bool) -> Result<bool, Refusal> {
@@ -90,11 +93,12 @@ fn backlog_complete(
         let now = clock::now();
         let mut unblocked: Vec<String> = dependency::shift(session, dependents, -1, now)
             .into_iter()
-            .filter(|d| d.open_dependencies == 0 && d.status == Status::Ready)
+            .filter(Shifted::is_open)
             .map(|d| d.id)
             .collect();
         unblocked.sort();
-        let count = unblocked.len();
+        let opened = json!(&unblocked[..unblocked.len().min(UNBLOCKED_MAX)]);
+        let opened_count = unblocked.len();
         let answer = session.run(
             &COMPLETE,
             &[
@@ -116,7 +120,8 @@ fn backlog_complete(
                 old_status: Some(card.status),
                 new_status: Status::Done,
                 detail: json!({
-                    "forced": force, "unblocked": count, "previous_owner": card.claim_owner,
+                    "forced": force, "unblocked": opened, "unblocked_count": opened_count,
+                    "previous_owner": card.claim_owner,
                     "cycle_seconds": (now - card.created_at) as f64 / SECOND as f64,
                 }),
             },

@@ -17,6 +17,7 @@ use crate::guard;
 use crate::refusal::Refusal;
 use crate::rows::{Rows, shapes};
 use crate::statement::{Parameter, Session, param, session, statements};
+use crate::wake;
 
 shapes! {
     /// A card, and whether this call created it.
@@ -542,6 +543,9 @@ impl Batch<'_> {
             .zip(ids)
             .filter(|(_, id)| inserted.contains(id))
             .collect();
+        if created.iter().any(|(i, _)| open(&self.drafts[*i]) == 0) {
+            wake::waiters(self.session);
+        }
         let (from, to): (Vec<String>, Vec<String>) = created
             .iter()
             .flat_map(|(i, id)| {

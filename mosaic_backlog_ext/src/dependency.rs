@@ -9,6 +9,7 @@ use crate::card::{Card, Status};
 use crate::clock::Micros;
 use crate::refusal::Refusal;
 use crate::statement::{Session, param, statements};
+use crate::wake;
 
 statements! {
     DEPENDENTS(TEXTOID) = "select card_id from mosaic.backlog_dependency where depends_on = $1 order by card_id";
@@ -57,19 +58,30 @@ pub struct Shifted {
     pub open_dependencies: i32,
 }
 
+impl Shifted {
+    /// Whether nothing gates the card any more.
+    pub fn is_open(&self) -> bool {
+        self.open_dependencies == 0 && self.status == Status::Ready
+    }
+}
+
 /// Adds `by` to the counters of locked cards.
 pub fn shift(session: &Session, ids: Vec<String>, by: i32, now: Micros) -> Vec<Shifted> {
     if ids.is_empty() {
         return Vec::new();
     }
     let answer = session.run(&SHIFT, &[param(ids), param(by), param(now)]);
-    (0..answer.len())
+    let shifted: Vec<Shifted> = (0..answer.len())
         .map(|row| Shifted {
             id: answer.must(row, 1),
             status: Status::parse(answer.must(row, 2)),
             open_dependencies: answer.must(row, 3),
         })
-        .collect()
+        .collect();
+    if by < 0 && shifted.iter().any(Shifted::is_open) {
+        wake::waiters(session);
+    }
+    shifted
 }
 
 /// Locks cards against completion, so that their status can be counted. Others may share the lock.

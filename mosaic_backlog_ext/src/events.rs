@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 use crate::argument;
 use crate::refusal::Refusal;
 use crate::rows::{Rows, shapes};
-use crate::statement::{param, session, statements};
+use crate::statement::{Session, param, session, statements};
 
 shapes! {
     /// A change of a card, and the cursor that continues after it.
@@ -22,23 +22,39 @@ macro_rules! event_columns {
 }
 
 statements! {
-    /// An event may be passed once no transaction runs that is older than its horizon: one
-    /// that could still bring a smaller number. A horizon beyond the newest transaction comes
-    /// from another cluster, by dump and restore, where nothing of it is running any more.
-    ALL(INT8OID, INT4OID) = concat!(
-        "with page as materialized (
-           select * from mosaic.backlog_event where event_id > $1 order by event_id limit $2)
-         select ", event_columns!(), " from page e
-         where e.event_id < coalesce(
-           (select pg_catalog.min(x.event_id) from page x
-            where x.horizon > pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())
-              and x.horizon <= pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())),
-           9223372036854775807)
-         order by e.event_id");
+    /// Of the next events, those that may not be passed yet by a transaction's age alone.
+    UNSETTLED(INT8OID, INT4OID) =
+        "select event_id, horizon::text from (
+           select event_id, horizon from mosaic.backlog_event where event_id > $1 order by event_id limit $2) page
+         where horizon > pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())
+         order by event_id";
+    ALL(INT8OID, INT4OID, INT8OID) = concat!(
+        "select ", event_columns!(), " from mosaic.backlog_event e
+         where e.event_id > $1 and e.event_id < $3 order by e.event_id limit $2");
     /// The events of one card are numbered under its row lock: they commit in their order.
     OF_CARD(INT8OID, INT4OID, TEXTOID) = concat!(
         "select ", event_columns!(), " from mosaic.backlog_event e
          where e.card_id = $3 and e.event_id > $1 order by e.event_id limit $2");
+}
+
+/// The first event after `after` that a reader may not pass yet, as far as `max` reaches.
+///
+/// An event may be passed once no transaction runs that is older than its horizon: one that
+/// could still bring a smaller number. A horizon beyond the next transaction id comes from
+/// another cluster, by dump and restore, where nothing of it is running any more. That id is
+/// read after the events, because the horizon of each is read before it commits.
+fn first_unsettled(session: &Session, after: i64, max: i32) -> i64 {
+    let answer = session.run(&UNSETTLED, &[param(after), param(max)]);
+    let next_transaction = unsafe { pg_sys::ReadNextFullTransactionId().value };
+    (0..answer.len())
+        .find(|row| {
+            let horizon: u64 = answer
+                .must::<&str>(*row, 2)
+                .parse()
+                .expect("a transaction id");
+            horizon <= next_transaction
+        })
+        .map_or(i64::MAX, |row| answer.must(row, 1))
 }
 
 /// The history of one card or of all, oldest first. A reader that goes on after the `cursor`
@@ -64,7 +80,10 @@ fn backlog_events(
     };
     Ok(session(|session| {
         let answer = match id {
-            None => session.run(&ALL, &[param(after), param(max)]),
+            None => {
+                let end = first_unsettled(session, after, max);
+                session.run(&ALL, &[param(after), param(max), param(end)])
+            }
             Some(id) => session.run(&OF_CARD, &[param(after), param(max), param(id)]),
         };
         Ok::<_, Refusal>(Rows::new(session, &answer))

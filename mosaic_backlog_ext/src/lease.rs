@@ -14,6 +14,7 @@ use crate::refusal::Refusal;
 use crate::rows::Rows;
 use crate::settings;
 use crate::statement::{Session, param, session, statements};
+use crate::wake;
 
 statements! {
     RENEW(TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID) =
@@ -55,6 +56,9 @@ pub fn give_back(
             param(now),
         ],
     );
+    if not_before.is_none_or(|at| at <= now) {
+        wake::waiters(session);
+    }
 }
 
 /// Extends the lease from now on by `ttl`, by default by the claim's own ttl again.
@@ -119,11 +123,23 @@ fn backlog_release(
         .transpose()?;
     let reason = reason.map(|r| argument::reason(Some(r))).transpose()?;
     Ok(session(|session| {
-        let card = lock_held(session, &id, token)?;
+        let mut card = lock_held(session, &id, token)?;
         let now = clock::now();
         let not_before = delay.map(|delay| now + delay);
-        let attempts = (card.attempts - 1).max(0);
-        give_back(session, &card, attempts, not_before, None, now);
+        card.attempts = (card.attempts - 1).max(0);
+        if card.is_exhausted() {
+            // Its maximum was lowered meanwhile.
+            reclaim::quarantine(
+                session,
+                &card,
+                "released",
+                None,
+                card.claim_owner.as_deref(),
+                now,
+            );
+            return card::get(session, &id);
+        }
+        give_back(session, &card, card.attempts, not_before, None, now);
         event::record(
             session,
             now,
@@ -135,7 +151,7 @@ fn backlog_release(
                 old_status: Some(Status::Claimed),
                 new_status: Status::Ready,
                 detail: json!({
-                    "reason": reason, "attempts": attempts, "not_before": not_before.map(clock::rfc3339),
+                    "reason": reason, "attempts": card.attempts, "not_before": not_before.map(clock::rfc3339),
                 }),
             },
         );
@@ -174,7 +190,7 @@ fn backlog_fail(
     Ok(session(|session| {
         let card = lock_held(session, &id, token)?;
         let now = clock::now();
-        if card.attempts >= card.max_attempts {
+        if card.is_exhausted() {
             reclaim::quarantine(
                 session,
                 &card,

@@ -27,10 +27,10 @@ statements! {
     ENDED(TIMESTAMPTZOID, INT4OID) =
         "select id from mosaic.backlog where status = 'claimed' and claim_expires_at <= $1
          order by claim_expires_at limit $2 for no key update skip locked";
-    QUARANTINE(TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID) =
+    QUARANTINE(TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT4OID) =
         "update mosaic.backlog set status = 'blocked', claim_owner = null, claim_token = null,
            claim_ttl_seconds = null, claimed_at = null, claim_expires_at = null, settled_token = null,
-           block_kind = 'attempts', block_reason = $2, last_failure = coalesce($3, last_failure), updated_at = $4
+           block_kind = 'attempts', block_reason = $2, last_failure = coalesce($3, last_failure), attempts = $5, updated_at = $4
          where id = $1";
     REPORT(TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID) =
         "select * from unnest($1, $2, $3, $4)";
@@ -51,17 +51,27 @@ pub fn quarantine(
     } else {
         format!("{} attempts", card.attempts)
     };
-    let reason = match failure {
-        Some(failure) => format!("{times} used up; the last failed: {failure}"),
-        None => format!("{times} used up; the last lease ended without an answer"),
+    let ending = match (cause, failure) {
+        (_, Some(failure)) => format!("; the last failed: {failure}"),
+        ("lapsed" | "reclaimed", None) => match &card.last_failure {
+            Some(before) => {
+                format!("; the last lease ended without an answer, before that: {before}")
+            }
+            None => "; the last lease ended without an answer".to_owned(),
+        },
+        (_, None) => card
+            .last_failure
+            .as_ref()
+            .map_or_else(String::new, |last| format!("; the last failed: {last}")),
     };
     session.run(
         &QUARANTINE,
         &[
             param(card.id.as_str()),
-            param(reason),
+            param(format!("{times} used up{ending}")),
             param(failure),
             param(now),
+            param(card.attempts),
         ],
     );
     event::record(
@@ -90,7 +100,7 @@ fn take_away(
     actor: Option<&str>,
     now: Micros,
 ) -> &'static str {
-    if card.attempts >= card.max_attempts {
+    if card.is_exhausted() {
         quarantine(session, card, kind, None, actor, now);
         return "quarantined";
     }

@@ -238,6 +238,18 @@ impl Refusal {
         )
     }
 
+    pub fn exhausted(card: &Card) -> Self {
+        Self::new(
+            Code::BadTransition,
+            format!(
+                "cannot claim card \"{}\": it used up its {} attempts",
+                card.id, card.attempts
+            ),
+            "Nothing was changed.",
+            "Unblock it to give it a fresh budget.",
+        )
+    }
+
     pub fn capability(card: &Card, missing: &str) -> Self {
         Self::new(
             Code::BadTransition,

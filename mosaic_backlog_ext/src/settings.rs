@@ -1,4 +1,4 @@
-//! Settings `mosaic.*`. All of them are a superuser's to set: each could weaken a guarantee.
+//! Settings `mosaic.*`. Those that could weaken a guarantee are a superuser's to set.
 
 use std::ffi::CString;
 
@@ -20,6 +20,7 @@ pub static MAX_ATTEMPTS: GucSetting<i32> = GucSetting::<i32>::new(5);
 pub static DURABILITY: GucSetting<Durability> = GucSetting::<Durability>::new(Durability::On);
 pub static RETRY_BASE: GucSetting<i32> = GucSetting::<i32>::new(10);
 pub static RETRY_MAX: GucSetting<i32> = GucSetting::<i32>::new(3600);
+pub static NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(true);
 pub static ALLOW_DROP: GucSetting<bool> = GucSetting::<bool>::new(false);
 
 pub fn register() {
@@ -68,6 +69,14 @@ pub fn register() {
         30 * 86_400,
         GucContext::Suset,
         GucFlags::UNIT_S,
+    );
+    GucRegistry::define_bool_guc(
+        c"mosaic.notify",
+        c"Whether waiters are notified when cards become claimable.",
+        c"A transaction that notified cannot be prepared for two-phase commit.",
+        &NOTIFY,
+        GucContext::Userset,
+        GucFlags::default(),
     );
     GucRegistry::define_bool_guc(
         c"mosaic.allow_drop",

@@ -65,7 +65,7 @@ statements! {
           from recent
         )
         select ready, claimed, blocked, done, open_closed.cancelled, claimable, gated, deferred, expired_leases,
-          greatest(0, floor(extract(epoch from $2 - oldest_claimable)))::bigint, by_owner,
+          case when claimable > 0 then greatest(0, floor(extract(epoch from $2 - oldest_claimable)))::bigint end, by_owner,
           created, completed, failed, lapsed, wait[1], wait[2], cycle[1], cycle[2]
         from open, closed as open_closed, owners, counted";
 }

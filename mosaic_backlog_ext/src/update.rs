@@ -11,13 +11,14 @@ use crate::reclaim;
 use crate::refusal::Refusal;
 use crate::rows::Rows;
 use crate::statement::{Session, param, session, statements};
+use crate::wake;
 
 /// The columns that `clear` can set to null.
 const CLEARABLE: [&str; 5] = ["body", "phase", "acceptance", "not_before", "max_attempts"];
 
 statements! {
     UPDATE(TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTARRAYOID, TEXTARRAYOID, JSONBOID, TIMESTAMPTZOID, INT4OID,
-           TEXTARRAYOID, TIMESTAMPTZOID) =
+           TEXTARRAYOID) =
         "update mosaic.backlog set
            title = coalesce($2, title),
            body = case when 'body' = any($11) then null else coalesce($3, body) end,
@@ -27,9 +28,9 @@ statements! {
            requires = coalesce($7, requires),
            acceptance = case when 'acceptance' = any($11) then null else coalesce($8, acceptance) end,
            not_before = case when 'not_before' = any($11) then null else coalesce($9, not_before) end,
-           max_attempts = case when 'max_attempts' = any($11) then null else coalesce($10, max_attempts) end,
-           updated_at = $12
+           max_attempts = case when 'max_attempts' = any($11) then null else coalesce($10, max_attempts) end
          where id = $1";
+    TOUCH(TEXTOID, TIMESTAMPTZOID) = "update mosaic.backlog set updated_at = $2 where id = $1";
     CONTENT(TEXTOID) =
         "select pg_catalog.jsonb_build_object('title', title, 'body', body, 'phase', phase, 'priority', priority,
            'labels', labels, 'requires', requires, 'acceptance', acceptance, 'not_before', not_before,
@@ -119,7 +120,6 @@ fn backlog_update(
                 param(not_before),
                 param(max_attempts),
                 param(clear),
-                param(now),
             ],
         );
         let changes: serde_json::Map<String, serde_json::Value> = content(session, &id)
@@ -131,6 +131,7 @@ fn backlog_update(
             })
             .collect();
         if !changes.is_empty() {
+            session.run(&TOUCH, &[param(id.as_str()), param(now)]);
             event::record(
                 session,
                 now,
@@ -145,9 +146,10 @@ fn backlog_update(
                 },
             );
         }
+        wake::waiters(session);
         // A maximum below what the card has used up already leaves no attempt to hand out.
         let card = Card::lock(session, &id)?;
-        if card.status == Status::Ready && card.attempts >= card.max_attempts {
+        if card.status == Status::Ready && card.is_exhausted() {
             reclaim::quarantine(session, &card, "quarantined", None, actor.as_deref(), now);
         }
         card::get(session, &id)

@@ -9,6 +9,7 @@ use crate::card::Status;
 use crate::clock::{self, Micros};
 use crate::refusal::Refusal;
 use crate::rows::{Rows, shapes};
+use crate::settings;
 use crate::statement::{Answer, Session, param, session, statements};
 
 shapes! {
@@ -20,7 +21,7 @@ shapes! {
 macro_rules! why_columns {
     () => {
         "c.id, c.title, c.status::text, c.claim_owner, c.claim_expires_at, c.not_before, c.block_kind, \
-         c.block_reason, c.open_dependencies"
+         c.block_reason, c.open_dependencies, c.attempts, c.max_attempts"
     };
 }
 
@@ -48,6 +49,7 @@ struct Seen {
     block_kind: Option<String>,
     block_reason: Option<String>,
     open_dependencies: i32,
+    is_exhausted: bool,
 }
 
 impl Seen {
@@ -62,6 +64,10 @@ impl Seen {
             block_kind: answer.get(row, 7),
             block_reason: answer.get(row, 8),
             open_dependencies: answer.must(row, 9),
+            is_exhausted: answer.must::<i32>(row, 10)
+                >= answer
+                    .get(row, 11)
+                    .unwrap_or_else(|| settings::MAX_ATTEMPTS.get()),
         }
     }
 
@@ -81,6 +87,7 @@ struct Reason {
 /// What the card itself has against being claimed.
 fn own_reason(card: &Seen, now: Micros) -> Option<(&'static str, Option<Micros>)> {
     match card.status {
+        Status::Ready if card.is_exhausted => Some(("quarantined", None)),
         Status::Ready => card
             .deferred_until(now)
             .map(|until| ("deferred", Some(until))),

@@ -10,6 +10,7 @@ mod clock;
 mod create;
 mod cycle;
 mod cycle_race;
+mod docs;
 mod dump;
 mod durability;
 mod events;

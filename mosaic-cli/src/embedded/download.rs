@@ -14,6 +14,7 @@ use postgresql_embedded::blocking::PostgreSQL;
 
 use super::home::{Home, PORT};
 use super::installation::{Installation, versions_in};
+use crate::failure::causes;
 
 const ARCHIVES: &str = "https://github.com/theseus-rs/postgresql-binaries";
 
@@ -55,20 +56,32 @@ impl Bundle {
     }
 
     fn unpack(&self, downloads: &Path) -> Result<PathBuf, String> {
-        let text = |error: &dyn std::fmt::Display| error.to_string();
         // The crate unpacks an archive only on the way to a data folder. A folder that looks
         // like one that is there already keeps it from making one.
         let scratch = downloads.join("no-data");
-        fs::create_dir_all(&scratch).map_err(|error| text(&error))?;
-        fs::write(scratch.join("postgresql.conf"), "").map_err(|error| text(&error))?;
-        let version =
-            VersionReq::parse(&format!("={}", self.major)).map_err(|error| text(&error))?;
+        let unpacked = fs::create_dir_all(&scratch)
+            .and_then(|()| fs::write(scratch.join("postgresql.conf"), ""))
+            .map_err(|error| error.to_string())
+            .and_then(|()| {
+                self.fetch_into(downloads, &scratch)
+                    .map_err(|error| causes(&error))
+            });
+        // An empty folder that is left over does no harm.
+        let _ = fs::remove_dir_all(&scratch);
+        unpacked
+    }
+
+    fn fetch_into(
+        &self,
+        downloads: &Path,
+        scratch: &Path,
+    ) -> Result<PathBuf, postgresql_embedded::Error> {
         let mut server = PostgreSQL::new(postgresql_embedded::Settings {
             releases_url: ARCHIVES.into(),
-            version,
+            version: VersionReq::parse(&format!("={}", self.major))?,
             installation_dir: downloads.to_owned(),
             password_file: scratch.join("none"),
-            data_dir: scratch.clone(),
+            data_dir: scratch.to_owned(),
             host: String::new(),
             port: PORT,
             username: postgresql_embedded::BOOTSTRAP_SUPERUSER.into(),
@@ -79,8 +92,7 @@ impl Bundle {
             trust_installation_dir: false,
             socket_dir: None,
         });
-        server.setup().map_err(|error| text(&error))?;
-        fs::remove_dir_all(&scratch).map_err(|error| text(&error))?;
+        server.setup()?;
         Ok(server.settings().installation_dir.clone())
     }
 

@@ -199,6 +199,14 @@ impl Socket {
         self.verify()
     }
 
+    /// Takes the folder away again where it lies apart.
+    pub fn clear(&self) {
+        if self.apart {
+            // If someone put something there, it stays.
+            let _ = fs::remove_dir(&self.folder);
+        }
+    }
+
     /// A URL that every libpq client takes as it is.
     pub fn url(&self, role: &str) -> String {
         let mut host = String::new();

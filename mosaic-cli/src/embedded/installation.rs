@@ -102,6 +102,8 @@ impl Installation {
 struct Search<'a> {
     account: &'a Account,
     data_major: Option<u32>,
+    tried: Vec<PathBuf>,
+    /// Why, in a sentence each.
     refused: Vec<String>,
 }
 
@@ -110,6 +112,7 @@ impl<'a> Search<'a> {
         Ok(Search {
             account,
             data_major: home.data_major()?,
+            tried: Vec::new(),
             refused: Vec::new(),
         })
     }
@@ -133,6 +136,10 @@ impl<'a> Search<'a> {
     }
 
     fn try_folder(&mut self, folder: &Path) -> Option<Installation> {
+        if self.tried.iter().any(|tried| tried == folder) {
+            return None;
+        }
+        self.tried.push(folder.to_owned());
         let verdict = Installation::inspect(folder).and_then(|found| self.judge(found));
         verdict.map_err(|why| self.refused.push(why)).ok()
     }

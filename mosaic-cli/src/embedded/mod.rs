@@ -37,6 +37,11 @@ pub fn connect() -> Result<Client, Failure> {
     Store::locate()?.connect()
 }
 
+/// A connection after one of `connect` turned out to lack a function: everything is looked at again.
+pub fn repair() -> Result<Client, Failure> {
+    Store::locate()?.repair()
+}
+
 fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Code::Resource, format!("cannot {what} {}", path.display()))
         .detail(format!("{error}."))

@@ -23,6 +23,9 @@ pub const UNFINISHED: &str = "data";
 /// How long the helpers of a killed server may take to notice it.
 const AFTERMATH: Duration = Duration::from_secs(20);
 
+/// A new data folder and its first log files do not fit into less.
+const ROOM: u64 = 64_000_000;
+
 /// Makes a data folder in the current folder.
 pub fn initdb(installation: &Path) -> Result<(), Failure> {
     let data = Path::new(UNFINISHED);
@@ -182,20 +185,17 @@ impl StartLog {
 
 /// The lines that matter of what PostgreSQL's programs say.
 fn explain(what: &str, text: &str) -> Failure {
+    // The crate quotes both streams of a program.
+    let text = text
+        .split_once("; stderr=")
+        .map_or(text, |(_, stderr)| stderr);
     let telling: Vec<&str> = text
         .lines()
         .map(str::trim)
         .filter(|line| {
-            [
-                "FATAL",
-                "PANIC",
-                "DETAIL",
-                "error:",
-                "could not",
-                "No space",
-            ]
-            .iter()
-            .any(|word| line.contains(word))
+            ["FATAL", "PANIC", "DETAIL", "error:", "could not"]
+                .iter()
+                .any(|word| line.contains(word))
         })
         .collect();
     let detail = if telling.is_empty() {
@@ -204,9 +204,28 @@ fn explain(what: &str, text: &str) -> Failure {
         telling[telling.len().saturating_sub(6)..].join("\n")
     };
     let failure = Failure::new(Code::Resource, what).detail(detail);
-    if text.contains("No space left on device") {
-        failure.hint("The disk is full. What was acknowledged is kept; make room and try again.")
-    } else {
-        failure
+    let room = rustix::fs::statvfs(".").map(|disk| disk.f_bavail * disk.f_frsize);
+    match room {
+        Ok(bytes) if bytes < ROOM => failure.hint(format!(
+            "The disk has {} MB left. Nothing that was acknowledged is lost; make room and try again.",
+            bytes / 1_000_000
+        )),
+        _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_that_matter_are_found() {
+        let failure = explain(
+            "it failed",
+            "Command error: stdout=running bootstrap script ... ; stderr=LOG:  x\nFATAL:  y\nHINT:  z",
+        );
+        assert_eq!(failure.detail.as_deref(), Some("FATAL:  y"));
+        let failure = explain("it failed", "just words\n");
+        assert_eq!(failure.detail.as_deref(), Some("just words"));
     }
 }

@@ -47,13 +47,15 @@ impl Step {
         let here = std::env::current_dir()
             .and_then(|folder| folder.canonicalize())
             .map_err(|error| super::cannot("resolve", &self.folder, &error))?;
+        let socket = Socket::of(&here, super::account::current_uid());
         match self.action {
             Action::Initdb => server::initdb(&self.installation),
-            Action::Start => {
-                let socket = Socket::of(&here, super::account::current_uid());
-                server::start(&self.installation, &here, &socket)
+            Action::Start => server::start(&self.installation, &here, &socket),
+            Action::Stop => {
+                server::stop(&self.installation)?;
+                socket.clear();
+                Ok(())
             }
-            Action::Stop => server::stop(&self.installation),
         }
     }
 }

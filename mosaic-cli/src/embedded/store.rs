@@ -13,7 +13,7 @@ use super::home::{Home, Socket};
 use super::installation::Installation;
 use super::lock::Lock;
 use super::step::{Action, perform};
-use super::version::Marker;
+use super::version::{Marker, Version};
 use super::{process, progress, schema, setup};
 use crate::extension::Migration;
 use crate::failure::{Code, Failure};
@@ -73,14 +73,21 @@ impl Store {
     fn bring_up(&self) -> Result<(Client, Option<Migration>), Failure> {
         let home = &self.home;
         let account = Account::of_server(home)?;
-        setup::make_folders(home, &account)?;
         account.reach(home)?;
+        setup::make_folders(home, &account)?;
         let lock = Lock::acquire(home)?;
         if let Some(client) = self.warm()? {
             return Ok((client, None));
         }
         self.start_under(&lock, &account)?;
         self.complete_under(&lock)
+    }
+
+    /// Connects after the schema turned out to lack something although it was in order once:
+    /// somebody took it away, or took the server's programs away.
+    pub fn repair(&self) -> Result<Client, Failure> {
+        Marker::of(&self.home).remove();
+        self.connect()
     }
 
     /// Brings the schema up and connects as the operator.
@@ -116,7 +123,7 @@ impl Store {
             installation = Some(found);
         }
         let socket = home.socket()?;
-        if self.settled(&socket)? {
+        if self.settled(&socket)? && self.has_our_extension() {
             return Ok(());
         }
         let found = match installation {
@@ -124,7 +131,7 @@ impl Store {
             None => Installation::find(home, account)?,
         };
         if process::server_of(&home.data).is_some() {
-            // It runs, but nobody can reach it: its socket was removed.
+            // Nobody can reach it, as its socket was removed; or its files are not what we need.
             perform(Action::Stop, account, lock, &found.root, &home.data)?;
         }
         perform(Action::Start, account, lock, &found.root, &home.data)?;
@@ -136,6 +143,15 @@ impl Store {
                 format!("Its log is in {}.", home.data.join("log").display()),
             ),
         )
+    }
+
+    /// Whether the server that runs was started from an installation that still suits us.
+    fn has_our_extension(&self) -> bool {
+        process::server_of(&self.home.data)
+            .and_then(process::installation_of)
+            .and_then(|root| Installation::inspect(&root).ok())
+            .and_then(|found| found.extension)
+            .is_some_and(|version| version >= Version::own())
     }
 
     /// Waits until the server accepts connections or is known not to run where it should.

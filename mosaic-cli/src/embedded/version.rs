@@ -61,6 +61,11 @@ impl Marker {
             .is_some_and(|version| version >= Version::own())
     }
 
+    pub fn remove(&self) {
+        // Where it cannot be removed it does no harm: the next step says what is wrong there.
+        let _ = fs::remove_file(&self.0);
+    }
+
     /// Written beside and renamed over, so that it is never half there. Where root writes it into
     /// another user's folder, it is that user's, and no link that lies there is followed.
     pub fn set(&self) -> io::Result<()> {

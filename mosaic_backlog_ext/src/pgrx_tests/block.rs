@@ -63,7 +63,9 @@ mod tests {
         begin();
         cards("A");
         assert_eq!(
-            rows("select status, block_kind, block_reason from backlog_block('A', 'which colour?', 'input')"),
+            rows(
+                "select status, block_kind, block_reason from backlog_block('A', 'which colour?', 'input')"
+            ),
             "blocked|input|which colour?"
         );
         assert_eq!(
@@ -113,7 +115,10 @@ mod tests {
         for _ in 0..2 {
             let token = claim("A", "w1");
             run(&format!("select backlog_fail('A', {token}, 'why', '0')"));
-            assert_eq!(card("A", "status, block_kind, attempts"), "blocked|attempts|1");
+            assert_eq!(
+                card("A", "status, block_kind, attempts"),
+                "blocked|attempts|1"
+            );
             assert_eq!(
                 rows("select status, attempts from backlog_unblock('A')"),
                 "ready|0"
@@ -137,7 +142,10 @@ mod tests {
                 kind
             );
         }
-        refused("invalid_argument", "select backlog_block('A', 'why', 'mood')");
+        refused(
+            "invalid_argument",
+            "select backlog_block('A', 'why', 'mood')",
+        );
         refused("invalid_argument", "select backlog_block('A', 'why', '')");
     }
 }

@@ -78,7 +78,9 @@ mod tests {
         cards("E:done");
         run("select backlog_block('C', 'why')");
         assert_eq!(
-            rows("select id, status from backlog_cancel('A', 'dropped', cascade => true, actor => 'op')"),
+            rows(
+                "select id, status from backlog_cancel('A', 'dropped', cascade => true, actor => 'op')"
+            ),
             "A|cancelled B|cancelled C|cancelled D|cancelled"
         );
         assert_eq!(
@@ -159,7 +161,10 @@ mod tests {
         );
         run("select backlog_cancel('B', 'why')");
         run("select backlog_reopen('B', 'after all')");
-        assert_eq!(rows("select id from backlog_claim('w', max_cards => 9)"), "A B");
+        assert_eq!(
+            rows("select id from backlog_claim('w', max_cards => 9)"),
+            "A B"
+        );
     }
 
     #[pg_test]
@@ -169,7 +174,10 @@ mod tests {
         let token = claim("A", "w1");
         run(&format!("select backlog_complete('A', {token})"));
         run("select backlog_reopen('A', 'why')");
-        refused("claim_lost", &format!("select backlog_complete('A', {token})"));
+        refused(
+            "claim_lost",
+            &format!("select backlog_complete('A', {token})"),
+        );
         assert_eq!(card("A", "status"), "ready");
     }
 }

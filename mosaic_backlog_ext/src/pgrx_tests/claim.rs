@@ -121,10 +121,7 @@ mod tests {
             ),
             "claimed|w1|90|2030-01-01T01:00:00+00:00|2030-01-01T01:01:30+00:00|1|2030-01-01T01:00:00+00:00"
         );
-        assert_eq!(
-            rows("select id from backlog_list(owner => 'w1')"),
-            "A"
-        );
+        assert_eq!(rows("select id from backlog_list(owner => 'w1')"), "A");
     }
 
     #[pg_test]
@@ -150,7 +147,9 @@ mod tests {
         let dependencies = r#"[{"id": "A", "title": "A", "result": {"n": 1}}, {"id": "B", "title": "B", "result": null}]"#;
         assert_eq!(rows(claim), format!("C|{dependencies}|null"));
         let token = number("select claim_token from backlog_get('C')");
-        run(&format!("select backlog_fail('C', {token}, 'no luck', '0')"));
+        run(&format!(
+            "select backlog_fail('C', {token}, 'no luck', '0')"
+        ));
         assert_eq!(rows(claim), format!("C|{dependencies}|no luck"));
         cards("D");
         assert_eq!(rows(claim), "D|[]|null");
@@ -182,8 +181,10 @@ mod tests {
     #[pg_test]
     fn one_claim_sweeps_a_bounded_number_of_ended_leases() {
         begin();
-        run("select backlog_create_many((select jsonb_agg(jsonb_build_object('title', n))
-             from generate_series(1, 250) n))");
+        run(
+            "select backlog_create_many((select jsonb_agg(jsonb_build_object('title', n::text))
+             from generate_series(1, 250) n))",
+        );
         run("select backlog_claim('w1', '1 second', max_cards => 250)");
         at("1 min");
         let expired = || number("select expired_leases from backlog_stats()");
@@ -204,9 +205,18 @@ mod tests {
     fn claim_by_id_takes_no_filter() {
         begin();
         cards("A");
-        refused("invalid_argument", "select backlog_claim('w1', id => 'A', phase => 'x')");
-        refused("invalid_argument", "select backlog_claim('w1', id => 'A', labels => '{x}')");
-        assert_eq!(rows("select id from backlog_claim('w1', id => 'A', labels => '{}')"), "A");
+        refused(
+            "invalid_argument",
+            "select backlog_claim('w1', id => 'A', phase => 'x')",
+        );
+        refused(
+            "invalid_argument",
+            "select backlog_claim('w1', id => 'A', labels => '{x}')",
+        );
+        assert_eq!(
+            rows("select id from backlog_claim('w1', id => 'A', labels => '{}')"),
+            "A"
+        );
     }
 
     #[pg_test]

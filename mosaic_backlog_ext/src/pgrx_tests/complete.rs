@@ -68,7 +68,10 @@ mod tests {
         );
         let lost = claim("B", "w1");
         run("select backlog_complete('B', force => true)");
-        refused("claim_lost", &format!("select backlog_complete('B', {lost})"));
+        refused(
+            "claim_lost",
+            &format!("select backlog_complete('B', {lost})"),
+        );
     }
 
     #[pg_test]
@@ -76,7 +79,9 @@ mod tests {
         begin();
         cards("A B C:A,B");
         let token = claim("A", "w1");
-        run(&format!("select backlog_complete('A', {token}, '\"first\"')"));
+        run(&format!(
+            "select backlog_complete('A', {token}, '\"first\"')"
+        ));
         assert_eq!(
             rows(&format!(
                 "select result, unblocked from backlog_complete('A', {token}, '\"second\"')"

@@ -195,9 +195,7 @@ mod tests {
             "C|true B|true A|true"
         );
         assert_eq!(
-            rows(
-                "select id, open_dependencies, priority from backlog where id < 'a' order by id"
-            ),
+            rows("select id, open_dependencies, priority from backlog where id < 'a' order by id"),
             "A|0|4 B|1|0 C|3|0"
         );
         assert_eq!(rows("select * from backlog_create_many('[]')"), "");

@@ -27,7 +27,9 @@ mod tests {
         run("select backlog_reopen('A', 'why')");
         run("select backlog_complete('A')");
         assert_eq!(
-            rows("select kind, coalesce(old_status::text, '-'), new_status from backlog_events('A')"),
+            rows(
+                "select kind, coalesce(old_status::text, '-'), new_status from backlog_events('A')"
+            ),
             "created|-|ready claimed|ready|claimed renewed|claimed|claimed released|claimed|ready \
              claimed|ready|claimed failed|claimed|ready blocked|ready|blocked unblocked|blocked|ready \
              linked|ready|ready unlinked|ready|ready updated|ready|ready claimed|ready|claimed \
@@ -77,7 +79,10 @@ mod tests {
         begin();
         cards("A");
         refused("claim_lost", "select backlog_complete('A', 1)");
-        refused("bad_transition", "select backlog_create('B', 'B'), backlog_cancel('A', 'x'), backlog_block('A', 'x')");
+        refused(
+            "bad_transition",
+            "select backlog_create('B', 'B'), backlog_cancel('A', 'x'), backlog_block('A', 'x')",
+        );
         assert_eq!(number("select count(*) from backlog_event"), 1);
     }
 

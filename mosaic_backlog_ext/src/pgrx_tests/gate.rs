@@ -48,7 +48,10 @@ mod tests {
             rows("select unblocked from backlog_complete('B')"),
             r#"["Y"]"#
         );
-        assert_eq!(rows("select id from backlog_list(ready_only => true)"), "X Y");
+        assert_eq!(
+            rows("select id from backlog_list(ready_only => true)"),
+            "X Y"
+        );
     }
 
     #[pg_test]
@@ -111,10 +114,7 @@ mod tests {
         run(&format!("select backlog_renew('claimed', {token})"));
         run(&format!("select backlog_complete('claimed', {token})"));
         run("select backlog_reopen('cancelled', 'after all')");
-        assert_eq!(
-            card("cancelled", "status, open_dependencies"),
-            "ready|1"
-        );
+        assert_eq!(card("cancelled", "status, open_dependencies"), "ready|1");
         run("select backlog_complete('A')");
         assert_counted();
         assert_eq!(
@@ -158,7 +158,10 @@ mod tests {
         let token = claim("B", "w1");
         run("select backlog_link('B', '{A}')");
         run(&format!("select backlog_release('B', {token})"));
-        assert_eq!(rows("select id from backlog_claim('w1', max_cards => 9)"), "A");
+        assert_eq!(
+            rows("select id from backlog_claim('w1', max_cards => 9)"),
+            "A"
+        );
         refused("open_dependencies", "select backlog_claim('w1', id => 'B')");
     }
 }

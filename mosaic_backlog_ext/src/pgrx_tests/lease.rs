@@ -202,10 +202,14 @@ mod tests {
     #[pg_test]
     fn failed_cards_do_not_come_back_together() {
         begin();
-        run("select backlog_create_many((select jsonb_agg(jsonb_build_object('title', n))
-             from generate_series(1, 20) n))");
+        run(
+            "select backlog_create_many((select jsonb_agg(jsonb_build_object('title', n::text))
+             from generate_series(1, 20) n))",
+        );
         run("select backlog_claim('w', max_cards => 20)");
-        run("select f.id from backlog c cross join lateral backlog_fail(c.id, c.claim_token, 'why') f");
+        run(
+            "select f.id from backlog c cross join lateral backlog_fail(c.id, c.claim_token, 'why') f",
+        );
         assert!(number("select count(distinct not_before) from backlog") > 10);
     }
 

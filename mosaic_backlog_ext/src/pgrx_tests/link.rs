@@ -74,7 +74,10 @@ mod tests {
         begin();
         cards("A");
         refused("cycle", "select backlog_link('A', '{A}')");
-        refused("cycle", "select backlog_create('B', 'B', depends_on => '{B}')");
+        refused(
+            "cycle",
+            "select backlog_create('B', 'B', depends_on => '{B}')",
+        );
     }
 
     #[pg_test]
@@ -125,7 +128,10 @@ mod tests {
         run("select backlog_unlink('B', '{A}')");
         claim("A", "w");
         at("11 min");
-        assert_eq!(rows("select oldest_claimable_seconds from backlog_stats()"), "60");
+        assert_eq!(
+            rows("select oldest_claimable_seconds from backlog_stats()"),
+            "60"
+        );
         assert_eq!(rows("select id from backlog_claim('w')"), "B");
     }
 }

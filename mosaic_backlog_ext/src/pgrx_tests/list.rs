@@ -119,7 +119,10 @@ mod tests {
         begin();
         cards("A B C");
         run("select backlog_create('D', 'D', phase => 'p')");
-        assert_eq!(rows("select total from backlog_list(max_cards => 1)"), "null");
+        assert_eq!(
+            rows("select total from backlog_list(max_cards => 1)"),
+            "null"
+        );
         assert_eq!(
             rows("select total from backlog_list(max_cards => 1, with_total => true)"),
             "4"

@@ -19,6 +19,7 @@ mod quarantine;
 mod reclaim;
 mod request;
 mod roles;
+mod signatures;
 mod stats;
 mod update;
 mod validation;

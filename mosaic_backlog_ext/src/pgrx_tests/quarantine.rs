@@ -13,7 +13,9 @@ mod tests {
 
     fn lapse(id: &str) {
         claim(id, "w");
-        run("select set_config('mosaic.clock', (current_setting('mosaic.clock')::timestamptz + interval '1 hour')::text, true)");
+        run(
+            "select set_config('mosaic.clock', (current_setting('mosaic.clock')::timestamptz + interval '1 hour')::text, true)",
+        );
     }
 
     #[pg_test]
@@ -46,10 +48,7 @@ mod tests {
         run("select backlog_create('A', 'A', max_attempts => 2)");
         lapse("A");
         lapse("A");
-        assert_eq!(
-            rows("select * from backlog_reclaim()"),
-            "A|w|2|quarantined"
-        );
+        assert_eq!(rows("select * from backlog_reclaim()"), "A|w|2|quarantined");
         assert_eq!(card("A", STATE), "blocked|2|attempts|null");
         assert_eq!(
             rows("select kind, new_status from backlog_events('A') where kind = 'lapsed'"),
@@ -85,8 +84,10 @@ mod tests {
     fn a_poison_card_costs_at_most_its_budget() {
         begin();
         run("select backlog_create('poison', 'poison', priority => 9, max_attempts => 3)");
-        run("select backlog_create_many((select jsonb_agg(jsonb_build_object('title', n))
-             from generate_series(1, 10) n))");
+        run(
+            "select backlog_create_many((select jsonb_agg(jsonb_build_object('title', n::text))
+             from generate_series(1, 10) n))",
+        );
         let mut poisoned = 0;
         for hour in 0.. {
             at(&format!("{hour} hours"));
@@ -98,7 +99,9 @@ mod tests {
                 ("poison", 0) => poisoned += 1,
                 ("poison", _) => {
                     poisoned += 1;
-                    run(&format!("select backlog_fail('poison', {token}, 'why', '0')"));
+                    run(&format!(
+                        "select backlog_fail('poison', {token}, 'why', '0')"
+                    ));
                 }
                 _ => run(&format!("select backlog_complete('{id}', {token})")),
             }
@@ -141,7 +144,10 @@ mod tests {
         fail("A");
         fail("A");
         run("set local mosaic.max_attempts = 2");
-        assert_eq!(rows("select id from backlog_claim('w', max_cards => 9)"), "B");
+        assert_eq!(
+            rows("select id from backlog_claim('w', max_cards => 9)"),
+            "B"
+        );
         assert!(attempt("select backlog_claim('w', id => 'A')").is_some());
     }
 
@@ -175,7 +181,9 @@ mod tests {
         let token = claim("A", "w");
         at("1 hour");
         assert_eq!(
-            rows(&format!("select status from backlog_complete('A', {token})")),
+            rows(&format!(
+                "select status from backlog_complete('A', {token})"
+            )),
             "done"
         );
     }

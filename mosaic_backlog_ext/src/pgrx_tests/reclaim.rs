@@ -36,7 +36,10 @@ mod tests {
             "A|w1|1|requeued B|w2|1|requeued"
         );
         assert_eq!(
-            card("A", "status, claim_owner, claim_token, claim_expires_at, attempts"),
+            card(
+                "A",
+                "status, claim_owner, claim_token, claim_expires_at, attempts"
+            ),
             "ready|null|null|null|1"
         );
         assert_eq!(card("C", "status, claim_token"), format!("claimed|{live}"));
@@ -61,7 +64,10 @@ mod tests {
             "A|w1|1|requeued"
         );
         refused("claim_lost", &format!("select backlog_renew('A', {token})"));
-        refused("claim_lost", &format!("select backlog_complete('A', {token})"));
+        refused(
+            "claim_lost",
+            &format!("select backlog_complete('A', {token})"),
+        );
         assert_eq!(
             rows("select kind, claim_token from backlog_events('A') where old_status = 'claimed'"),
             format!("reclaimed|{token}")

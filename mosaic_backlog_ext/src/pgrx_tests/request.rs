@@ -36,7 +36,9 @@ mod tests {
         cards("A B:A");
         run("select backlog_complete('A', result => '{\"n\": 1}')");
         let token = claim("B", "w1");
-        run(&format!("select backlog_fail('B', {token}, 'no luck', '0')"));
+        run(&format!(
+            "select backlog_fail('B', {token}, 'no luck', '0')"
+        ));
         let claim = format!(
             "select id, claim_owner, dependencies, last_failure, depends_on from backlog_claim('w1', request_id => '{ID}')"
         );
@@ -54,10 +56,7 @@ mod tests {
         run("select backlog_complete('B', claim_token) from backlog where id = 'B'");
         run("select backlog_release('C', claim_token) from backlog where id = 'C'");
         run("select backlog_claim('w1', id => 'C')");
-        assert_eq!(
-            rows(&format!("select id from ({claim}) c")),
-            "A"
-        );
+        assert_eq!(rows(&format!("select id from ({claim}) c")), "A");
     }
 
     #[pg_test]
@@ -73,7 +72,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_request_of_which_nothing_is_held_is_lost_and_gets_no_fresh_work() {
+    fn a_request_of_which_nothing_is_held_gets_no_fresh_work() {
         begin();
         cards("A B");
         let claim = request("'w1', '10 min'");
@@ -119,7 +118,9 @@ mod tests {
     fn the_same_arguments_written_differently_are_the_same_request() {
         begin();
         cards("A B");
-        let first = rows(&request("'w1', '10 min', 1, labels => '{}', offers => '{b,a,b}'"));
+        let first = rows(&request(
+            "'w1', '10 min', 1, labels => '{}', offers => '{b,a,b}'",
+        ));
         assert_eq!(
             rows(&request("'w1', '600 seconds', offers => '{a,b}'")),
             first

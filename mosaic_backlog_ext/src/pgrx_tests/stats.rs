@@ -4,7 +4,8 @@ use pgrx::prelude::*;
 mod tests {
     use crate::pgrx_tests::*;
 
-    const COUNTS: &str = "ready, claimed, blocked, done, cancelled, claimable, gated, deferred, expired_leases";
+    const COUNTS: &str =
+        "ready, claimed, blocked, done, cancelled, claimable, gated, deferred, expired_leases";
 
     fn stats(columns: &str, arguments: &str) -> String {
         rows(&format!("select {columns} from backlog_stats({arguments})"))
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_quarantined_lapse_is_a_lapse_and_a_quarantined_failure_a_failure() {
+    fn a_quarantined_card_counts_by_how_its_last_attempt_ended() {
         begin();
         run("set local mosaic.max_attempts = 1");
         cards("A B");

@@ -20,14 +20,20 @@ mod tests {
                 ("cancelled", "cancelled"),
             ],
         );
-        refused("not_found", "select backlog_update('nobody', title => 'new')");
+        refused(
+            "not_found",
+            "select backlog_update('nobody', title => 'new')",
+        );
     }
 
     #[pg_test]
     fn update_changes_what_is_given_and_nothing_else() {
         begin();
-        run("select backlog_create('old', 'A', 'body', 'phase', 3, '{}', '{l}', '{r}', '1', null, '2030-01-02', 4)");
-        let all = "title, body, phase, priority, labels, requires, acceptance, not_before, max_attempts";
+        run(
+            "select backlog_create('old', 'A', 'body', 'phase', 3, '{}', '{l}', '{r}', '1', null, '2030-01-02', 4)",
+        );
+        let all =
+            "title, body, phase, priority, labels, requires, acceptance, not_before, max_attempts";
         let before = card("A", all);
         for (field, value, shown) in [
             ("title", "'t'", "t"),
@@ -56,7 +62,9 @@ mod tests {
                    '1'::jsonb, '2030-01-02'::timestamptz, 4)) as v({all})"
             ));
             assert_eq!(card("A", &others), before, "{field}");
-            run("select backlog_update('A', 'old', 'body', 'phase', 3, '{l}', '{r}', '1', '2030-01-02', 4)");
+            run(
+                "select backlog_update('A', 'old', 'body', 'phase', 3, '{l}', '{r}', '1', '2030-01-02', 4)",
+            );
         }
         assert_eq!(card("A", all), before);
     }
@@ -65,7 +73,9 @@ mod tests {
     fn the_history_keeps_the_old_and_the_new_value() {
         begin();
         run("select backlog_create('old', 'A', priority => 1, labels => '{x}')");
-        run("select backlog_update('A', title => 'new', priority => 1, labels => '{y}', body => 'b', actor => 'op')");
+        run(
+            "select backlog_update('A', title => 'new', priority => 1, labels => '{y}', body => 'b', actor => 'op')",
+        );
         assert_eq!(
             rows(
                 "select actor, old_status, new_status, detail -> 'title', detail -> 'labels', detail -> 'body',
@@ -89,7 +99,9 @@ mod tests {
     #[pg_test]
     fn clear_sets_fields_to_null() {
         begin();
-        run("select backlog_create('A', 'A', 'body', 'phase', acceptance => '1', not_before => '2030-01-02', max_attempts => 4)");
+        run(
+            "select backlog_create('A', 'A', 'body', 'phase', acceptance => '1', not_before => '2030-01-02', max_attempts => 4)",
+        );
         assert_eq!(
             rows(
                 "select body, phase, acceptance, not_before, max_attempts, title
@@ -101,8 +113,14 @@ mod tests {
             rows("select detail -> 'body' from backlog_events('A') where kind = 'updated'"),
             r#"{"new": null, "old": "body"}"#
         );
-        refused("invalid_argument", "select backlog_update('A', clear => '{title}')");
-        refused("invalid_argument", "select backlog_update('A', clear => '{status}')");
+        refused(
+            "invalid_argument",
+            "select backlog_update('A', clear => '{title}')",
+        );
+        refused(
+            "invalid_argument",
+            "select backlog_update('A', clear => '{status}')",
+        );
         refused(
             "invalid_argument",
             "select backlog_update('A', body => 'b', clear => '{body}')",
@@ -136,7 +154,9 @@ mod tests {
         begin();
         cards("A");
         let token = claim("A", "w1");
-        run("select backlog_update('A', title => 'new', requires => '{gpu}', not_before => '2031-01-01')");
+        run(
+            "select backlog_update('A', title => 'new', requires => '{gpu}', not_before => '2031-01-01')",
+        );
         assert_eq!(
             card("A", "status, claim_token, claim_owner"),
             format!("claimed|{token}|w1")

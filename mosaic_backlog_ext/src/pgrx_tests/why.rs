@@ -122,15 +122,9 @@ mod tests {
         begin();
         cards("root");
         run("select backlog_create('A', 'A', depends_on => '{root}', not_before => '2030-01-02')");
-        assert_eq!(
-            why("A"),
-            "deferred|A|ready|0 open_dependency|root|ready|1"
-        );
+        assert_eq!(why("A"), "deferred|A|ready|0 open_dependency|root|ready|1");
         run("select backlog_block('A', 'why')");
-        assert_eq!(
-            why("A"),
-            "blocked|A|blocked|0 open_dependency|root|ready|1"
-        );
+        assert_eq!(why("A"), "blocked|A|blocked|0 open_dependency|root|ready|1");
     }
 
     #[pg_test]
