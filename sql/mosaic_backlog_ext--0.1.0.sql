@@ -60,6 +60,17 @@ comment on schema mosaic is 'Mosaic Backlog: cards, their dependencies and their
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- mosaic_backlog_ext/src/schema.rs:30
+-- requires:
+--   schema
+
+-- When the last wake-up went out, in microseconds since 2000-01-01 UTC. Not dumped.
+create sequence mosaic.backlog_wake_seq as bigint;
+
+comment on sequence mosaic.backlog_wake_seq is 'internal: when waiters were last notified';
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- mosaic_backlog_ext/src/schema.rs:10
 -- requires:
 --   schema
@@ -175,27 +186,6 @@ select pg_catalog.pg_extension_config_dump('mosaic.backlog_creation_seq', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/schema.rs:25
--- requires:
---   card
-
--- What a claim with a request_id handed out, so that a retry gets the same answer.
-create table mosaic.backlog_claim_request (
-  request_id  uuid primary key,
-  arguments   jsonb not null,
-  card_ids    text[] not null,
-  tokens      bigint[] not null,
-  at          timestamptz not null
-);
-
-create index backlog_claim_request_at on mosaic.backlog_claim_request (at);
-
-comment on table mosaic.backlog_claim_request is 'internal: answers to claims that were made with a request_id';
-
-select pg_catalog.pg_extension_config_dump('mosaic.backlog_claim_request', '');
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- mosaic_backlog_ext/src/schema.rs:20
 -- requires:
 --   card
@@ -258,14 +248,24 @@ select pg_catalog.pg_extension_config_dump('mosaic.backlog_dependency', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/schema.rs:30
+-- mosaic_backlog_ext/src/schema.rs:25
 -- requires:
---   schema
+--   card
 
--- When the last wake-up went out, in microseconds since 2000-01-01 UTC. Not dumped.
-create sequence mosaic.backlog_wake_seq as bigint;
+-- What a claim with a request_id handed out, so that a retry gets the same answer.
+create table mosaic.backlog_claim_request (
+  request_id  uuid primary key,
+  arguments   jsonb not null,
+  card_ids    text[] not null,
+  tokens      bigint[] not null,
+  at          timestamptz not null
+);
 
-comment on sequence mosaic.backlog_wake_seq is 'internal: when waiters were last notified';
+create index backlog_claim_request_at on mosaic.backlog_claim_request (at);
+
+comment on table mosaic.backlog_claim_request is 'internal: answers to claims that were made with a request_id';
+
+select pg_catalog.pg_extension_config_dump('mosaic.backlog_claim_request', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -300,98 +300,6 @@ CREATE SCHEMA IF NOT EXISTS mosaic; /* mosaic_backlog_ext::schema::mosaic */
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/lease.rs:235
--- mosaic_backlog_ext::lease::backlog_assert_held
-CREATE  FUNCTION mosaic."backlog_assert_held"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint /* Option < i64 > */
-) RETURNS VOID /* Result < (), pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_assert_held_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/reclaim.rs:155
--- mosaic_backlog_ext::reclaim::backlog_reclaim
-CREATE  FUNCTION mosaic."backlog_reclaim"(
-	"id" TEXT DEFAULT NULL, /* Option < String > */
-	"force" bool DEFAULT false, /* Option < bool > */
-	"grace" interval DEFAULT '0', /* Option < Interval > */
-	"max_cards" INT DEFAULT 1000, /* Option < i32 > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, previous_owner text, attempts integer, action text) /* Result < Rows < ReclaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_reclaim_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/update.rs:49
--- mosaic_backlog_ext::update::backlog_update
-CREATE  FUNCTION mosaic."backlog_update"(
-	"id" TEXT, /* Option < String > */
-	"title" TEXT DEFAULT NULL, /* Option < String > */
-	"body" TEXT DEFAULT NULL, /* Option < String > */
-	"phase" TEXT DEFAULT NULL, /* Option < String > */
-	"priority" INT DEFAULT NULL, /* Option < i32 > */
-	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"requires" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"acceptance" jsonb DEFAULT NULL, /* Option < Jsonb > */
-	"not_before" timestamp with time zone DEFAULT NULL, /* Option < TimestampWithTimeZone > */
-	"max_attempts" INT DEFAULT NULL, /* Option < i32 > */
-	"clear" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_update_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/list.rs:49
--- mosaic_backlog_ext::list::backlog_get
-CREATE  FUNCTION mosaic."backlog_get"(
-	"id" TEXT /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_get_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/why.rs:142
--- mosaic_backlog_ext::why::backlog_why
-CREATE  FUNCTION mosaic."backlog_why"(
-	"id" TEXT /* Option < String > */
-) RETURNS TABLE (kind text, id text, title text, status mosaic.backlog_status, owner text, until timestamptz, block_kind text, reason text, depth integer) /* Result < Rows < WhyRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_why_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/complete.rs:68
--- mosaic_backlog_ext::complete::backlog_complete
-CREATE  FUNCTION mosaic."backlog_complete"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
-	"result" jsonb DEFAULT NULL, /* Option < Jsonb > */
-	"force" bool DEFAULT false, /* Option < bool > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], unblocked text[]) /* Result < Rows < CompletedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_complete_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- mosaic_backlog_ext/src/lease.rs:66
 -- mosaic_backlog_ext::lease::backlog_renew
 CREATE  FUNCTION mosaic."backlog_renew"(
@@ -418,19 +326,16 @@ AS 'MODULE_PATHNAME', 'backlog_stats_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/cancel.rs:102
--- mosaic_backlog_ext::cancel::backlog_cancel
-CREATE  FUNCTION mosaic."backlog_cancel"(
+-- mosaic_backlog_ext/src/lease.rs:235
+-- mosaic_backlog_ext::lease::backlog_assert_held
+CREATE  FUNCTION mosaic."backlog_assert_held"(
 	"id" TEXT, /* Option < String > */
-	"reason" TEXT, /* Option < String > */
-	"cascade" bool DEFAULT false, /* Option < bool > */
-	"force" bool DEFAULT false, /* Option < bool > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+	"claim_token" bigint /* Option < i64 > */
+) RETURNS VOID /* Result < (), pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_cancel_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_assert_held_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -446,6 +351,46 @@ VOLATILE SECURITY DEFINER PARALLEL UNSAFE
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'backlog_release_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/link.rs:194
+-- mosaic_backlog_ext::link::backlog_unlink
+CREATE  FUNCTION mosaic."backlog_unlink"(
+	"id" TEXT, /* Option < String > */
+	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_unlink_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/cancel.rs:141
+-- mosaic_backlog_ext::cancel::backlog_reopen
+CREATE  FUNCTION mosaic."backlog_reopen"(
+	"id" TEXT, /* Option < String > */
+	"reason" TEXT, /* Option < String > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_reopen_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/why.rs:142
+-- mosaic_backlog_ext::why::backlog_why
+CREATE  FUNCTION mosaic."backlog_why"(
+	"id" TEXT /* Option < String > */
+) RETURNS TABLE (kind text, id text, title text, status mosaic.backlog_status, owner text, until timestamptz, block_kind text, reason text, depth integer) /* Result < Rows < WhyRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_why_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -468,62 +413,6 @@ AS 'MODULE_PATHNAME', 'backlog_claim_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/block.rs:104
--- mosaic_backlog_ext::block::backlog_unblock
-CREATE  FUNCTION mosaic."backlog_unblock"(
-	"id" TEXT, /* Option < String > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_unblock_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/cancel.rs:144
--- mosaic_backlog_ext::cancel::backlog_reopen
-CREATE  FUNCTION mosaic."backlog_reopen"(
-	"id" TEXT, /* Option < String > */
-	"reason" TEXT, /* Option < String > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_reopen_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/create.rs:233
--- mosaic_backlog_ext::create::backlog_create_many
-CREATE  FUNCTION mosaic."backlog_create_many"(
-	"cards" jsonb, /* Option < Jsonb > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, created boolean) /* Result < Rows < BatchRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_create_many_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/block.rs:32
--- mosaic_backlog_ext::block::backlog_block
-CREATE  FUNCTION mosaic."backlog_block"(
-	"id" TEXT, /* Option < String > */
-	"reason" TEXT, /* Option < String > */
-	"kind" TEXT DEFAULT 'other', /* Option < String > */
-	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_block_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- mosaic_backlog_ext/src/list.rs:61
 -- mosaic_backlog_ext::list::backlog_list
 CREATE  FUNCTION mosaic."backlog_list"(
@@ -543,64 +432,75 @@ AS 'MODULE_PATHNAME', 'backlog_list_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/events.rs:63
--- mosaic_backlog_ext::events::backlog_events
-CREATE  FUNCTION mosaic."backlog_events"(
-	"id" TEXT DEFAULT NULL, /* Option < String > */
-	"after" TEXT DEFAULT NULL, /* Option < String > */
-	"max_events" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS TABLE (event_id bigint, card_id text, at timestamptz, kind text, actor text, login_role text, claim_token bigint, old_status mosaic.backlog_status, new_status mosaic.backlog_status, detail jsonb, cursor text) /* Result < Rows < EventRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_events_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/link.rs:199
--- mosaic_backlog_ext::link::backlog_unlink
-CREATE  FUNCTION mosaic."backlog_unlink"(
+-- mosaic_backlog_ext/src/block.rs:104
+-- mosaic_backlog_ext::block::backlog_unblock
+CREATE  FUNCTION mosaic."backlog_unblock"(
 	"id" TEXT, /* Option < String > */
-	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
 	"actor" TEXT DEFAULT NULL /* Option < String > */
 ) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_unlink_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_unblock_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/link.rs:164
--- mosaic_backlog_ext::link::backlog_link
-CREATE  FUNCTION mosaic."backlog_link"(
+-- mosaic_backlog_ext/src/block.rs:32
+-- mosaic_backlog_ext::block::backlog_block
+CREATE  FUNCTION mosaic."backlog_block"(
 	"id" TEXT, /* Option < String > */
-	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_link_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/lease.rs:175
--- mosaic_backlog_ext::lease::backlog_fail
-CREATE  FUNCTION mosaic."backlog_fail"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint, /* Option < i64 > */
 	"reason" TEXT, /* Option < String > */
-	"retry_in" interval DEFAULT NULL /* Option < Interval > */
+	"kind" TEXT DEFAULT 'other', /* Option < String > */
+	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
 ) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_fail_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_block_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/create.rs:186
+-- mosaic_backlog_ext/src/update.rs:49
+-- mosaic_backlog_ext::update::backlog_update
+CREATE  FUNCTION mosaic."backlog_update"(
+	"id" TEXT, /* Option < String > */
+	"title" TEXT DEFAULT NULL, /* Option < String > */
+	"body" TEXT DEFAULT NULL, /* Option < String > */
+	"phase" TEXT DEFAULT NULL, /* Option < String > */
+	"priority" INT DEFAULT NULL, /* Option < i32 > */
+	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"requires" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"acceptance" jsonb DEFAULT NULL, /* Option < Jsonb > */
+	"not_before" timestamp with time zone DEFAULT NULL, /* Option < TimestampWithTimeZone > */
+	"max_attempts" INT DEFAULT NULL, /* Option < i32 > */
+	"clear" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_update_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/cancel.rs:99
+-- mosaic_backlog_ext::cancel::backlog_cancel
+CREATE  FUNCTION mosaic."backlog_cancel"(
+	"id" TEXT, /* Option < String > */
+	"reason" TEXT, /* Option < String > */
+	"cascade" bool DEFAULT false, /* Option < bool > */
+	"force" bool DEFAULT false, /* Option < bool > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_cancel_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/create.rs:185
 -- mosaic_backlog_ext::create::backlog_create
 CREATE  FUNCTION mosaic."backlog_create"(
 	"title" TEXT, /* Option < String > */
@@ -621,6 +521,106 @@ VOLATILE SECURITY DEFINER PARALLEL UNSAFE
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'backlog_create_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/complete.rs:68
+-- mosaic_backlog_ext::complete::backlog_complete
+CREATE  FUNCTION mosaic."backlog_complete"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
+	"result" jsonb DEFAULT NULL, /* Option < Jsonb > */
+	"force" bool DEFAULT false, /* Option < bool > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], unblocked text[]) /* Result < Rows < CompletedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_complete_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/create.rs:232
+-- mosaic_backlog_ext::create::backlog_create_many
+CREATE  FUNCTION mosaic."backlog_create_many"(
+	"cards" jsonb, /* Option < Jsonb > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, created boolean) /* Result < Rows < BatchRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_create_many_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/events.rs:63
+-- mosaic_backlog_ext::events::backlog_events
+CREATE  FUNCTION mosaic."backlog_events"(
+	"id" TEXT DEFAULT NULL, /* Option < String > */
+	"after" TEXT DEFAULT NULL, /* Option < String > */
+	"max_events" INT DEFAULT 100 /* Option < i32 > */
+) RETURNS TABLE (event_id bigint, card_id text, at timestamptz, kind text, actor text, login_role text, claim_token bigint, old_status mosaic.backlog_status, new_status mosaic.backlog_status, detail jsonb, cursor text) /* Result < Rows < EventRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_events_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/list.rs:49
+-- mosaic_backlog_ext::list::backlog_get
+CREATE  FUNCTION mosaic."backlog_get"(
+	"id" TEXT /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_get_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/link.rs:159
+-- mosaic_backlog_ext::link::backlog_link
+CREATE  FUNCTION mosaic."backlog_link"(
+	"id" TEXT, /* Option < String > */
+	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_link_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/reclaim.rs:155
+-- mosaic_backlog_ext::reclaim::backlog_reclaim
+CREATE  FUNCTION mosaic."backlog_reclaim"(
+	"id" TEXT DEFAULT NULL, /* Option < String > */
+	"force" bool DEFAULT false, /* Option < bool > */
+	"grace" interval DEFAULT '0', /* Option < Interval > */
+	"max_cards" INT DEFAULT 1000, /* Option < i32 > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, previous_owner text, attempts integer, action text) /* Result < Rows < ReclaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_reclaim_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/lease.rs:175
+-- mosaic_backlog_ext::lease::backlog_fail
+CREATE  FUNCTION mosaic."backlog_fail"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint, /* Option < i64 > */
+	"reason" TEXT, /* Option < String > */
+	"retry_in" interval DEFAULT NULL /* Option < Interval > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_fail_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */

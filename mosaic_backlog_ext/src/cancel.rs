@@ -53,21 +53,18 @@ fn lock_cascade(session: &Session, id: &str, cascade: bool) -> Result<Vec<Card>,
     if !cascade {
         return Ok(vec![Card::lock(session, id)?]);
     }
-    dependency::lock_linking(session);
-    loop {
+    let locked = dependency::lock_closed(session, || {
         let mut all = waiting_for(session, id);
         all.push(id.to_owned());
-        let mut cards = Card::lock_many(session, &all)?;
-        // A card that was created meanwhile waits too; once all are locked, none can come.
-        if waiting_for(session, id).len() < all.len() {
-            let at = cards
-                .iter()
-                .position(|card| card.id == id)
-                .expect("the locked card");
-            cards.swap(0, at);
-            return Ok(cards);
-        }
-    }
+        all
+    });
+    let mut cards = Card::lock_many(session, &locked)?;
+    let at = cards
+        .iter()
+        .position(|card| card.id == id)
+        .expect("the locked card");
+    cards.swap(0, at);
+    Ok(cards)
 }
 
 fn cancel_locked(

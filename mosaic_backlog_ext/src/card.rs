@@ -80,7 +80,7 @@ macro_rules! lock_columns {
 
 statements! {
     LOCK(TEXTOID) = concat!(lock_columns!(), "where id = $1 for no key update");
-    LOCK_MANY(TEXTARRAYOID) = concat!(lock_columns!(), "where id = any($1) order by id for no key update");
+    LOCK_MANY(TEXTARRAYOID) = concat!(lock_columns!(), "where id = any($1) order by id collate \"C\" for no key update");
     GET(TEXTOID) = concat!("select ", card_columns!(), " from mosaic.backlog c where c.id = $1");
     GET_MANY(TEXTARRAYOID) = concat!("select ", card_columns!(),
         " from mosaic.backlog c where c.id = any($1) order by pg_catalog.array_position($1, c.id)");

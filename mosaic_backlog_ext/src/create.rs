@@ -42,7 +42,6 @@ statements! {
          from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
            as n(id, title, body, phase, priority, labels, requires, acceptance, idempotency_key, not_before,
                 max_attempts, open_dependencies, creation_seq, creation_request)
-         order by n.idempotency_key, n.id
          on conflict do nothing
          returning id";
     INSERT_EDGES(TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID) =
@@ -489,17 +488,38 @@ impl Batch<'_> {
     /// their id or key.
     fn insert_missing(&mut self, done: &HashSet<String>) {
         let now = clock::now();
-        let missing: Vec<usize> = self.missing().collect();
-        let drafts: Vec<&Draft> = missing.iter().map(|i| &self.drafts[*i]).collect();
+        let count = self.missing().count();
         let seqs: Vec<i64> = self
             .session
-            .run(&NEXT_SEQ, &[param(drafts.len() as i32)])
+            .run(&NEXT_SEQ, &[param(count as i32)])
             .column(1);
-        let ids: Vec<String> = drafts
-            .iter()
-            .zip(&seqs)
-            .map(|(draft, seq)| draft.id.clone().unwrap_or_else(|| generated_id(*seq)))
+        let mut new: Vec<(usize, String, i64)> = self
+            .missing()
+            .zip(seqs)
+            .map(|(i, seq)| {
+                (
+                    i,
+                    self.drafts[i]
+                        .id
+                        .clone()
+                        .unwrap_or_else(|| generated_id(seq)),
+                    seq,
+                )
+            })
             .collect();
+        // Batches that meet in ids or in keys wait for each other in one order.
+        new.sort_by(|(a, id_a, _), (b, id_b, _)| {
+            let (a, b) = (&self.drafts[*a], &self.drafts[*b]);
+            let given = b.id.is_some().cmp(&a.id.is_some());
+            given.then_with(|| match &a.id {
+                Some(_) => id_a.cmp(id_b),
+                None => a.idempotency_key.cmp(&b.idempotency_key),
+            })
+        });
+        let drafts: Vec<&Draft> = new.iter().map(|(i, ..)| &self.drafts[*i]).collect();
+        let ids: Vec<String> = new.iter().map(|(_, id, _)| id.clone()).collect();
+        let seqs: Vec<i64> = new.iter().map(|(.., seq)| *seq).collect();
+        let missing: Vec<usize> = new.into_iter().map(|(i, ..)| i).collect();
         let open = |draft: &Draft| {
             draft
                 .depends_on
@@ -538,11 +558,12 @@ impl Batch<'_> {
             ],
         );
         let inserted: HashSet<String> = answer.column(1).into_iter().collect();
-        let created: Vec<(usize, String)> = missing
+        let mut created: Vec<(usize, String)> = missing
             .into_iter()
             .zip(ids)
             .filter(|(_, id)| inserted.contains(id))
             .collect();
+        created.sort();
         if created.iter().any(|(i, _)| open(&self.drafts[*i]) == 0) {
             wake::waiters(self.session);
         }

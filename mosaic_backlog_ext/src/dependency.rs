@@ -1,7 +1,11 @@
 //! The gate: `open_dependencies` of a card counts its dependencies that are not done.
 //!
-//! It stays right because whoever adds an edge locks the dependency before reading its
-//! status, and whoever completes a card reads its edges after locking it.
+//! It stays right because whoever adds an edge locks the dependency FOR KEY SHARE before
+//! reading its status, whoever makes a card done or not done locks it FOR UPDATE, which waits
+//! for the former, and reads its edges after that. Claims lock FOR NO KEY UPDATE: an edge under
+//! way does not hide its dependency from them.
+//!
+//! All verbs lock rows in the byte order of ids, so that no two of them wait for each other.
 
 use std::collections::HashSet;
 
@@ -9,6 +13,7 @@ use crate::card::{Card, Status};
 use crate::clock::Micros;
 use crate::refusal::Refusal;
 use crate::statement::{Session, param, statements};
+use crate::subtransaction::Subtransaction;
 use crate::wake;
 
 statements! {
@@ -18,33 +23,49 @@ statements! {
            claimable_since = case when open_dependencies + $2 = 0 then $3 else claimable_since end
          where id = any($1)
          returning id, status::text, open_dependencies";
-    LOCK(TEXTARRAYOID) = "select from mosaic.backlog where id = any($1) order by id for no key update";
+    TRY_LOCK(TEXTOID) = "select from mosaic.backlog where id = $1 for update skip locked";
+    LOCK(TEXTARRAYOID) = "select from mosaic.backlog where id = any($1) order by id collate \"C\" for update";
     LOCK_SHARED(TEXTARRAYOID) =
-        "select id, status::text from mosaic.backlog where id = any($1) order by id for share";
+        "select id, status::text from mosaic.backlog where id = any($1) order by id collate \"C\" for key share";
     LINKING() = "select pg_catalog.pg_advisory_xact_lock(20260, 2)";
 }
 
-/// Locks a card together with all that depend on it. Returns the card and its dependents.
+/// Locks a card that becomes done or not done, together with all that depend on it. Returns
+/// the card and its dependents.
 pub fn lock_with_dependents(session: &Session, id: &str) -> Result<(Card, Vec<String>), Refusal> {
-    let seen = dependents(session, id);
-    if !seen.is_empty() {
-        let mut all = seen.clone();
+    // The common case: nothing depends on the card and nobody else has it.
+    if dependents(session, id).is_empty() && !session.run(&TRY_LOCK, &[param(id)]).is_empty() {
+        let dependents = dependents(session, id);
+        if !dependents.is_empty() {
+            session.run(&LOCK, &[param(dependents.clone())]);
+        }
+        return Ok((Card::lock(session, id)?, dependents));
+    }
+    lock_closed(session, || {
+        let mut all = dependents(session, id);
         all.push(id.to_owned());
-        session.run(&LOCK, &[param(all)]);
+        all
+    });
+    Ok((Card::lock(session, id)?, dependents(session, id)))
+}
+
+/// Locks the set of cards that `find` gives, all in one statement and in one order. Where
+/// waiting for the locks let the set grow, all are given back and locked anew: taking the
+/// newcomers while holding the others would break the order.
+pub fn lock_closed(session: &Session, find: impl Fn() -> Vec<String>) -> Vec<String> {
+    let mut wanted = find();
+    loop {
+        let attempt = Subtransaction::begin();
+        session.run(&LOCK, &[param(wanted.clone())]);
+        let now = find();
+        let locked: HashSet<&str> = wanted.iter().map(String::as_str).collect();
+        if now.iter().all(|id| locked.contains(id.as_str())) {
+            attempt.commit();
+            return now;
+        }
+        drop(attempt);
+        wanted = now;
     }
-    let card = Card::lock(session, id)?;
-    // An edge may have come while we waited for the lock; no more can come now.
-    let dependents = dependents(session, id);
-    let seen: HashSet<String> = seen.into_iter().collect();
-    let late: Vec<String> = dependents
-        .iter()
-        .filter(|id| !seen.contains(*id))
-        .cloned()
-        .collect();
-    if !late.is_empty() {
-        session.run(&LOCK, &[param(late)]);
-    }
-    Ok((card, dependents))
 }
 
 fn dependents(session: &Session, id: &str) -> Vec<String> {
@@ -84,7 +105,8 @@ pub fn shift(session: &Session, ids: Vec<String>, by: i32, now: Micros) -> Vec<S
     shifted
 }
 
-/// Locks cards against completion, so that their status can be counted. Others may share the lock.
+/// Locks cards against becoming done or not done, so that their status can be counted. Others
+/// may share the lock, and claims pass it.
 pub fn lock_shared(session: &Session, ids: &[String]) -> Result<Vec<(String, Status)>, Refusal> {
     if ids.is_empty() {
         return Ok(Vec::new());

@@ -18,6 +18,7 @@ mod rows;
 mod schema;
 mod settings;
 mod statement;
+mod subtransaction;
 mod wake;
 
 // The gate: which card waits for which.

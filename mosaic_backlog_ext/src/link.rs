@@ -90,26 +90,21 @@ fn refuse_cycle(session: &Session, id: &str, depends_on: &[String]) -> Result<()
     Ok(())
 }
 
-/// Locks a card and its dependencies; gives the card and the dependencies that are open.
+/// Locks a card and, in such a way that claims pass, its dependencies, one by one in the order
+/// of their ids. Gives the card and the dependencies that are open.
 fn lock_ends(
     session: &Session,
     id: &str,
     depends_on: &[String],
 ) -> Result<(Card, HashSet<String>), Refusal> {
-    let mut all = depends_on.to_vec();
-    all.push(id.to_owned());
-    all.sort();
-    all.dedup();
-    let mut cards = Card::lock_many(session, &all)?;
-    let at = cards
-        .iter()
-        .position(|card| card.id == id)
-        .expect("the locked card");
-    let card = cards.swap_remove(at);
-    let open = cards
+    let (before, after) = depends_on.split_at(depends_on.partition_point(|d| d.as_str() < id));
+    let mut dependencies = dependency::lock_shared(session, before)?;
+    let card = Card::lock(session, id)?;
+    dependencies.append(&mut dependency::lock_shared(session, after)?);
+    let open = dependencies
         .into_iter()
-        .filter(|c| c.status != Status::Done)
-        .map(|c| c.id)
+        .filter(|(_, s)| *s != Status::Done)
+        .map(|(id, _)| id)
         .collect();
     Ok((card, open))
 }
