@@ -112,7 +112,7 @@ put_tree() {
     cp -R -- "$1/." "$staged"
     (
         cd -- "$staged"
-        rm -rf include share/doc share/man bitcode lib/bitcode lib/postgresql/bitcode \
+        rm -rf include man share/doc share/man bitcode lib/bitcode lib/postgresql/bitcode \
             pgxs lib/pgxs lib/postgresql/pgxs
         find . -name '*.a' -exec rm -f {} +
     )
@@ -355,7 +355,10 @@ copy_postgres() {
         say "$made_from" >"$own/made-from"
     fi
     put_extension "$own_libraries" "$own_share/extension"
-    "$own/bin/postgres" --version >/dev/null || err "the copy of PostgreSQL does not run"
+    for program in postgres initdb pg_ctl psql; do
+        "$own/bin/$program" --version >/dev/null ||
+            err "$program does not run from $own: that PostgreSQL cannot be copied to another place"
+    done
 }
 
 service_user() {

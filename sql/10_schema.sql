@@ -1,3 +1,6 @@
+-- Every operator and function below is the system's own, whoever runs this.
+set local search_path to pg_catalog, pg_temp;
+
 -- Text is handled as UTF-8 throughout.
 do $$
 begin

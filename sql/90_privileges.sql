@@ -24,14 +24,14 @@ end
 $$;
 
 grant execute on function mosaic.backlog_get, mosaic.backlog_list, mosaic.backlog_stats, mosaic.backlog_why,
-  mosaic.backlog_events to mosaic_reader;
+  mosaic.backlog_events, mosaic.backlog_export to mosaic_reader;
 
 grant execute on function mosaic.backlog_create, mosaic.backlog_create_many, mosaic.backlog_claim,
   mosaic.backlog_renew, mosaic.backlog_release, mosaic.backlog_fail, mosaic.backlog_complete,
   mosaic.backlog_block, mosaic.backlog_unblock, mosaic.backlog_link, mosaic.backlog_unlink,
   mosaic.backlog_reclaim, mosaic.backlog_assert_held to mosaic_worker;
 
-grant execute on function mosaic.backlog_cancel, mosaic.backlog_reopen, mosaic.backlog_update to mosaic_operator;
+grant execute on function mosaic.backlog_cancel, mosaic.backlog_reopen, mosaic.backlog_update, mosaic.backlog_import to mosaic_operator;
 
 -- Settings that weaken a guarantee are an operator's at the least; mosaic.clock stays a superuser's.
 grant set on parameter mosaic.durability to mosaic_operator;
@@ -77,3 +77,7 @@ comment on function mosaic.backlog_events is
   'The history, oldest first; after is the cursor of the last event seen, and a reader that follows it misses none. Errors: invalid_argument.';
 comment on function mosaic.backlog_assert_held is
   'Errors with claim_lost unless the card is held under the token, and else locks it until the caller''s transaction ends. Errors: invalid_argument, not_found, claim_lost.';
+comment on function mosaic.backlog_export is
+  'The whole backlog as JSON lines, on one snapshot: a header, cards in the order of their creation, dependencies, history, and an end line by which a cut copy is recognised.';
+comment on function mosaic.backlog_import is
+  'Takes lines of backlog_export, as JSON arrays of any size, in their order and in one transaction; the end line finishes the import, and without it the transaction cannot commit. Errors: invalid_argument, id_conflict, key_conflict, not_found, cycle.';

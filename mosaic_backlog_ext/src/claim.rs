@@ -265,26 +265,25 @@ fn take(
             param(expires_at),
         ],
     );
-    for row in 0..answer.len() {
-        let id: String = answer.must(row, ID_COLUMN);
-        event::record(
-            session,
-            now,
-            &Event {
-                card_id: &id,
-                kind: "claimed",
-                actor: Some(&request.worker),
-                claim_token: answer.get(row, TOKEN_COLUMN),
-                old_status: Some(Status::Ready),
-                new_status: Status::Claimed,
-                detail: json!({
-                    "claim_ttl_seconds": request.ttl, "claim_expires_at": clock::rfc3339(expires_at),
-                    "attempts": answer.must::<i32>(row, ATTEMPTS_COLUMN),
-                    "waited_seconds": (now - since[&id]).max(0) as f64 / SECOND as f64,
-                }),
-            },
-        );
-    }
+    let claimed: Vec<String> = answer.column(ID_COLUMN);
+    let events: Vec<Event> = claimed
+        .iter()
+        .enumerate()
+        .map(|(row, id)| Event {
+            card_id: id,
+            kind: "claimed",
+            actor: Some(&request.worker),
+            claim_token: answer.get(row, TOKEN_COLUMN),
+            old_status: Some(Status::Ready),
+            new_status: Status::Claimed,
+            detail: json!({
+                "claim_ttl_seconds": request.ttl, "claim_expires_at": clock::rfc3339(expires_at),
+                "attempts": answer.must::<i32>(row, ATTEMPTS_COLUMN),
+                "waited_seconds": (now - since[id]).max(0) as f64 / SECOND as f64,
+            }),
+        })
+        .collect();
+    event::record_many(session, now, &events);
     answer
 }
 

@@ -22,39 +22,38 @@ macro_rules! event_columns {
 }
 
 statements! {
-    /// Of the next events, those that may not be passed yet by a transaction's age alone.
-    UNSETTLED(INT8OID, INT4OID) =
-        "select event_id, horizon::text from (
+    /// The next events, with the horizon of those that a running transaction's age keeps back.
+    PAGE(INT8OID, INT4OID) =
+        "select event_id,
+           case when horizon > pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()) then horizon::text end
+         from (
            select event_id, horizon from mosaic.backlog_event where event_id > $1 order by event_id limit $2) page
-         where horizon > pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())
          order by event_id";
-    ALL(INT8OID, INT4OID, INT8OID) = concat!(
+    ALL(INT8OID, INT8OID) = concat!(
         "select ", event_columns!(), " from mosaic.backlog_event e
-         where e.event_id > $1 and e.event_id < $3 order by e.event_id limit $2");
+         where e.event_id > $1 and e.event_id <= $2 order by e.event_id");
     /// The events of one card are numbered under its row lock: they commit in their order.
     OF_CARD(INT8OID, INT4OID, TEXTOID) = concat!(
         "select ", event_columns!(), " from mosaic.backlog_event e
          where e.card_id = $3 and e.event_id > $1 order by e.event_id limit $2");
 }
 
-/// The first event after `after` that a reader may not pass yet, as far as `max` reaches.
+/// The last event of the next `max` that a reader may pass.
 ///
 /// An event may be passed once no transaction runs that is older than its horizon: one that
 /// could still bring a smaller number. A horizon beyond the next transaction id comes from
 /// another cluster, by dump and restore, where nothing of it is running any more. That id is
 /// read after the events, because the horizon of each is read before it commits.
-fn first_unsettled(session: &Session, after: i64, max: i32) -> i64 {
-    let answer = session.run(&UNSETTLED, &[param(after), param(max)]);
+fn last_settled(session: &Session, after: i64, max: i32) -> i64 {
+    let page = session.run(&PAGE, &[param(after), param(max)]);
     let next_transaction = unsafe { pg_sys::ReadNextFullTransactionId().value };
-    (0..answer.len())
-        .find(|row| {
-            let horizon: u64 = answer
-                .must::<&str>(*row, 2)
-                .parse()
-                .expect("a transaction id");
-            horizon <= next_transaction
+    (0..page.len())
+        .take_while(|row| {
+            page.get::<&str>(*row, 2)
+                .is_none_or(|horizon| horizon.parse::<u64>().is_ok_and(|h| h > next_transaction))
         })
-        .map_or(i64::MAX, |row| answer.must(row, 1))
+        .last()
+        .map_or(after, |row| page.must(row, 1))
 }
 
 /// The history of one card or of all, oldest first. A reader that goes on after the `cursor`
@@ -81,8 +80,8 @@ fn backlog_events(
     Ok(session(|session| {
         let answer = match id {
             None => {
-                let end = first_unsettled(session, after, max);
-                session.run(&ALL, &[param(after), param(max), param(end)])
+                let last = last_settled(session, after, max);
+                session.run(&ALL, &[param(after), param(last)])
             }
             Some(id) => session.run(&OF_CARD, &[param(after), param(max), param(id)]),
         };

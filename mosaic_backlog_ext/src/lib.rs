@@ -37,6 +37,7 @@ mod link;
 mod list;
 mod reclaim;
 mod stats;
+mod transfer;
 mod update;
 mod why;
 

@@ -22,6 +22,7 @@ pub enum Code {
     AlreadyClaimed,
     Isolation,
     Unauthorized,
+    Busy,
 }
 
 impl Code {
@@ -38,6 +39,7 @@ impl Code {
             Self::AlreadyClaimed => "already_claimed",
             Self::Isolation => "isolation",
             Self::Unauthorized => "unauthorized",
+            Self::Busy => "busy",
         }
     }
 
@@ -53,6 +55,7 @@ impl Code {
             | Self::AlreadyClaimed => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::Isolation => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::Unauthorized => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::Busy => PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
         }
     }
 }
@@ -110,6 +113,62 @@ impl Refusal {
             message: format!("card {at} of the batch: {}", self.message),
             ..self
         }
+    }
+
+    /// The same refusal, naming the line of an import, counted from 1.
+    pub fn of_line(self, at: u64) -> Self {
+        Self {
+            message: format!("line {at} of the import: {}", self.message),
+            ..self
+        }
+    }
+
+    /// A line that is not what an export wrote.
+    pub fn line(at: u64, message: impl std::fmt::Display) -> Self {
+        Self::argument(
+            format!("line {at} of the import {message}"),
+            "Import the lines of mosaic.backlog_export, whole and in their order.",
+        )
+    }
+
+    /// An import whose end line has not come.
+    pub fn unfinished_import(lines: u64) -> Self {
+        Self::argument(
+            format!("the import ends after line {lines} without its end line"),
+            "The file was cut off; export again, or find the whole file.",
+        )
+    }
+
+    /// An import that goes on below or above the savepoint at which it began.
+    pub fn scattered_import() -> Self {
+        Self::argument(
+            "the import began outside of this savepoint or inside of another",
+            "Give all lines of an import at the same level of one transaction.",
+        )
+    }
+
+    /// Claims of transactions that are still open keep the sequence of tokens from being set.
+    pub fn tokens_in_use() -> Self {
+        Self::new(
+            Code::Busy,
+            "claims of open transactions keep the import from raising the tokens".to_owned(),
+            "An import must not hand out tokens that were handed out before. Nothing was changed.",
+            "Try again when the transactions that claimed have ended.",
+        )
+    }
+
+    /// Whether the message names the card.
+    pub fn is_about(&self, id: &str) -> bool {
+        self.message.contains(&format!("\"{id}\""))
+    }
+
+    pub fn key_taken(key: &str, id: &str) -> Self {
+        Self::new(
+            Code::KeyConflict,
+            format!("idempotency key \"{key}\" belongs to card \"{id}\" already"),
+            "Nothing was changed.",
+            "Import into a backlog that does not hold these cards yet.",
+        )
     }
 
     pub fn not_found(id: &str) -> Self {

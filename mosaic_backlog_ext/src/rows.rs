@@ -53,6 +53,25 @@ unsafe impl<T: Shape> SqlTranslatable for Rows<T> {
 unsafe impl<T: Shape> BoxRet for Rows<T> {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> pgrx::datum::Datum<'fcx> {
         unsafe {
+            let mut sink = Sink::open(fcinfo);
+            sink.describe(self.descriptor);
+            for tuple in self.tuples {
+                pg_sys::tuplestore_puttuple(sink.store, tuple);
+            }
+            fcinfo.return_null()
+        }
+    }
+}
+
+/// Where a function's rows are put. PostgreSQL moves them to a file as they grow.
+pub struct Sink {
+    info: *mut pg_sys::ReturnSetInfo,
+    store: *mut pg_sys::Tuplestorestate,
+}
+
+impl Sink {
+    unsafe fn open(fcinfo: &mut FcInfo<'_>) -> Self {
+        unsafe {
             let info = (*fcinfo.as_mut_ptr())
                 .resultinfo
                 .cast::<pg_sys::ReturnSetInfo>();
@@ -74,13 +93,62 @@ unsafe impl<T: Shape> BoxRet for Rows<T> {
             let store = pg_sys::tuplestore_begin_heap(random_access, false, pg_sys::work_mem);
             (*info).returnMode = pg_sys::SetFunctionReturnMode::SFRM_Materialize;
             (*info).setResult = store;
-            (*info).setDesc = pg_sys::CreateTupleDescCopy(self.descriptor);
             pg_sys::MemoryContextSwitchTo(inner);
-            for tuple in self.tuples {
-                pg_sys::tuplestore_puttuple(store, tuple);
-            }
-            fcinfo.return_null()
+            Self { info, store }
         }
+    }
+
+    unsafe fn describe(&mut self, descriptor: pg_sys::TupleDesc) {
+        unsafe {
+            let inner =
+                pg_sys::MemoryContextSwitchTo((*(*self.info).econtext).ecxt_per_query_memory);
+            (*self.info).setDesc = pg_sys::CreateTupleDescCopy(descriptor);
+            pg_sys::MemoryContextSwitchTo(inner);
+        }
+    }
+
+    /// Puts all rows of `answer` there.
+    pub fn put(&mut self, answer: &Answer) {
+        unsafe {
+            if (*self.info).setDesc.is_null() {
+                self.describe(answer.descriptor());
+            }
+            for row in 0..answer.len() {
+                pg_sys::tuplestore_puttuple(self.store, answer.tuple(row));
+            }
+        }
+    }
+}
+
+/// Rows of shape `T` that are too many for the memory: handed over while they are read.
+pub struct Stream<T: Shape> {
+    feed: Box<dyn FnOnce(&mut Sink)>,
+    shape: PhantomData<T>,
+}
+
+impl<T: Shape> Stream<T> {
+    /// `feed` must put at least one row.
+    pub fn new(feed: impl FnOnce(&mut Sink) + 'static) -> Self {
+        Self {
+            feed: Box::new(feed),
+            shape: PhantomData,
+        }
+    }
+}
+
+unsafe impl<T: Shape> SqlTranslatable for Stream<T> {
+    const TYPE_IDENT: &'static str = T::NAME;
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Err(ArgumentError::Table);
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+        Ok(ReturnsRef::One(SqlMappingRef::As(T::TABLE)));
+}
+
+unsafe impl<T: Shape> BoxRet for Stream<T> {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> pgrx::datum::Datum<'fcx> {
+        let mut sink = unsafe { Sink::open(fcinfo) };
+        (self.feed)(&mut sink);
+        fcinfo.return_null()
     }
 }
 

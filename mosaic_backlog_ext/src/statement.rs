@@ -127,6 +127,39 @@ impl Session {
         })
     }
 
+    /// Runs a kept query in pages of `size` rows, of which one is in memory at a time. It reads
+    /// on the snapshot of the calling statement: several queries see the same moment.
+    pub fn pages(
+        &self,
+        statement: &'static LocalKey<Statement>,
+        size: i64,
+        mut each: impl FnMut(&Answer),
+    ) {
+        statement.with(|statement| unsafe {
+            debug_assert!(statement.types.is_empty(), "{}", statement.sql);
+            let portal = pg_sys::SPI_cursor_open(
+                std::ptr::null(),
+                statement.plan(),
+                std::ptr::null_mut(),
+                std::ptr::null(),
+                true,
+            );
+            loop {
+                pg_sys::SPI_cursor_fetch(portal, true, size);
+                let answer = Answer {
+                    table: pg_sys::SPI_tuptable,
+                    len: pg_sys::SPI_processed as usize,
+                };
+                if answer.is_empty() {
+                    break;
+                }
+                each(&answer);
+                pg_sys::SPI_freetuptable(answer.table);
+            }
+            pg_sys::SPI_cursor_close(portal);
+        });
+    }
+
     /// The memory context of the caller: what outlives the session is copied there.
     pub fn outer(&self) -> pg_sys::MemoryContext {
         self.outer

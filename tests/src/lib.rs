@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod database;
 pub mod folder;
 pub mod home;
+pub mod model;
 pub mod pooler;
 pub mod program;
 pub mod programs;

@@ -3,6 +3,7 @@
 mod examples;
 mod options;
 mod page;
+mod program;
 mod reference;
 mod transcripts;
 

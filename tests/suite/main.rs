@@ -22,6 +22,7 @@ mod isolation;
 mod lease;
 mod list;
 mod lock_order;
+mod model;
 mod plans;
 mod pooler;
 mod reclaim;

@@ -4,11 +4,12 @@
 //! owner of the data folder where there is one already.
 
 use std::fs;
-use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
+use super::folder::Folder;
 use super::home::Home;
 use crate::failure::{Code, Failure};
 
@@ -119,12 +120,21 @@ impl Account {
                 ))
                 .hint("Set MOSAIC_HOME to a folder that this user can reach (root's default is /var/lib/mosaic), or let it pass with `chmod o+x`."));
             }
-            let mode = metadata.mode() & 0o7777 | 0o010;
-            chown(folder, None, Some(self.gid))
-                .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(mode)))
+            self.let_through(folder)
                 .map_err(|error| super::cannot("open the way through", folder, &error))?;
         }
         Ok(())
+    }
+
+    /// Gives this user's group the right to pass a folder that only root can enter.
+    fn let_through(&self, path: &Path) -> io::Result<()> {
+        let folder = Folder::open(path)?;
+        let metadata = folder.metadata()?;
+        if metadata.uid() != 0 || metadata.mode() & 0o070 != 0 {
+            return Err(ErrorKind::PermissionDenied.into());
+        }
+        folder.give_to_group(self.gid)?;
+        folder.allow(metadata.mode() & 0o7777 | 0o010)
     }
 
     /// Whether this user may read the file or enter the folder, and everything above it.

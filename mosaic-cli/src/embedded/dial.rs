@@ -15,6 +15,8 @@ pub const OPERATOR: &str = "mosaic";
 /// The role that sets up and migrates.
 pub const ADMIN: &str = "postgres";
 pub const DATABASE: &str = "mosaic";
+/// The database that initdb makes, for the time before there is ours.
+pub const FIRST_DATABASE: &str = "postgres";
 
 pub enum Answer {
     Connected(Box<Client>),

@@ -102,7 +102,6 @@ impl Installation {
 struct Search<'a> {
     account: &'a Account,
     data_major: Option<u32>,
-    tried: Vec<PathBuf>,
     /// Why, in a sentence each.
     refused: Vec<String>,
 }
@@ -112,7 +111,6 @@ impl<'a> Search<'a> {
         Ok(Search {
             account,
             data_major: home.data_major()?,
-            tried: Vec::new(),
             refused: Vec::new(),
         })
     }
@@ -128,18 +126,23 @@ impl<'a> Search<'a> {
         let private = beside_the_program()
             .map(|mosaic| versions_in(&mosaic.join("postgresql/lib/postgresql")))
             .unwrap_or_default();
-        let mut candidates = private
+        let candidates = private
             .into_iter()
             .chain(download::kept(home))
             .chain(of_the_machine());
-        Ok(candidates.find_map(|folder| self.try_folder(&folder)))
+        let mut tried = Vec::new();
+        for folder in candidates {
+            if !tried.contains(&folder) {
+                if let Some(fit) = self.try_folder(&folder) {
+                    return Ok(Some(fit));
+                }
+                tried.push(folder);
+            }
+        }
+        Ok(None)
     }
 
     fn try_folder(&mut self, folder: &Path) -> Option<Installation> {
-        if self.tried.iter().any(|tried| tried == folder) {
-            return None;
-        }
-        self.tried.push(folder.to_owned());
         let verdict = Installation::inspect(folder).and_then(|found| self.judge(found));
         verdict.map_err(|why| self.refused.push(why)).ok()
     }

@@ -7,6 +7,7 @@
 mod account;
 mod dial;
 mod download;
+mod folder;
 mod home;
 mod installation;
 mod lock;

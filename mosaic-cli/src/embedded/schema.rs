@@ -4,7 +4,7 @@
 use postgres::Client;
 
 use super::EXTENSION;
-use super::dial::{ADMIN, Answer, DATABASE, OPERATOR, dial};
+use super::dial::{ADMIN, Answer, DATABASE, FIRST_DATABASE, OPERATOR, dial};
 use super::home::Socket;
 use super::settings::DURABLE;
 use super::version::Version;
@@ -13,7 +13,7 @@ use crate::failure::{Code, Failure};
 
 /// Brings a running server to where every verb works.
 pub fn complete(socket: &Socket) -> Result<Migration, Failure> {
-    let mut server = admin(socket, ADMIN)?;
+    let mut server = admin(socket, FIRST_DATABASE)?;
     assert_durable(&mut server)?;
     create_missing(&mut server)?;
     let mut database = admin(socket, DATABASE)?;

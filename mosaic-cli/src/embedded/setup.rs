@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use uuid::Uuid;
 
 use super::account::{Account, current_uid};
+use super::folder::{self, Folder};
 use super::home::Home;
 use super::installation::Installation;
 use super::lock::Lock;
@@ -24,35 +25,35 @@ pub fn make_folders(home: &Home, account: &Account) -> Result<(), Failure> {
     let mode = if current_uid() == 0 { 0o711 } else { 0o700 };
     make_folder(&home.root, mode)?;
     let fleet = home.fleet();
-    if make_folder(&fleet, mode)? {
-        let above =
-            fs::metadata(&home.root).map_err(|error| super::cannot("read", &home.root, &error))?;
-        if above.uid() == account.uid && account.is_other() {
-            chown(&fleet, Some(account.uid), Some(account.gid))
-                .map_err(|error| super::cannot("hand over", &fleet, &error))?;
-        }
+    let Some(made) = make_folder(&fleet, mode)? else {
+        return Ok(());
+    };
+    let above =
+        fs::metadata(&home.root).map_err(|error| super::cannot("read", &home.root, &error))?;
+    if above.uid() == account.uid && account.is_other() {
+        made.give_to(account)
+            .map_err(|error| super::cannot("hand over", &fleet, &error))?;
     }
     Ok(())
 }
 
-/// Says whether the folder is new.
-fn make_folder(folder: &Path, mode: u32) -> Result<bool, Failure> {
-    match fs::metadata(folder) {
-        Ok(metadata) if metadata.is_dir() => return Ok(false),
+/// The folder, if it was missing.
+fn make_folder(path: &Path, mode: u32) -> Result<Option<Folder>, Failure> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => return Ok(None),
         Ok(_) => {
             let error = io::Error::from(ErrorKind::NotADirectory);
-            return Err(super::cannot("use", folder, &error));
+            return Err(super::cannot("use", path, &error));
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(super::cannot("read", folder, &error)),
+        Err(error) => return Err(super::cannot("read", path, &error)),
     }
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(folder)
-        .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(mode)))
-        .map(|()| true)
-        .map_err(|error| super::cannot("create", folder, &error))
+    match Folder::make(path, mode) {
+        Ok(folder) => Ok(Some(folder)),
+        // By another call at the same moment.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
+        Err(error) => Err(super::cannot("create", path, &error)),
+    }
 }
 
 /// Removes what killed calls left unfinished. Under the lock nobody works on it any more.
@@ -117,14 +118,12 @@ fn fill(
     installation: &Installation,
     unfinished: &Path,
 ) -> Result<(), Failure> {
-    fs::DirBuilder::new()
-        .mode(0o700)
-        .create(unfinished)
+    Folder::make(unfinished, 0o700)
+        .and_then(|folder| match account.is_other() {
+            true => folder.give_to(account),
+            false => Ok(()),
+        })
         .map_err(|error| super::cannot("create", unfinished, &error))?;
-    if account.is_other() {
-        chown(unfinished, Some(account.uid), Some(account.gid))
-            .map_err(|error| super::cannot("hand over", unfinished, &error))?;
-    }
     perform(
         Action::Initdb,
         account,
@@ -133,6 +132,6 @@ fn fill(
         unfinished,
     )?;
     fs::rename(unfinished.join(UNFINISHED), &home.data)
-        .and_then(|()| fs::File::open(home.fleet())?.sync_all())
+        .and_then(|()| folder::sync(&home.fleet()))
         .map_err(|error| super::cannot("put in place", &home.data, &error))
 }

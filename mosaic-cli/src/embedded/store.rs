@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use postgres::Client;
 
 use super::account::Account;
-use super::dial::{ADMIN, Answer, DATABASE, OPERATOR, dial};
+use super::dial::{ADMIN, Answer, DATABASE, FIRST_DATABASE, OPERATOR, dial};
 use super::home::{Home, Socket};
 use super::installation::Installation;
 use super::lock::Lock;
@@ -158,7 +158,7 @@ impl Store {
     fn settled(&self, socket: &Socket) -> Result<bool, Failure> {
         let start = Instant::now();
         loop {
-            match dial(socket, ADMIN, ADMIN) {
+            match dial(socket, ADMIN, FIRST_DATABASE) {
                 Answer::Connected(_) => return Ok(true),
                 Answer::Incomplete(failure) | Answer::Refused(failure) => return Err(failure),
                 Answer::Down => {

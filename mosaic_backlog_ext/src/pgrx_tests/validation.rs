@@ -210,10 +210,23 @@ mod tests {
     }
 
     #[pg_test]
-    fn the_first_and_the_last_of_all_times_are_times() {
+    fn times_lie_within_the_years_1_to_9999() {
         begin();
-        run("select backlog_create('t', 'late', not_before => '294276-12-31 23:59:59.999999+00')");
-        run("select backlog_create('t', 'early', not_before => '4713-01-01 00:00:00+00 BC')");
+        run("select backlog_create('t', 'late', not_before => '9999-12-31 23:59:59.999999+00')");
+        run("select backlog_create('t', 'early', not_before => '0001-01-01 00:00:00+00')");
+        for time in [
+            "10000-01-01 00:00:00+00",
+            "294276-12-31 23:59:59.999999+00",
+            "0001-12-31 23:59:59.999999+00 BC",
+            "4713-01-01 00:00:00+00 BC",
+        ] {
+            for verb in ["backlog_create('t'", "backlog_update('early'"] {
+                refused(
+                    "invalid_argument",
+                    &format!("select {verb}, not_before => '{time}')"),
+                );
+            }
+        }
         refused("bad_transition", "select backlog_claim('w', id => 'late')");
         assert_eq!(rows("select kind from backlog_why('late')"), "deferred");
         assert_eq!(rows("select deferred from backlog_stats()"), "1");

@@ -115,7 +115,7 @@ fn written_anew(text: &str) -> (String, Vec<String>) {
         let (command, after) = after.split_once(" -->").expect("the end of the comment");
         let (_, after) = after.split_once(END).expect("the end of the table");
         anew.push_str(&format!(
-            "{before}{BEGIN}{command} -->\n{}{END}",
+            "{before}{BEGIN}{command} -->\n\n{}\n{END}",
             table(command)
         ));
         commands.push(command.to_owned());

@@ -194,8 +194,13 @@ fn sections(text: &str) -> Vec<Section> {
             }
         }
         let section = sections.last_mut().expect("a section");
-        if let Some(language) = line.strip_prefix("```") {
-            let body = lines.by_ref().map(|(_, line)| line.to_owned());
+        let (indent, text) = line.split_at(line.len() - line.trim_start().len());
+        if let Some(language) = text.strip_prefix("```") {
+            // In a list, the whole block is indented.
+            let body = lines.by_ref().map(|(_, line)| {
+                let text = line.strip_prefix(indent).unwrap_or(line);
+                text.to_owned()
+            });
             section.blocks.push(Block {
                 language: language.to_owned(),
                 lines: body.take_while(|line| line != "```").collect(),

@@ -1,0 +1,12 @@
+//! Moving a backlog as JSON lines: a header, cards, dependencies, history, and an end line by
+//! which a file that was cut off is recognised.
+
+mod export;
+mod graph;
+mod import;
+mod insert;
+mod line;
+
+/// The name and the version of the format, in the header of every file.
+const FORMAT: &str = "mosaic-backlog";
+const FORMAT_VERSION: u32 = 1;
