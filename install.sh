@@ -165,6 +165,10 @@ remove() {
     if [ -e "$fleet/backlog" ] && [ ! -f "$fleet/backlog/PG_VERSION" ]; then
         err "$fleet/backlog is no data folder of PostgreSQL; it was left as it is"
     fi
+    server=$(sed -n 1p "$fleet/backlog/postmaster.pid" 2>/dev/null || :)
+    if [ -n "$server" ] && kill -0 "$server" 2>/dev/null; then
+        err "a server (process $server) still runs on $fleet/backlog; it was left as it is"
+    fi
     rm -rf -- "$fleet/backlog" "$fleet/postgresql" "$fleet/backlog.lock"
     say "removed the cards in $fleet/backlog"
 }

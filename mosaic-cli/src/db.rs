@@ -1,4 +1,4 @@
-//! `mosaic db`: the embedded server, and migrations.
+//! `mosaic db`: the embedded server, migrations, backup and restore.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -8,6 +8,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::Global;
+use crate::backup;
 use crate::embedded::{self, Report};
 use crate::extension::{self, Migration};
 use crate::failure::{Code, Exit, Failure};
@@ -50,6 +51,8 @@ pub enum Verb {
         after_help = "The embedded server is migrated by itself; this is for a server in DATABASE_URL.\n\nExample: mosaic db migrate --json"
     )]
     Migrate,
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     /// One step of setting up the server, as the user that it runs as
     #[command(hide = true)]
     Step(embedded::Step),
@@ -60,9 +63,12 @@ pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
         step.run()?;
         return Ok(Reply::new(json!({}), |_, _| String::new()));
     }
-    if let Verb::Migrate = verb {
-        return migrate(global);
-    }
+    let verb = match verb {
+        Verb::Migrate => return migrate(global),
+        Verb::Backup(backup) => return backup.run(global),
+        Verb::Restore(restore) => return restore.run(global),
+        verb => verb,
+    };
     if let Choice::External(_) = store::choose(global)? {
         warn("an external server is configured; this is about the embedded one");
     }
@@ -103,13 +109,13 @@ pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
         Verb::Psql { .. } if global.json => Err(Failure::usage("psql does not speak JSON")
             .hint("`mosaic db url --json` gives the address; `psql --csv` and SQL's own JSON functions give data.")),
         Verb::Psql { admin, arguments } => psql(&store, admin, arguments),
-        Verb::Migrate | Verb::Step(_) => unreachable!("handled above"),
+        Verb::Migrate | Verb::Backup(_) | Verb::Restore(_) | Verb::Step(_) => unreachable!("handled above"),
     }
 }
 
 fn document(report: &Report) -> Value {
     json!({
-        "running": report.pid.is_some(),
+        "running": report.pid.is_some() || report.accepts,
         "accepts_connections": report.accepts,
         "pid": report.pid,
         "initialized": report.initialized,

@@ -1,5 +1,6 @@
 //! Connection strings as libpq reads them: URL or `key=value`, service and password files, environment.
 
+mod environment;
 mod files;
 mod syntax;
 

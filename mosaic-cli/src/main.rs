@@ -1,7 +1,9 @@
 //! `mosaic`: the command line of the Mosaic backlog.
 
 mod backlog;
+mod backup;
 mod call;
+mod client_program;
 mod db;
 mod dsn;
 mod embedded;
@@ -9,7 +11,9 @@ mod extension;
 mod failure;
 mod input;
 mod interrupt;
+mod progress;
 mod redact;
+mod replacement;
 mod reply;
 mod screen;
 mod store;
@@ -60,7 +64,7 @@ enum Command {
     /// Create, claim, finish and inspect cards (short for `mosaic fleet backlog`)
     #[command(subcommand)]
     Backlog(backlog::Verb),
-    /// The embedded Postgres server, and migrations
+    /// The embedded Postgres server, migrations, backup and restore
     #[command(subcommand)]
     Db(db::Verb),
 }
@@ -153,6 +157,11 @@ mod tests {
             "backlog show A4",
             "backlog why A4",
             "backlog events A4 --after x --limit 5",
+            "backlog export",
+            "backlog export f --no-dependencies --no-events --json",
+            "backlog import - --no-dependencies --no-events --actor me",
+            "db backup f --json",
+            "db restore f",
         ] {
             let words = std::iter::once("mosaic").chain(line.split(' '));
             if let Err(error) = Cli::try_parse_from(words) {
@@ -184,6 +193,8 @@ mod tests {
             &["link", "A4", "--needs", ""],
             &["update", "A4", "--clear", "title"],
             &["show", ""],
+            &["import"],
+            &["import", ""],
             &["list", "--database-url", ""],
         ] {
             let words = ["mosaic", "backlog"].iter().chain(line);

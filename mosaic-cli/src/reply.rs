@@ -20,6 +20,8 @@ pub enum Reply {
     },
     /// Help, which is text also with `--json`.
     Help(String),
+    /// The answer went to stdout already, as it was too long to be held.
+    Written,
 }
 
 impl Reply {
@@ -88,6 +90,7 @@ fn print(reply: Reply, json: bool) -> Result<Exit, Failure> {
             exit,
         } => (view(&document, &Screen::stdout()), exit),
         Reply::Help(text) => (text, Exit::Success),
+        Reply::Written => return Ok(Exit::Success),
     };
     match write_stdout(&text) {
         Ok(()) => Ok(exit),

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use postgres::config::Host;
+use postgres::types::Type;
 use postgres::{Client, IsolationLevel, NoTls, Row};
 use serde_json::{Map, Value};
 
@@ -142,13 +143,13 @@ pub fn row(global: &Global, call: Call) -> Result<Record, Failure> {
 }
 
 /// A connected backlog.
-struct Store {
-    client: Client,
+pub struct Store {
+    pub client: Client,
     embedded: bool,
 }
 
 impl Store {
-    fn open(global: &Global) -> Result<Self, Failure> {
+    pub fn open(global: &Global) -> Result<Self, Failure> {
         Ok(match choose(global)? {
             Choice::External(dsn) => Store {
                 client: connect(dsn)?,
@@ -161,17 +162,44 @@ impl Store {
         })
     }
 
+    /// Makes sure that a function is there before a call that cannot be made twice.
+    pub fn require(&mut self, function: &str) -> Result<(), Failure> {
+        if self.has(function)? {
+            return Ok(());
+        }
+        let installed = self.equip()?;
+        if self.has(function)? {
+            Ok(())
+        } else {
+            Err(extension::too_old(installed.as_deref()))
+        }
+    }
+
+    fn has(&mut self, function: &str) -> Result<bool, Failure> {
+        let name = format!("mosaic.{function}");
+        let rows = self.client.query_typed(
+            "select pg_catalog.to_regproc($1) is not null",
+            &[(&name, Type::TEXT)],
+        )?;
+        Ok(rows.first().is_some_and(|row| row.get(0)))
+    }
+
+    /// Brings the extension there; gives its version, where that may not be ours.
+    fn equip(&mut self) -> Result<Option<String>, Failure> {
+        if self.embedded {
+            self.client = embedded::repair()?;
+            Ok(None)
+        } else {
+            extension::prepare(&mut self.client).map(Some)
+        }
+    }
+
     /// Calls one function. A warm call is one round trip: that the extension is missing or that the
     /// database's default isolation is too high is found out by the call itself.
     fn rows(&mut self, call: &Call) -> Result<Vec<Record>, Failure> {
         let mut outcome = self.send(call);
         if outcome.as_ref().is_err_and(extension::is_missing) {
-            let installed = if self.embedded {
-                self.client = embedded::repair()?;
-                None
-            } else {
-                Some(extension::prepare(&mut self.client)?)
-            };
+            let installed = self.equip()?;
             outcome = self.send(call);
             if outcome.as_ref().is_err_and(extension::is_missing) {
                 return Err(extension::too_old(installed.as_deref()));

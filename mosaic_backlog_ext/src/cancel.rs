@@ -152,7 +152,7 @@ fn backlog_reopen(
     Ok(session(|session| {
         let (card, dependents) = dependency::lock_with_dependents(session, &id)?;
         match card.status {
-            Status::Ready => return Ok(card::get_many(session, &[id.clone()])),
+            Status::Ready => return Ok(card::get_many(session, std::slice::from_ref(&id))),
             Status::Claimed => {
                 return Err(Refusal::bad_transition(
                     &card,

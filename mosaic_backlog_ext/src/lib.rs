@@ -3,6 +3,9 @@
 //! The schema is in `sql/`; the verbs of the backlog are the functions
 //! `mosaic.backlog_*`, each defined in the module named after its family.
 
+// pgrx keeps the SQLSTATE of an unboxed ErrorReport alone.
+#![allow(clippy::result_large_err)]
+
 use pgrx::prelude::*;
 
 ::pgrx::pg_module_magic!(name, version);

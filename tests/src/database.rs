@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use postgres::Config;
 
 use crate::cluster::{Cluster, SUPERUSER};
+use crate::refused::Refused;
 use crate::session::Session;
 
 /// Roles that can log in, one of each kind. `stranger` has no rights on the backlog.
@@ -19,24 +20,29 @@ pub struct Database {
 }
 
 /// The shared cluster, with the logins and a database to copy.
+#[track_caller]
 fn prepared() -> &'static Cluster {
-    static PREPARED: OnceLock<&'static Cluster> = OnceLock::new();
-    PREPARED.get_or_init(|| {
-        let cluster = Cluster::shared();
-        let mut admin = cluster.session("postgres");
-        admin.run(&format!("create database {TEMPLATE}"));
-        cluster
-            .session(TEMPLATE)
-            .run("create extension mosaic_backlog_ext");
-        for login in LOGINS {
-            admin.run(&format!("create role {login} login"));
-        }
-        admin.run(
-            "grant mosaic_reader to reader; grant mosaic_worker to worker;
-             grant mosaic_operator to operator",
-        );
-        cluster
-    })
+    static PREPARED: OnceLock<Result<(), Refused>> = OnceLock::new();
+    let cluster = Cluster::shared();
+    if let Err(refused) = PREPARED.get_or_init(|| prepare(cluster)) {
+        panic!("the extension cannot be created: {refused:?}");
+    }
+    cluster
+}
+
+fn prepare(cluster: &Cluster) -> Result<(), Refused> {
+    let mut admin = cluster.session("postgres");
+    admin.run(&format!("create database {TEMPLATE}"));
+    cluster
+        .session(TEMPLATE)
+        .attempt_run("create extension mosaic_backlog_ext")?;
+    for login in LOGINS {
+        admin.attempt_run(&format!("create role {login} login"))?;
+    }
+    admin.attempt_run(
+        "grant mosaic_reader to reader; grant mosaic_worker to worker;
+         grant mosaic_operator to operator",
+    )
 }
 
 impl Database {

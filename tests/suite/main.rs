@@ -1,5 +1,6 @@
 //! The extension, by SQL, in a database of its own for each test.
 
+mod assert_held;
 mod batch;
 mod cascade;
 mod catalogue;
@@ -16,6 +17,7 @@ mod durability;
 mod events;
 mod gate;
 mod gate_race;
+mod history;
 mod idempotency;
 mod install;
 mod isolation;
@@ -24,6 +26,7 @@ mod list;
 mod lock_order;
 mod model;
 mod plans;
+mod poison;
 mod pooler;
 mod reclaim;
 mod roles;
@@ -35,3 +38,4 @@ mod token;
 mod update;
 mod validation;
 mod why;
+mod why_bound;

@@ -7,6 +7,8 @@ mod claim;
 mod complete;
 mod create;
 mod events;
+mod export;
+mod import;
 mod lease;
 mod link;
 mod list;
@@ -44,6 +46,8 @@ pub enum Verb {
     Stats(stats::Stats),
     Why(why::Why),
     Events(events::Events),
+    Export(export::Export),
+    Import(import::Import),
 }
 
 pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
@@ -67,5 +71,7 @@ pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
         Verb::Stats(stats) => stats.run(global),
         Verb::Why(why) => why.run(global),
         Verb::Events(events) => events.run(global),
+        Verb::Export(export) => export.run(global),
+        Verb::Import(import) => import.run(global),
     }
 }

@@ -64,9 +64,10 @@ fn judge(error: postgres::Error, socket: &Socket) -> Answer {
             SqlState::CANNOT_CONNECT_NOW | SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => {
                 Answer::Waiting
             }
-            SqlState::INVALID_CATALOG_NAME | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-                Answer::Incomplete(failure)
-            }
+            // The last one: the database is closed while a restore puts another in its place.
+            SqlState::INVALID_CATALOG_NAME
+            | SqlState::INVALID_AUTHORIZATION_SPECIFICATION
+            | SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => Answer::Incomplete(failure),
             _ => Answer::Refused(failure),
         };
     }

@@ -207,6 +207,16 @@ impl Socket {
         }
     }
 
+    /// The same for programs that are told by their environment.
+    pub fn environment(&self, role: &str, database: &str) -> Vec<(&'static str, OsString)> {
+        vec![
+            ("PGHOST", self.folder.clone().into_os_string()),
+            ("PGPORT", PORT.to_string().into()),
+            ("PGUSER", role.into()),
+            ("PGDATABASE", database.into()),
+        ]
+    }
+
     /// A URL that every libpq client takes as it is.
     pub fn url(&self, role: &str) -> String {
         let mut host = String::new();

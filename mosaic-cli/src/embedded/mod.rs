@@ -13,6 +13,7 @@ mod installation;
 mod lock;
 mod process;
 mod progress;
+mod restore;
 mod schema;
 mod server;
 mod settings;
@@ -28,6 +29,7 @@ use postgres::Client;
 use crate::failure::{Code, Failure};
 
 pub use step::Step;
+pub use restore::{Restored, finish_restore, refuse_cards};
 pub use store::{Report, Store};
 
 const EXTENSION: &str = "mosaic_backlog_ext";
@@ -41,6 +43,15 @@ pub fn connect() -> Result<Client, Failure> {
 /// A connection after one of `connect` turned out to lack a function: everything is looked at again.
 pub fn repair() -> Result<Client, Failure> {
     Store::locate()?.repair()
+}
+
+/// A program of every PostgreSQL that the machine's packages brought, newest first.
+pub fn packaged(program: &str) -> Vec<std::path::PathBuf> {
+    installation::versions_in(Path::new("/usr/lib/postgresql"))
+        .into_iter()
+        .map(|folder| folder.join("bin").join(program))
+        .filter(|path| path.is_file())
+        .collect()
 }
 
 fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {

@@ -60,7 +60,8 @@ fn assert_durable(server: &mut Client) -> Result<(), Failure> {
 fn create_missing(server: &mut Client) -> Result<(), Failure> {
     let found = server.query_one(
         "select exists (select from pg_catalog.pg_roles where rolname = $1), \
-                exists (select from pg_catalog.pg_database where datname = $2)",
+                exists (select from pg_catalog.pg_database where datname = $2), \
+                exists (select from pg_catalog.pg_database where datname = $2 and not datallowconn)",
         &[&OPERATOR, &DATABASE],
     )?;
     if !found.try_get::<_, bool>(0)? {
@@ -71,6 +72,12 @@ fn create_missing(server: &mut Client) -> Result<(), Failure> {
     }
     if !found.try_get::<_, bool>(1)? {
         server.batch_execute(&format!("create database {DATABASE}"))?;
+    }
+    if found.try_get::<_, bool>(2)? {
+        // A restore was killed at the moment of the change; under the lock none is at work.
+        server.batch_execute(&format!(
+            "alter database {DATABASE} with allow_connections true"
+        ))?;
     }
     Ok(())
 }

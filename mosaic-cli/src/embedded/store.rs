@@ -1,5 +1,6 @@
 //! The store as a whole: the warm way in, the slow way, and what `mosaic db` does with it.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
 
 pub struct Store {
-    home: Home,
+    pub(super) home: Home,
 }
 
 /// What `mosaic db status` tells.
@@ -69,7 +70,7 @@ impl Store {
         }
     }
 
-    /// Does everything that is missing, one call at a time.
+    /// Does everything that is missing, one call at a time. No migration: another call did it all.
     fn bring_up(&self) -> Result<(Client, Option<Migration>), Failure> {
         let home = &self.home;
         let account = Account::of_server(home)?;
@@ -80,7 +81,8 @@ impl Store {
             return Ok((client, None));
         }
         self.start_under(&lock, &account)?;
-        self.complete_under(&lock)
+        let (client, migration) = self.complete_under(&lock)?;
+        Ok((client, Some(migration)))
     }
 
     /// Connects after the schema turned out to lack something although it was in order once:
@@ -91,14 +93,14 @@ impl Store {
     }
 
     /// Brings the schema up and connects as the operator.
-    fn complete_under(&self, _lock: &Lock) -> Result<(Client, Option<Migration>), Failure> {
+    fn complete_under(&self, _lock: &Lock) -> Result<(Client, Migration), Failure> {
         let socket = self.home.socket()?;
         let migration = schema::complete(&socket)?;
         Marker::of(&self.home)
             .set()
             .map_err(|error| super::cannot("write to", &self.home.data, &error))?;
         match dial(&socket, OPERATOR, DATABASE) {
-            Answer::Connected(client) => Ok((*client, Some(migration))),
+            Answer::Connected(client) => Ok((*client, migration)),
             Answer::Incomplete(failure) | Answer::Refused(failure) => Err(failure),
             Answer::Down | Answer::Waiting => {
                 Err(Failure::unreachable("the embedded server went away"))
@@ -145,10 +147,14 @@ impl Store {
         )
     }
 
-    /// Whether the server that runs was started from an installation that still suits us.
+    /// Whether the server that answers was started from an installation that still suits us.
     fn has_our_extension(&self) -> bool {
-        process::server_of(&self.home.data)
-            .and_then(process::installation_of)
+        // A server that answers but cannot be seen runs in another container: it is not ours to judge,
+        // and a second one on the same data would ruin it.
+        let Some(pid) = process::server_of(&self.home.data) else {
+            return true;
+        };
+        process::installation_of(pid)
             .and_then(|root| Installation::inspect(&root).ok())
             .and_then(|found| found.extension)
             .is_some_and(|version| version >= Version::own())
@@ -212,10 +218,17 @@ impl Store {
 
     /// Brings the schema to the newest version that the server has files for.
     pub fn migrate(&self) -> Result<Migration, Failure> {
-        self.connect()?;
-        let lock = Lock::acquire(&self.home)?;
-        let (_, migration) = self.complete_under(&lock)?;
-        migration.ok_or_else(|| Failure::internal("the migration did not say what it did"))
+        let migration = match self.warm()? {
+            Some(_) => None,
+            None => self.bring_up()?.1,
+        };
+        match migration {
+            Some(migration) => Ok(migration),
+            None => {
+                let lock = Lock::acquire(&self.home)?;
+                self.complete_under(&lock).map(|(_, migration)| migration)
+            }
+        }
     }
 
     /// A URL for other clients, of a server that runs.
@@ -223,6 +236,11 @@ impl Store {
         self.connect()?;
         let role = if admin { ADMIN } else { OPERATOR };
         Ok(self.home.socket()?.url(role))
+    }
+
+    /// The environment in which libpq connects to this store as the superuser.
+    pub fn environment(&self) -> Result<Vec<(&'static str, OsString)>, Failure> {
+        Ok(self.home.socket()?.environment(ADMIN, DATABASE))
     }
 
     /// The program of the PostgreSQL that runs the store.

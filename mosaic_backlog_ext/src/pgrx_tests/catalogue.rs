@@ -25,10 +25,10 @@ mod tests {
         begin();
         assert_eq!(
             rows(&format!(
-                "select distinct p.proconfig, p.prosecdef, p.proowner::regrole::text, p.provolatile, p.proparallel,
+                "select distinct p.proconfig, p.prosecdef, p.proowner::regrole::text,
                    p.proisstrict from {FUNCTIONS}"
             )),
-            r#"["search_path=pg_catalog, pg_temp"]|true|mosaic_owner|v|u|false"#
+            r#"["search_path=pg_catalog, pg_temp"]|true|mosaic_owner|false"#
         );
         assert_eq!(
             rows(

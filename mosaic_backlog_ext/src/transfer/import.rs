@@ -92,6 +92,11 @@ thread_local! {
 }
 
 impl Import {
+    /// Of so many lines, how many were not passed over.
+    fn taken(wanted: bool, seen: u64) -> i64 {
+        if wanted { seen as i64 } else { 0 }
+    }
+
     /// Whether its changes are part of the current transaction, not undone to a savepoint.
     fn is_alive(&self) -> bool {
         unsafe { pg_sys::TransactionIdIsCurrentTransactionId(self.xid) }
@@ -128,8 +133,11 @@ fn backlog_import(
             &[
                 param(import.lines as i64),
                 param(import.seen.cards as i64),
-                param(import.seen.dependencies as i64),
-                param(import.seen.events as i64),
+                param(Import::taken(
+                    options.dependencies,
+                    import.seen.dependencies,
+                )),
+                param(Import::taken(options.events, import.seen.events)),
                 param(import.finished),
             ],
         );

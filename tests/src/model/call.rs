@@ -206,16 +206,21 @@ impl Call {
         }
     }
 
-    /// Fills in what follows from the state: `?n` is the n-th card with a generated id, and a
-    /// described token becomes a number.
+    /// Fills in what follows from the state: `?n` is the n-th card with a generated id, `!s n`
+    /// the n-th card of status `s`, and a described token becomes a number.
     pub fn resolve(&mut self, backlog: &Backlog) {
-        let generated = backlog.generated();
         let (mut ids, token) = self.names();
         for id in &mut ids {
-            if let Some(number) = id.strip_prefix('?') {
-                let number: usize = number.parse().expect("a number");
-                **id = generated.get(number).map_or("gone", |id| *id).to_owned();
-            }
+            let found = if let Some(number) = id.strip_prefix('?') {
+                backlog.generated(number.parse().expect("a number"))
+            } else if let Some((status, number)) =
+                id.strip_prefix('!').and_then(|s| s.split_once(' '))
+            {
+                backlog.nth_of(status, number.parse().expect("a number"))
+            } else {
+                continue;
+            };
+            **id = found.unwrap_or("gone").to_owned();
         }
         if let (Some(id), Some(token)) = (ids.first(), token) {
             *token = backlog.token(id, *token);

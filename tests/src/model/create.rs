@@ -50,10 +50,9 @@ impl Backlog {
         // The same key and the same request as the first time: that card, whatever became of it.
         let mut found = Vec::new();
         for new in &new {
-            let before = self
-                .cards
-                .values()
-                .find(|card| new.idempotency_key.is_some() && card.idempotency_key == new.idempotency_key);
+            let before = self.cards.values().find(|card| {
+                new.idempotency_key.is_some() && card.idempotency_key == new.idempotency_key
+            });
             match before {
                 Some(card) if card.request != *new => return Err("key_conflict"),
                 before => found.push(before.map(|card| card.id.clone())),
@@ -137,7 +136,11 @@ fn valid(new: &NewCard) -> Result<(), &'static str> {
     if new.max_attempts.is_some_and(|max| max < 1) {
         return Err("invalid_argument");
     }
-    if new.id.as_ref().is_some_and(|id| new.depends_on.contains(id)) {
+    if new
+        .id
+        .as_ref()
+        .is_some_and(|id| new.depends_on.contains(id))
+    {
         return Err("cycle");
     }
     Ok(())
@@ -156,7 +159,11 @@ fn normal(new: &NewCard) -> NewCard {
 /// A new card has no dependents but in its own batch: only there a cycle can close. Cards that
 /// wait for no card of the batch that is left are taken out until none is left.
 fn refuse_cycle(batch: &[&NewCard]) -> Result<(), &'static str> {
-    let mut left: Vec<&NewCard> = batch.iter().copied().filter(|new| new.id.is_some()).collect();
+    let mut left: Vec<&NewCard> = batch
+        .iter()
+        .copied()
+        .filter(|new| new.id.is_some())
+        .collect();
     loop {
         let ids: Vec<&String> = left.iter().filter_map(|new| new.id.as_ref()).collect();
         let waiting: Vec<&NewCard> = left

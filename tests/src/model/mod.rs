@@ -192,12 +192,15 @@ impl Backlog {
         answer
     }
 
-    /// Since when each claimable card is claimable.
+    /// Since when each claimable card is claimable. (Silent.) A `not_before` that is set to a
+    /// time in the past counts as if it had always stood there.
     fn note_what_is_claimable(&mut self) {
         for id in self.ids() {
             let since = self.is_claimable(&id).then_some(self.now);
             let card = self.card_mut(&id);
-            card.claimable_since = since.map(|now| card.claimable_since.unwrap_or(now));
+            card.claimable_since = since
+                .map(|now| card.claimable_since.unwrap_or(now))
+                .max(card.not_before.filter(|_| since.is_some()));
         }
     }
 
@@ -291,10 +294,20 @@ impl Backlog {
     }
 
     /// The ids that the database generated, oldest first.
-    pub fn generated(&self) -> Vec<&str> {
+    fn generated(&self, number: usize) -> Option<&str> {
         let mut generated: Vec<&Card> = self.cards.values().filter(|c| c.is_generated).collect();
         generated.sort_by_key(|card| card.born);
-        generated.iter().map(|card| card.id.as_str()).collect()
+        generated.get(number).map(|card| card.id.as_str())
+    }
+
+    /// One of the cards of a status.
+    fn nth_of(&self, status: &str, number: usize) -> Option<&str> {
+        let cards = self
+            .cards
+            .values()
+            .filter(|card| card.status.name() == status);
+        let ids: Vec<&str> = cards.map(|card| card.id.as_str()).collect();
+        ids.get(number % ids.len().max(1)).copied()
     }
 
     /// The rows of cards, in the order given.

@@ -73,22 +73,39 @@ impl Replay {
         let at = format!("{:?} at {}", step, self.model.now - START);
         let (expected, actual) = (in_order(&step.call, expected), in_order(&step.call, actual));
         match (&expected, &actual) {
-            (Ok(expected), Ok(actual)) => compare_rows(&format!("{at}: the answer"), expected, actual)?,
+            (Ok(expected), Ok(actual)) => {
+                compare_rows(&format!("{at}: the answer"), expected, actual)?
+            }
             (expected, actual) if expected == actual => {}
             _ => return Err(format!("{at}: expected {expected:?}, got {actual:?}")),
         }
         if compare == Compare::Everything {
             self.model.check();
-            compare_rows(&format!("{at}: a card"), &self.model.state(), &self.state())?;
+            let (cards, events) = self.look();
+            compare_rows(&format!("{at}: a card"), &self.model.state(), &cards)?;
             let expected: Vec<Value> = self.model.events[told..].iter().map(event_row).collect();
-            let actual = self.new_events();
-            compare_rows(&format!("{at}: an event"), &sorted(expected), &sorted(actual))?;
+            compare_rows(
+                &format!("{at}: an event"),
+                &sorted(expected),
+                &sorted(events),
+            )?;
         }
         Ok(())
     }
 
-    pub fn model(&self) -> &Backlog {
-        &self.model
+    /// Compares the figures, which sum up what went before.
+    pub fn stats(&mut self) -> Result<(), String> {
+        for phase in [None, Some("p"), Some("q")] {
+            let step = Step {
+                pause: 0,
+                session: 0,
+                role: Role::Worker,
+                actor: None,
+                call: Call::Stats { phase },
+            };
+            self.step(&step, Compare::Answers)?;
+        }
+        Ok(())
     }
 
     /// Makes the call in the database.
@@ -110,28 +127,29 @@ impl Replay {
             .map_err(|refused| code(&refused))
     }
 
-    fn state(&mut self) -> Vec<Value> {
-        let columns = sql::CARD;
-        self.watcher.rows(&format!(
-            "select {columns}, array(select d.depends_on from mosaic.backlog_dependency d
-               where d.card_id = c.id order by d.depends_on) as depends_on
-             from mosaic.backlog c order by c.id"
-        ))
-    }
-
-    fn new_events(&mut self) -> Vec<Value> {
-        let cursor = &self.cursor;
-        let mut rows = self.watcher.rows(&format!(
-            "select card_id, extract(epoch from at)::bigint as at, kind, actor, login_role, claim_token,
-               old_status, new_status, cursor
-             from mosaic.backlog_events(after => '{cursor}', max_events => 10000)"
+    /// All cards, and the events since the last look. Both are read from the tables: the
+    /// function that reads events waits for transactions that other tests have open.
+    fn look(&mut self) -> (Vec<Value>, Vec<Value>) {
+        let (columns, cursor) = (sql::CARD, &self.cursor);
+        let row = self.watcher.row(&format!(
+            "select
+               (select json_agg(card) from (
+                  select {columns}, array(select d.depends_on from mosaic.backlog_dependency d
+                    where d.card_id = c.id order by d.depends_on) as depends_on
+                  from mosaic.backlog c order by c.id) card) as cards,
+               (select json_agg(event) from (
+                  select card_id, extract(epoch from at)::bigint as at, kind, actor, login_role, claim_token,
+                    old_status, new_status, event_id::text as cursor
+                  from mosaic.backlog_event where event_id > {cursor} order by event_id) event) as events"
         ));
-        for row in &mut rows {
-            let fields = row.as_object_mut().expect("a row");
+        let list = |name: &str| row[name].as_array().cloned().unwrap_or_default();
+        let (cards, mut events) = (list("cards"), list("events"));
+        for event in &mut events {
+            let fields = event.as_object_mut().expect("a row");
             let cursor = fields.remove("cursor").expect("a cursor");
             self.cursor = cursor.as_str().expect("a text").to_owned();
         }
-        rows
+        (cards, events)
     }
 }
 
@@ -209,9 +227,17 @@ fn event_row(event: &Event) -> Value {
 }
 
 fn compare_rows(what: &str, expected: &[Value], actual: &[Value]) -> Result<(), String> {
-    let list = |rows: &[Value]| rows.iter().map(|row| format!("\n  {row}")).collect::<String>();
+    let list = |rows: &[Value]| {
+        rows.iter()
+            .map(|row| format!("\n  {row}"))
+            .collect::<String>()
+    };
     if expected.len() != actual.len() {
-        return Err(format!("{what}: expected{}\ngot{}", list(expected), list(actual)));
+        return Err(format!(
+            "{what}: expected{}\ngot{}",
+            list(expected),
+            list(actual)
+        ));
     }
     for (expected, actual) in expected.iter().zip(actual) {
         let (Some(wanted), Some(found)) = (expected.as_object(), actual.as_object()) else {

@@ -20,7 +20,8 @@ struct Arguments(Vec<String>);
 
 impl Arguments {
     fn raw(mut self, name: &str, value: Option<String>) -> Self {
-        self.0.extend(value.map(|value| format!("{name} => {value}")));
+        self.0
+            .extend(value.map(|value| format!("{name} => {value}")));
         self
     }
 
@@ -156,7 +157,8 @@ pub fn page(filter: &Filter, after: Option<&str>) -> String {
 /// The query that makes a call. A list is made page by page instead.
 pub fn query(call: &Call, actor: Option<&str>) -> String {
     let card = format!("{CARD}, c.depends_on");
-    let why = "c.kind, c.id, c.title, c.status, c.owner, extract(epoch from c.until)::bigint as until,
+    let why =
+        "c.kind, c.id, c.title, c.status, c.owner, extract(epoch from c.until)::bigint as until,
        c.block_kind, c.reason, c.depth";
     let (columns, function, arguments) = match call {
         Call::Create(new) => (format!("{card}, c.created"), "create", create(new)),
@@ -174,51 +176,91 @@ pub fn query(call: &Call, actor: Option<&str>) -> String {
         }
         Call::Renew { id, token, ttl } => {
             let columns = "extract(epoch from c)::bigint as claim_expires_at".to_owned();
-            (columns, "renew", of_card(id).token(*token).seconds("ttl", *ttl))
+            (
+                columns,
+                "renew",
+                of_card(id).token(*token).seconds("ttl", *ttl),
+            )
         }
-        Call::Release { id, token, retry_in, reason } => {
+        Call::Release {
+            id,
+            token,
+            retry_in,
+            reason,
+        } => {
             let arguments = of_card(id).token(*token).seconds("retry_in", *retry_in);
             (card, "release", arguments.text("reason", *reason))
         }
-        Call::Fail { id, token, reason, retry_in } => {
-            let arguments = of_card(id).token(*token).seconds("retry_in", Some(*retry_in));
+        Call::Fail {
+            id,
+            token,
+            reason,
+            retry_in,
+        } => {
+            let arguments = of_card(id)
+                .token(*token)
+                .seconds("retry_in", Some(*retry_in));
             (card, "fail", arguments.text("reason", Some(reason)))
         }
-        Call::Complete { id, token, result, force } => {
+        Call::Complete {
+            id,
+            token,
+            result,
+            force,
+        } => {
             let arguments = of_card(id).token(*token).json("result", *result);
             let columns = format!("{card}, c.unblocked");
             (columns, "complete", arguments.flag("force", *force))
         }
-        Call::Block { id, reason, kind, token } => {
+        Call::Block {
+            id,
+            reason,
+            kind,
+            token,
+        } => {
             let arguments = of_card(id).token(*token).text("kind", Some(kind));
             (card, "block", arguments.text("reason", Some(reason)))
         }
         Call::Unblock { id } => (card, "unblock", of_card(id)),
-        Call::Cancel { id, reason, cascade, force } => {
+        Call::Cancel {
+            id,
+            reason,
+            cascade,
+            force,
+        } => {
             let arguments = of_card(id).text("reason", Some(reason));
             let arguments = arguments.flag("cascade", *cascade).flag("force", *force);
             (card, "cancel", arguments)
         }
-        Call::Reopen { id, reason } => {
-            (card, "reopen", of_card(id).text("reason", Some(reason)))
-        }
+        Call::Reopen { id, reason } => (card, "reopen", of_card(id).text("reason", Some(reason))),
         Call::Update(asked) => (card, "update", update(asked)),
         Call::Link { id, depends_on } => (card, "link", of_card(id).ids("depends_on", depends_on)),
         Call::Unlink { id, depends_on } => {
             (card, "unlink", of_card(id).ids("depends_on", depends_on))
         }
-        Call::Reclaim { id, force, grace, max_cards } => {
-            let arguments = Arguments::default().text("id", id.as_deref()).flag("force", *force);
+        Call::Reclaim {
+            id,
+            force,
+            grace,
+            max_cards,
+        } => {
+            let arguments = Arguments::default()
+                .text("id", id.as_deref())
+                .flag("force", *force);
             let arguments = arguments.seconds("grace", Some(*grace));
-            ("c.*".to_owned(), "reclaim", arguments.show("max_cards", Some(*max_cards)))
+            (
+                "c.*".to_owned(),
+                "reclaim",
+                arguments.show("max_cards", Some(*max_cards)),
+            )
         }
-        Call::Stats { phase } => {
-            ("c.*".to_owned(), "stats", Arguments::default().text("phase", *phase))
-        }
+        Call::Stats { phase } => (
+            "c.*".to_owned(),
+            "stats",
+            Arguments::default().text("phase", *phase),
+        ),
         Call::Why { id } => (why.to_owned(), "why", of_card(id)),
-        Call::AssertHeld { id, token } => {
-            (String::new(), "assert_held", of_card(id).token(*token))
-        }
+        Call::AssertHeld { id, token } => (String::new(), "assert_held", of_card(id).token(*token)),
     };
     let arguments = if has_actor(call) {
         arguments.text("actor", actor)

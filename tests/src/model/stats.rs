@@ -26,9 +26,17 @@ impl Backlog {
             *by_owner.entry(owner).or_default() += 1;
         }
         let oldest = cards.iter().filter_map(|card| card.claimable_since).min();
-        let gated = of(Status::Ready).filter(|card| self.is_gated(&card.id)).count();
-        let claimable = cards.iter().filter(|card| self.is_claimable(&card.id)).count();
-        let expired = cards.iter().filter(|card| self.lease_ended(&card.id, self.now)).count();
+        let gated = of(Status::Ready)
+            .filter(|card| self.is_gated(&card.id))
+            .count();
+        let claimable = cards
+            .iter()
+            .filter(|card| self.is_claimable(&card.id))
+            .count();
+        let expired = cards
+            .iter()
+            .filter(|card| self.lease_ended(&card.id, self.now))
+            .count();
 
         // (Silent.) What happened to a card counts for the phase that the card is in today.
         let recent: Vec<&Event> = self

@@ -45,6 +45,12 @@ impl Space {
         }
     }
 
+    /// An id, often of a card of the status that the call is made for.
+    fn id_of(self, status: Status) -> BoxedStrategy<String> {
+        let fitting = (0..5).prop_map(move |n| format!("!{} {n}", status.name()));
+        prop_oneof![self.id(), fitting].boxed()
+    }
+
     fn ids(self, size: std::ops::RangeInclusive<usize>) -> BoxedStrategy<Vec<String>> {
         vec(self.id(), size).boxed()
     }
@@ -119,17 +125,25 @@ fn new_card(space: Space) -> BoxedStrategy<NewCard> {
     };
     let texts = (mostly(&["t", "u"], ""), id, some(0.2, &["b"]), phase());
     let sets = (space.ids(0..=2), words(0..=2), words(0..=1));
+    let is_alike = prop::bool::weighted(if space.generated { 0.5 } else { 0.0 });
     let rest = (
         select(vec![0, 0, 0, 1, -1, 7]),
         some(0.2, &[5]),
-        some(0.3, &["k1", "k2"]),
+        some(0.4, &["k1", "k2"]),
         hour(),
         max_attempts(),
     );
-    (texts, sets, rest)
-        .prop_map(|((title, id, body, phase), sets, rest)| {
+    (texts, sets, rest, is_alike)
+        .prop_map(|((title, id, body, phase), sets, rest, is_alike)| {
             let (depends_on, labels, requires) = sets;
             let (priority, acceptance, idempotency_key, not_before, max_attempts) = rest;
+            if is_alike && idempotency_key.is_some() {
+                return NewCard {
+                    title: "t",
+                    idempotency_key,
+                    ..NewCard::default()
+                };
+            }
             NewCard {
                 title,
                 id,
@@ -156,10 +170,22 @@ fn claim(space: Space) -> BoxedStrategy<Claim> {
     );
     let id = weighted(0.35, space.id());
     let max_cards = mostly(&[1, 1, 2, 5], 0);
-    let request = weighted(0.25, 0_u8..3);
+    // Most requests are made as their number says, so that they are made again alike.
+    let request = (weighted(0.25, 0_u8..3), prop::bool::weighted(0.8));
     (worker(), ttl(), max_cards, filter, id, request)
         .prop_map(|(worker, ttl, max_cards, filter, id, request)| {
             let (phase, labels, offers) = filter;
+            let (request, is_alike) = request;
+            if let Some(number) = request.filter(|_| is_alike) {
+                return Claim {
+                    worker: "w1",
+                    ttl: 900,
+                    max_cards: 1 + usize::from(number),
+                    offers: vec!["x"],
+                    request,
+                    ..Claim::default()
+                };
+            }
             Claim {
                 worker,
                 ttl,
@@ -213,20 +239,22 @@ fn filter() -> BoxedStrategy<Filter> {
     let ready_only = prop::bool::weighted(0.3);
     let max_cards = mostly(&[1, 2, 3, 50], 0);
     (statuses, phase(), labels, owner, ready_only, max_cards)
-        .prop_map(|(statuses, phase, labels, owner, ready_only, max_cards)| Filter {
-            statuses,
-            phase,
-            labels,
-            owner,
-            ready_only,
-            max_cards,
-        })
+        .prop_map(
+            |(statuses, phase, labels, owner, ready_only, max_cards)| Filter {
+                statuses,
+                phase,
+                labels,
+                owner,
+                ready_only,
+                max_cards,
+            },
+        )
         .boxed()
 }
 
 /// What the holder of a lease calls.
 fn of_holder(space: Space) -> BoxedStrategy<Call> {
-    let held = move || (space.id(), token());
+    let held = move || (space.id_of(Status::Claimed), token());
     let result = some(0.3, &[1, 2]);
     let force = prop::bool::weighted(0.2);
     let kind = mostly(&["input", "other", "attempts"], "mood");
@@ -236,9 +264,9 @@ fn of_holder(space: Space) -> BoxedStrategy<Call> {
             .prop_map(|((id, token), retry_in, reason)| Call::Release { id, token, retry_in, reason }),
         6 => (held(), reason(), delay())
             .prop_map(|((id, token), reason, retry_in)| Call::Fail { id, token, reason, retry_in }),
-        9 => (space.id(), token_or_none(), result, force)
+        9 => (space.id_of(Status::Claimed), token_or_none(), result, force)
             .prop_map(|(id, token, result, force)| Call::Complete { id, token, result, force }),
-        4 => (space.id(), reason(), kind, token_or_none())
+        4 => (space.id_of(Status::Claimed), reason(), kind, token_or_none())
             .prop_map(|(id, reason, kind, token)| Call::Block { id, reason, kind, token }),
         2 => held().prop_map(|(id, token)| Call::AssertHeld { id, token }),
     ]
@@ -249,17 +277,18 @@ fn of_holder(space: Space) -> BoxedStrategy<Call> {
 fn of_planner(space: Space) -> BoxedStrategy<Call> {
     let flag = || prop::bool::weighted(0.4);
     let ends = || prop_oneof![12 => space.ids(1..=2), 1 => Just(vec![])];
+    let finished = prop_oneof![space.id_of(Status::Done), space.id_of(Status::Cancelled)];
     let grace = select(vec![0, 0, 600]);
     let max_cards = mostly(&[1, 1_000], 0);
     prop_oneof![
-        4 => space.id().prop_map(|id| Call::Unblock { id }),
+        4 => space.id_of(Status::Blocked).prop_map(|id| Call::Unblock { id }),
         3 => (space.id(), reason(), flag(), flag())
             .prop_map(|(id, reason, cascade, force)| Call::Cancel { id, reason, cascade, force }),
-        5 => (space.id(), reason()).prop_map(|(id, reason)| Call::Reopen { id, reason }),
+        5 => (finished, reason()).prop_map(|(id, reason)| Call::Reopen { id, reason }),
         5 => update(space).prop_map(Call::Update),
         7 => (space.id(), ends()).prop_map(|(id, depends_on)| Call::Link { id, depends_on }),
         5 => (space.id(), ends()).prop_map(|(id, depends_on)| Call::Unlink { id, depends_on }),
-        5 => (weighted(0.6, space.id()), prop::bool::weighted(0.2), grace, max_cards)
+        5 => (weighted(0.6, space.id_of(Status::Claimed)), prop::bool::weighted(0.2), grace, max_cards)
             .prop_map(|(id, force, grace, max_cards)| Call::Reclaim { id, force, grace, max_cards }),
     ]
     .boxed()
@@ -278,7 +307,7 @@ fn of_reader(space: Space) -> BoxedStrategy<Call> {
 fn call(space: Space) -> BoxedStrategy<Call> {
     prop_oneof![
         7 => new_card(space).prop_map(Call::Create),
-        2 => vec(new_card(space), 0..=3).prop_map(Call::CreateMany),
+        3 => vec(new_card(space), 0..=3).prop_map(Call::CreateMany),
         16 => claim(space).prop_map(Call::Claim),
         27 => of_holder(space),
         32 => of_planner(space),
@@ -309,7 +338,7 @@ pub fn step(space: Space) -> BoxedStrategy<Step> {
 
 /// A sequence that begins with a few cards.
 pub fn steps(space: Space, longest: usize) -> BoxedStrategy<Vec<Step>> {
-    let opening = vec(new_card(space), 0..=6).prop_map(|mut cards| {
+    let opening = vec(new_card(space), 4..=6).prop_map(|mut cards| {
         for (n, card) in cards.iter_mut().enumerate() {
             card.id = Some(Space::name(n));
             card.idempotency_key = None;
