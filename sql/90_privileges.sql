@@ -52,7 +52,7 @@ comment on function mosaic.backlog_release is
 comment on function mosaic.backlog_fail is
   'Gives a card back because the attempt failed; claimable again after retry_in, by default exponential with jitter. At the maximum of attempts the card is quarantined. Errors: invalid_argument, not_found, claim_lost.';
 comment on function mosaic.backlog_complete is
-  'Marks a card done and opens the cards that waited for it alone (unblocked). force needs mosaic_operator. Errors: invalid_argument, not_found, claim_lost, already_claimed, open_dependencies, bad_transition, unauthorized.';
+  'Marks a card done and opens the cards that waited for it alone (unblocked). force needs mosaic_operator. Errors: invalid_argument, not_found, claim_lost, already_claimed, open_dependencies, bad_transition, unauthorized, busy.';
 comment on function mosaic.backlog_block is
   'Takes a card out of circulation with a reason; kind is input, dependency, capability, attempts or other. Errors: invalid_argument, not_found, claim_lost, already_claimed, bad_transition.';
 comment on function mosaic.backlog_unblock is
@@ -66,7 +66,7 @@ comment on function mosaic.backlog_reclaim is
 comment on function mosaic.backlog_cancel is
   'Cancels a card, with cascade also all that wait for it; a claimed card with force alone. Gives the cards touched. Errors: invalid_argument, not_found, already_claimed, bad_transition, unauthorized.';
 comment on function mosaic.backlog_reopen is
-  'Makes a done or cancelled card ready again; what depends on a done one is gated again. Gives the cards touched. Errors: invalid_argument, not_found, bad_transition.';
+  'Makes a done or cancelled card ready again; what depends on a done one is gated again. Gives the cards touched. Errors: invalid_argument, not_found, bad_transition, busy.';
 comment on function mosaic.backlog_update is
   'Changes the fields that are given, in any state; clear names fields to set to null. Errors: invalid_argument, not_found.';
 comment on function mosaic.backlog_stats is
@@ -80,4 +80,4 @@ comment on function mosaic.backlog_assert_held is
 comment on function mosaic.backlog_export is
   'The whole backlog as JSON lines, on one snapshot: a header, cards in the order of their creation, dependencies, history, and an end line by which a cut copy is recognised.';
 comment on function mosaic.backlog_import is
-  'Takes lines of backlog_export, as JSON arrays of any size, in their order and in one transaction; the end line finishes the import, and without it the transaction cannot commit. Errors: invalid_argument, id_conflict, key_conflict, not_found, cycle.';
+  'Takes lines of backlog_export, as JSON arrays of any size, in their order and in one transaction; the end line finishes the import, and without it the transaction cannot commit. Errors: invalid_argument, id_conflict, key_conflict, not_found, cycle, busy.';

@@ -64,10 +64,19 @@ statements! {
     LOCK_REQUEST(INT8OID) = "select pg_catalog.pg_advisory_xact_lock($1)";
     FIND_REQUEST(UUIDOID) =
         "select arguments::text, card_ids, tokens from mosaic.backlog_claim_request where request_id = $1";
+    /// A few of the oldest at each claim, so that the table stays small.
+    FORGET_REQUESTS(TIMESTAMPTZOID) =
+        "delete from mosaic.backlog_claim_request where request_id = any(array(
+           select request_id from mosaic.backlog_claim_request where at < $1 order by at limit 10
+           for update skip locked))";
     KEEP_REQUEST(UUIDOID, TEXTOID, TEXTARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID) =
         "insert into mosaic.backlog_claim_request (request_id, arguments, card_ids, tokens, at)
          values ($1, $2::jsonb, $3, $4, $5)";
 }
+
+/// How long the answer to a claim with a request id is remembered: longer than any lease
+/// that is not renewed.
+const REMEMBERED: Micros = (argument::TTL_MAX + 86_400) * SECOND;
 
 const ID_COLUMN: i32 = 1;
 const TOKEN_COLUMN: i32 = 13;
@@ -333,6 +342,8 @@ fn claim_once(
     }
     let answer = claim(session, request)?;
     if !answer.is_empty() {
+        let now = clock::now();
+        session.run(&FORGET_REQUESTS, &[param(now - REMEMBERED)]);
         let ids: Vec<String> = answer.column(ID_COLUMN);
         let tokens: Vec<i64> = answer.column(TOKEN_COLUMN);
         session.run(
@@ -342,7 +353,7 @@ fn claim_once(
                 param(arguments.to_string()),
                 param(ids),
                 param(tokens),
-                param(clock::now()),
+                param(now),
             ],
         );
     }

@@ -24,6 +24,7 @@ statements! {
          where id = any($1)
          returning id, status::text, open_dependencies";
     TRY_LOCK(TEXTOID) = "select from mosaic.backlog where id = $1 for update skip locked";
+    TRY_LOCK_ALL(TEXTARRAYOID) = "select from mosaic.backlog where id = any($1) for update skip locked";
     LOCK(TEXTARRAYOID) = "select from mosaic.backlog where id = any($1) order by id collate \"C\" for update";
     LOCK_SHARED(TEXTARRAYOID) =
         "select id, status::text from mosaic.backlog where id = any($1) order by id collate \"C\" for key share";
@@ -36,8 +37,16 @@ pub fn lock_with_dependents(session: &Session, id: &str) -> Result<(Card, Vec<St
     // The common case: nothing depends on the card and nobody else has it.
     if dependents(session, id).is_empty() && !session.run(&TRY_LOCK, &[param(id)]).is_empty() {
         let dependents = dependents(session, id);
-        if !dependents.is_empty() {
-            session.run(&LOCK, &[param(dependents.clone())]);
+        // An edge that came in the instant between look and lock: the card cannot be given back
+        // any more, so its dependents must be had without waiting.
+        let late = dependents.len();
+        if late > 0
+            && session
+                .run(&TRY_LOCK_ALL, &[param(dependents.clone())])
+                .len()
+                < late
+        {
+            return Err(Refusal::dependents_changing(id));
         }
         return Ok((Card::lock(session, id)?, dependents));
     }

@@ -148,6 +148,15 @@ impl Refusal {
     }
 
     /// Claims of transactions that are still open keep the sequence of tokens from being set.
+    pub fn dependents_changing(id: &str) -> Self {
+        Self::new(
+            Code::Busy,
+            format!("the dependents of card \"{id}\" are changing at this moment"),
+            "Another session has just linked a card to it. Nothing was changed.",
+            "Repeat the call.",
+        )
+    }
+
     pub fn tokens_in_use() -> Self {
         Self::new(
             Code::Busy,
