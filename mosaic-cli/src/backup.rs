@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::Global;
 use crate::client_program::ClientProgram;
-use crate::embedded::{self, Restored};
+use crate::embedded;
 use crate::failure::{Code, Failure};
 use crate::replacement::Replacement;
 use crate::reply::{Reply, say};

@@ -20,7 +20,7 @@ statements! {
     DEPENDENTS(TEXTOID) = "select card_id from mosaic.backlog_dependency where depends_on = $1 order by card_id";
     SHIFT(TEXTARRAYOID, INT4OID, TIMESTAMPTZOID) =
         "update mosaic.backlog set open_dependencies = open_dependencies + $2, updated_at = $3,
-           claimable_since = case when open_dependencies + $2 = 0 then $3 else claimable_since end
+           claimable_since = case when $2 < 0 and open_dependencies + $2 = 0 then $3 else claimable_since end
          where id = any($1)
          returning id, status::text, open_dependencies";
     TRY_LOCK(TEXTOID) = "select from mosaic.backlog where id = $1 for update skip locked";

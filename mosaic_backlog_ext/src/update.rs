@@ -18,7 +18,7 @@ const CLEARABLE: [&str; 5] = ["body", "phase", "acceptance", "not_before", "max_
 
 statements! {
     UPDATE(TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTARRAYOID, TEXTARRAYOID, JSONBOID, TIMESTAMPTZOID, INT4OID,
-           TEXTARRAYOID) =
+           TEXTARRAYOID, TIMESTAMPTZOID) =
         "update mosaic.backlog set
            title = coalesce($2, title),
            body = case when 'body' = any($11) then null else coalesce($3, body) end,
@@ -28,7 +28,9 @@ statements! {
            requires = coalesce($7, requires),
            acceptance = case when 'acceptance' = any($11) then null else coalesce($8, acceptance) end,
            not_before = case when 'not_before' = any($11) then null else coalesce($9, not_before) end,
-           max_attempts = case when 'max_attempts' = any($11) then null else coalesce($10, max_attempts) end
+           max_attempts = case when 'max_attempts' = any($11) then null else coalesce($10, max_attempts) end,
+           -- A deferral that is taken back was no waiting.
+           claimable_since = case when not_before > $12 then $12 else claimable_since end
          where id = $1";
     TOUCH(TEXTOID, TIMESTAMPTZOID) = "update mosaic.backlog set updated_at = $2 where id = $1";
     CONTENT(TEXTOID) =
@@ -120,6 +122,7 @@ fn backlog_update(
                 param(not_before),
                 param(max_attempts),
                 param(clear),
+                param(now),
             ],
         );
         let changes: serde_json::Map<String, serde_json::Value> = content(session, &id)

@@ -50,7 +50,7 @@ pub fn postgresql(name: &str) -> PathBuf {
 
 /// The PostgreSQL that the installation brought along.
 pub fn private_copy(prefix: &Path) -> PathBuf {
-    let folder = prefix.join("lib/mosaic/postgresql");
+    let folder = prefix.join("lib/mosaic/postgresql/lib/postgresql");
     let mut versions: Vec<PathBuf> = std::fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| entry.expect("an entry").path())

@@ -80,8 +80,10 @@ impl Refused {
             assert!(text.ends_with('.'), "no sentence: {self:?}");
         }
         let advice = self.hint.to_lowercase();
-        for destructive in ["drop ", "delete ", "truncate ", "rm "] {
-            assert!(!advice.contains(destructive), "destructive advice: {self:?}");
-        }
+        let mut words = advice.split(|c: char| !c.is_alphanumeric() && c != '_');
+        assert!(
+            words.all(|word| !["drop", "delete", "truncate", "rm"].contains(&word)),
+            "destructive advice: {self:?}"
+        );
     }
 }

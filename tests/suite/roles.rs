@@ -3,7 +3,14 @@
 use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::session::Session;
 
-const READER: [&str; 5] = ["get('A')", "list()", "stats()", "why('A')", "events()"];
+const READER: [&str; 6] = [
+    "get('A')",
+    "list()",
+    "stats()",
+    "why('A')",
+    "events()",
+    "export()",
+];
 
 const WORKER: [&str; 13] = [
     "create('t')",
@@ -22,7 +29,8 @@ const WORKER: [&str; 13] = [
 ];
 
 /// The last three are allowed to nobody but operators because of their `force`.
-const OPERATOR: [&str; 6] = [
+const OPERATOR: [&str; 7] = [
+    "import('[]')",
     "cancel('A', 'why')",
     "reopen('A', 'why')",
     "update('A', title => 'new')",
@@ -167,7 +175,6 @@ fn nobody_but_the_owner_touches_tables_and_sequences() {
         "create table mosaic.mine (n int)",
         "create function mosaic.mine() returns int language sql as 'select 1'",
         "drop schema mosaic cascade",
-        "drop extension mosaic_backlog_ext",
         "alter extension mosaic_backlog_ext update",
     ] {
         let refused = s.attempt_run(statement).expect_err(statement);

@@ -42,7 +42,7 @@ impl Store {
             let mut new = schema::admin(&socket, LOADING)?;
             extension::migrate(&mut new)?;
             new.batch_execute(&format!("grant mosaic_operator to {OPERATOR}"))?;
-            close(&mut server)?;
+            close(&mut server, &mut old)?;
             // Nobody can come any more, and nobody is there: this is the last look.
             let last_token = refuse_cards(&mut old)?;
             finish_restore(&mut new, last_token)
@@ -63,15 +63,18 @@ impl Store {
     }
 }
 
-/// Closes the database and cuts off who is in it, but for ourselves.
-fn close(server: &mut Client) -> Result<(), Failure> {
+/// Closes the database and cuts off who is in it, but for `own`.
+fn close(server: &mut Client, own: &mut Client) -> Result<(), Failure> {
+    let pid: i32 = own
+        .query_one("select pg_catalog.pg_backend_pid()", &[])?
+        .try_get(0)?;
     server.batch_execute(&format!(
         "alter database {DATABASE} with allow_connections false"
     ))?;
     server.query(
         "select pg_catalog.pg_terminate_backend(pid, 10000) from pg_catalog.pg_stat_activity \
-         where datname = $1 and backend_type = 'client backend' and usename <> $2",
-        &[&DATABASE, &ADMIN],
+         where datname = $1 and backend_type = 'client backend' and pid <> $2",
+        &[&DATABASE, &pid],
     )?;
     Ok(())
 }

@@ -6,10 +6,13 @@ use super::block::given;
 use super::call::Claim;
 use super::card::{Lease, Status};
 use super::lease::valid_ttl;
-use super::{Answer, Backlog, Drawn, Remembered};
+use super::{Answer, Backlog, Drawn, Remembered, Seconds};
 
 /// Ended leases that one claim sweeps at most.
 const SWEEP_MAX: usize = 100;
+
+/// How long the answer to a request is remembered: a day longer than the longest lease.
+const REMEMBERED: Seconds = 31 * 86_400;
 
 /// Labels and capabilities are sets, whatever the order in which they are said.
 pub(super) fn set(values: &[&'static str]) -> Vec<&'static str> {
@@ -44,7 +47,12 @@ impl Backlog {
         if !ids.is_empty() {
             let token = |id: &String| self.cards[id].claim.as_ref().expect("a claim").token;
             let tokens = ids.iter().map(|id| (id.clone(), token(id))).collect();
-            self.requests.insert(request, Remembered { claim, tokens });
+            let at = self.now;
+            // (Silent.) What was remembered for longer is forgotten on this occasion.
+            self.requests
+                .retain(|_, before| before.at >= at - REMEMBERED);
+            let answer = Remembered { at, claim, tokens };
+            self.requests.insert(request, answer);
         }
         Ok(self.claimed_rows(&ids))
     }

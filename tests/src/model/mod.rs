@@ -91,6 +91,7 @@ impl Caller {
 
 /// The answer to a claim that was made with a request id.
 struct Remembered {
+    at: Time,
     claim: Claim,
     tokens: Vec<(String, i64)>,
 }
