@@ -70,8 +70,11 @@ impl ClientProgram {
             .stdin(Stdio::null())
             .output()
             .map_err(|error| {
-                Failure::new(Code::Resource, format!("cannot run {}", self.path.display()))
-                    .detail(format!("{error}."))
+                Failure::new(
+                    Code::Resource,
+                    format!("cannot run {}", self.path.display()),
+                )
+                .detail(format!("{error}."))
             })?;
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -148,7 +151,10 @@ mod tests {
 
     #[test]
     fn a_complaint_becomes_a_failure() {
-        let failure = failed("pg_dump", "pg_dump: error: permission denied for table x\n\n");
+        let failure = failed(
+            "pg_dump",
+            "pg_dump: error: permission denied for table x\n\n",
+        );
         assert_eq!(failure.code, Code::Unauthorized);
         let failure = failed("pg_dump", "pg_dump: error: connection to server failed: x");
         assert_eq!(failure.code, Code::Unreachable);

@@ -24,10 +24,11 @@ impl Replacement {
         let target = target.canonicalize().unwrap_or_else(|_| target.to_owned());
         let before = match fs::metadata(&target) {
             Ok(metadata) if !metadata.is_file() => {
-                return Err(
-                    Failure::usage(format!("{} is not an ordinary file", target.display()))
-                        .hint("Name a file that is new or may be replaced."),
-                );
+                return Err(Failure::usage(format!(
+                    "{} is not an ordinary file",
+                    target.display()
+                ))
+                .hint("Name a file that is new or may be replaced."));
             }
             Ok(metadata) => Some(metadata.permissions()),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -41,7 +42,10 @@ impl Replacement {
         };
         let mut beside = std::ffi::OsString::from(".");
         beside.push(name);
-        beside.push(format!(".{}.part", &Uuid::new_v4().simple().to_string()[..8]));
+        beside.push(format!(
+            ".{}.part",
+            &Uuid::new_v4().simple().to_string()[..8]
+        ));
         let replacement = Replacement {
             beside: target.with_file_name(beside),
             target,

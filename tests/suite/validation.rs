@@ -1,1 +1,344 @@
-//! x
+//! Arguments that are missing, out of range or malformed, argument by argument.
+
+use mosaic_backlog_tests::database::Database;
+use mosaic_backlog_tests::session::Session;
+
+/// Asserts that each call is refused as an invalid argument and changes nothing.
+#[track_caller]
+fn assert_invalid(s: &mut Session, calls: &[String]) {
+    for call in calls {
+        let before = s.events();
+        let short: String = call.chars().take(200).collect();
+        match s.attempt(&format!("select * from mosaic.backlog_{call}")) {
+            Ok(rows) => panic!("{short} succeeded: {rows:?}"),
+            Err(refused) => assert_eq!(refused.code, "invalid_argument", "{short}: {refused:?}"),
+        }
+        assert_eq!(s.events(), before, "{short}");
+    }
+}
+
+/// Calls with `$` replaced by each value.
+fn with_each(calls: &[&str], values: &[&str]) -> Vec<String> {
+    calls
+        .iter()
+        .flat_map(|call| values.iter().map(|value| call.replace('$', value)))
+        .collect()
+}
+
+/// Every call that names a card; `$` stands for the name.
+const BY_ID: [&str; 17] = [
+    "get($)",
+    "renew($, 1)",
+    "release($, 1)",
+    "fail($, 1, 'why')",
+    "complete($)",
+    "block($, 'why')",
+    "unblock($)",
+    "cancel($, 'why')",
+    "reopen($, 'why')",
+    "update($)",
+    "link($, '{A}')",
+    "unlink($, '{A}')",
+    "link('A', array[$])",
+    "why($)",
+    "assert_held($, 1)",
+    "create('t', depends_on => array[$])",
+    "unlink('A', array[$])",
+];
+
+const BAD_IDS: [&str; 9] = [
+    "''",
+    "' '",
+    "' A'",
+    "'A '",
+    "E'A\\n'",
+    "E'A\\tB'",
+    "E'\\x7f'",
+    "U&'\\2003A'",
+    "repeat('x', 201)",
+];
+
+#[test]
+fn ids_are_1_to_200_printable_characters_without_surrounding_space() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    assert_invalid(&mut s, &with_each(&BY_ID, &BAD_IDS));
+    assert_invalid(&mut s, &with_each(&BY_ID, &["null"]));
+    let optional = ["create('t', id => $)", "claim('w', id => $)", "reclaim($)", "events($)"];
+    assert_invalid(&mut s, &with_each(&optional, &BAD_IDS));
+}
+
+#[test]
+fn the_longest_and_oddest_ids_that_are_allowed_work_everywhere() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    for id in ["x".repeat(200), "世".repeat(200), "a b".into(), "'; --".into(), "{a,b}".into(), "\"q\"\\".into(), "NULL".into()] {
+        s.create(&id);
+        let token = s.claim(&id, "w");
+        s.create_after(&format!("{}+", &id.chars().take(199).collect::<String>()), &[&id]);
+        let quoted = id.replace('\'', "''");
+        s.run(&format!("select from mosaic.backlog_complete('{quoted}', {token})"));
+        assert_eq!(s.status(&id), "done");
+    }
+    s.assert_counters_are_right();
+    assert_eq!(s.number("select count(*) from mosaic.backlog where open_dependencies > 0"), 0);
+}
+
+#[test]
+fn titles_are_1_to_1000_characters_and_not_blank() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    let bad = ["''", "' '", "E'\\n\\t'", "repeat('x', 1001)"];
+    assert_invalid(&mut s, &with_each(&["create($)", "update('A', title => $)"], &bad));
+    assert_invalid(&mut s, &["create(null)".into()]);
+    s.run("select from mosaic.backlog_create(repeat('世', 1000))");
+}
+
+#[test]
+fn names_are_1_to_200_characters_and_not_blank() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    let bad = ["''", "' '", "repeat('x', 201)", "E'a\\nb'", "E'a\\x07'"];
+    let calls = [
+        "create('t', phase => $)",
+        "create('t', idempotency_key => $)",
+        "create('t', actor => $)",
+        "create_many('[]', $)",
+        "update('A', phase => $)",
+        "claim($)",
+        "claim('w', phase => $)",
+        "list(phase => $)",
+        "list(owner => $)",
+        "stats($)",
+        "complete('A', actor => $)",
+        "block('A', 'why', actor => $)",
+        "unblock('A', $)",
+        "cancel('A', 'why', actor => $)",
+        "reopen('A', 'why', $)",
+        "update('A', actor => $)",
+        "link('A', '{B}', $)",
+        "unlink('A', '{B}', $)",
+        "reclaim(actor => $)",
+    ];
+    assert_invalid(&mut s, &with_each(&calls, &bad));
+    assert_invalid(&mut s, &["claim(null)".into()]);
+    s.run("select from mosaic.backlog_claim(repeat('世', 200))");
+}
+
+#[test]
+fn labels_are_at_most_64_of_1_to_100_characters() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    let bad = [
+        "array[null]::text[]",
+        "array['']",
+        "array[' ']",
+        "array['x', null]",
+        "array[repeat('x', 101)]",
+        "(select array_agg(n::text) from generate_series(1, 65) n)",
+    ];
+    let calls = [
+        "create('t', labels => $)",
+        "create('t', requires => $)",
+        "update('A', labels => $)",
+        "update('A', requires => $)",
+        "claim('w', labels => $)",
+        "claim('w', offers => $)",
+        "list(labels => $)",
+    ];
+    assert_invalid(&mut s, &with_each(&calls, &bad));
+    s.run(
+        "select from mosaic.backlog_create('t', labels =>
+           (select array_agg(repeat('x', 98) || lpad(n::text, 2, '0')) from generate_series(1, 64) n))",
+    );
+}
+
+#[test]
+fn documents_are_at_most_one_mebibyte() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    let token = s.claim("A", "w");
+    let huge = "repeat('x', 10000000)";
+    let over = "repeat('x', 1048577)";
+    let calls = ["create('t', body => $)", "update('A', body => $)"];
+    assert_invalid(&mut s, &with_each(&calls, &[huge, over]));
+    let complete = format!("complete('A', {token}, to_jsonb($))");
+    let calls = [
+        "create('t', acceptance => to_jsonb($))",
+        "update('A', acceptance => to_jsonb($))",
+        &complete,
+        "create_many(jsonb_build_array(jsonb_build_object('title', 't', 'body', $)))",
+        "create_many(jsonb_build_array(jsonb_build_object('title', 't', 'acceptance', $)))",
+    ];
+    assert_invalid(&mut s, &with_each(&calls, &[huge, over]));
+    // What is allowed comes back whole.
+    s.run(&format!(
+        "select from mosaic.backlog_create('t', id => 'B', body => repeat('x', 1048576), acceptance => to_jsonb(repeat('y', 1000000)));
+         select from mosaic.backlog_complete('A', {token}, to_jsonb(repeat('z', 1000000)))"
+    ));
+    assert_eq!(s.number("select length(body) from mosaic.backlog_get('B')"), 1_048_576);
+    assert_eq!(s.number("select length(result #>> '{}') from mosaic.backlog_get('A')"), 1_000_000);
+}
+
+#[test]
+fn reasons_are_needed_and_bounded() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    let calls = ["fail('A', 1, $)", "block('A', $)", "cancel('A', $)", "reopen('A', $)"];
+    assert_invalid(&mut s, &with_each(&calls, &["null", "''", "' '", "repeat('x', 10001)"]));
+    assert_invalid(&mut s, &with_each(&["release('A', 1, reason => $)"], &["''", "repeat('x', 10001)"]));
+}
+
+#[test]
+fn block_kinds_are_a_closed_list() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    assert_invalid(&mut s, &with_each(&["block('A', 'why', $)"], &["''", "'Input'", "'nope'", "'input '"]));
+    for kind in ["input", "dependency", "capability", "attempts", "other"] {
+        s.run(&format!("select from mosaic.backlog_block('A', 'why', '{kind}')"));
+        assert_eq!(s.card("A")["block_kind"], kind);
+    }
+}
+
+/// Intervals that are no lease: too short, too long, and those whose sums would overflow.
+const BAD_TTLS: [&str; 12] = [
+    "'0'",
+    "'-1 second'",
+    "'0.5 seconds'",
+    "'30 days 1 second'",
+    "'1 year'",
+    "'178000000 years'",
+    "'-178000000 years'",
+    "'2147483647 days'",
+    "'2562047788 hours'",
+    "'-2562047788 hours'",
+    "'178956970 years 11 months 2147483647 days 2562047788 hours'",
+    "'1 month -30 days'",
+];
+
+#[test]
+fn a_lease_lasts_1_second_to_30_days() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    assert_invalid(&mut s, &with_each(&["claim('w', $)", "renew('A', 1, $)"], &BAD_TTLS));
+    for (ttl, seconds) in [("1 second", 1), ("1.5 seconds", 2), ("30 days", 2_592_000), ("1 month", 2_592_000)] {
+        s.run("begin");
+        assert_eq!(
+            s.number(&format!("select claim_ttl_seconds from mosaic.backlog_claim('w', '{ttl}')")),
+            seconds
+        );
+        s.run("rollback");
+    }
+}
+
+#[test]
+fn delays_are_0_to_30_days() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    let bad: Vec<&str> = BAD_TTLS
+        .into_iter()
+        .filter(|ttl| !["'0'", "'0.5 seconds'", "'1 month -30 days'"].contains(ttl))
+        .collect();
+    let calls = ["release('A', 1, $)", "fail('A', 1, 'why', $)", "reclaim(grace => $)"];
+    assert_invalid(&mut s, &with_each(&calls, &bad));
+}
+
+#[test]
+fn numbers_of_cards_are_1_to_10000() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    let bad = ["0", "-1", "10001", "2147483647", "-2147483648"];
+    let calls = ["claim('w', max_cards => $)", "list(max_cards => $)", "reclaim(max_cards => $)"];
+    assert_invalid(&mut s, &with_each(&calls, &bad));
+    assert_invalid(&mut s, &with_each(&["events(max_events => $)"], &bad));
+    s.run("select from mosaic.backlog_claim('w', max_cards => 10000)");
+}
+
+#[test]
+fn other_numbers_and_times_are_bounded() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    let calls = ["create('t', priority => $)", "update('A', priority => $)"];
+    assert_invalid(&mut s, &with_each(&calls, &["1000001", "-1000001", "2147483647", "-2147483648"]));
+    let calls = ["create('t', max_attempts => $)", "update('A', max_attempts => $)"];
+    assert_invalid(&mut s, &with_each(&calls, &["0", "-1", "-2147483648"]));
+    let calls = ["create('t', not_before => $)", "update('A', not_before => $)"];
+    assert_invalid(&mut s, &with_each(&calls, &["'infinity'", "'-infinity'"]));
+    for extreme in ["-1000000", "1000000"] {
+        s.run(&format!("select from mosaic.backlog_create('t', id => 'p{extreme}', priority => {extreme})"));
+    }
+    for extreme in ["4713-01-01 00:00+00 BC", "294276-12-31 23:59:59.999999+00"] {
+        s.run(&format!("select from mosaic.backlog_create('t', not_before => '{extreme}')"));
+    }
+    // They are listed, explained and passed over like any other.
+    s.run("select from mosaic.backlog_list(); select from mosaic.backlog_stats()");
+    assert_eq!(s.claim_next("w").as_deref(), Some("p1000000"));
+    for id in s.column("select id from mosaic.backlog where not_before > now()") {
+        let id = id.as_str().expect("an id");
+        s.run(&format!("select from mosaic.backlog_why('{id}')"));
+        assert_eq!(s.code(&format!("select * from mosaic.backlog_claim('w', id => '{id}')")), "bad_transition");
+    }
+}
+
+#[test]
+fn text_with_nul_and_malformed_json_are_refused_by_the_types() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    for call in [
+        "create(E'a\\u0000b')",
+        "create('t', acceptance => '{\"a\": \"\\u0000\"}')",
+        "create('t', acceptance => '{broken')",
+        "create_many('[{]')",
+        "claim('w', request_id => 'no-uuid')",
+        "claim('w', 'soon')",
+        "claim('w', 'infinity')",
+        "create('t', not_before => 'soon')",
+        "create('t', priority => 99999999999)",
+        "list(statuses => '{nope}')",
+        "list(statuses => 'nope')",
+        "create('t', labels => '{')",
+    ] {
+        let refused = s.refusal(&format!("select * from mosaic.backlog_{call}"));
+        assert!(
+            ["22", "42"].contains(&&refused.sqlstate[..2]),
+            "{call}: {refused:?}"
+        );
+        assert_ne!(refused.sqlstate, "42501", "{call}: {refused:?}");
+    }
+}
+
+#[test]
+fn any_json_value_is_an_acceptance_and_a_result() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    for (number, json) in ["null", "true", "-1.5e300", "\"text\"", "[]", "{}", "[[[{\"a\":[null]}]]]"].iter().enumerate() {
+        let id = format!("c{number}");
+        s.run(&format!("select from mosaic.backlog_create('t', id => '{id}', acceptance => '{json}')"));
+        s.run(&format!("select from mosaic.backlog_complete('{id}', result => '{json}')"));
+        assert!(s.truth(&format!(
+            "select acceptance = '{json}'::jsonb and result = '{json}'::jsonb from mosaic.backlog_get('{id}')"
+        )));
+    }
+}
+
+#[test]
+fn force_needs_an_answer_and_null_is_no() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    s.claim("A", "w");
+    assert_eq!(s.code("select * from mosaic.backlog_complete('A', force => null)"), "already_claimed");
+    assert_eq!(s.code("select * from mosaic.backlog_cancel('A', 'why', null, null)"), "already_claimed");
+    assert_eq!(s.code("select * from mosaic.backlog_reclaim('A', null)"), "already_claimed");
+}

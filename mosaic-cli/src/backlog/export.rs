@@ -54,8 +54,9 @@ impl Export {
         let Some(file) = file else {
             if global.json {
                 return Err(
-                    Failure::usage("export --json needs a FILE for the lines")
-                        .hint("The lines are JSON by themselves; --json prints one document about them."),
+                    Failure::usage("export --json needs a FILE for the lines").hint(
+                        "The lines are JSON by themselves; --json prints one document about them.",
+                    ),
                 );
             }
             let stdout = io::stdout().lock();

@@ -233,7 +233,10 @@ impl<'a> Lines<'a> {
     fn wrong(&self, why: &str) -> Failure {
         Failure::new(
             Code::InvalidArgument,
-            format!("line {} of {} is no line of an export", self.number, self.file),
+            format!(
+                "line {} of {} is no line of an export",
+                self.number, self.file
+            ),
         )
         .detail(format!("{why} Nothing was changed."))
         .hint("Export again, or find the whole file.")

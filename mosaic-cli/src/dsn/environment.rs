@@ -38,10 +38,17 @@ impl Dsn {
             variables.push(("PGPASSWORD", OsString::from_vec(password.to_vec())));
         }
         if let Some(limit) = config.get_connect_timeout() {
-            variables.push(("PGCONNECT_TIMEOUT", limit.as_secs().max(1).to_string().into()));
+            variables.push((
+                "PGCONNECT_TIMEOUT",
+                limit.as_secs().max(1).to_string().into(),
+            ));
         }
         if let Some(tls) = &self.tls {
-            variables.extend(tls.roots.as_ref().map(|file| ("PGSSLROOTCERT", file.into())));
+            variables.extend(
+                tls.roots
+                    .as_ref()
+                    .map(|file| ("PGSSLROOTCERT", file.into())),
+            );
             if let Some((certificate, key)) = &tls.client {
                 variables.push(("PGSSLCERT", certificate.into()));
                 variables.push(("PGSSLKEY", key.into()));
@@ -70,7 +77,8 @@ mod tests {
 
     #[test]
     fn programs_connect_as_we_do() {
-        let dsn = parse("host=h,i port=5433,5434 dbname=d user=u password=p sslmode=verify-full").unwrap();
+        let dsn = parse("host=h,i port=5433,5434 dbname=d user=u password=p sslmode=verify-full")
+            .unwrap();
         let variables = dsn.environment();
         let get = |name: &str| {
             variables

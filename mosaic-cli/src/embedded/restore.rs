@@ -57,7 +57,8 @@ impl Store {
             let _ = server.batch_execute(&format!(
                 "alter database {DATABASE} with allow_connections true"
             ));
-            let _ = server.batch_execute(&format!("drop database if exists {LOADING} with (force)"));
+            let _ =
+                server.batch_execute(&format!("drop database if exists {LOADING} with (force)"));
         }
         outcome
     }
@@ -121,7 +122,10 @@ fn swap(server: &mut Client, mut old: Client) -> Result<Option<String>, Failure>
 /// Refuses a database that holds cards. Gives the last token that was drawn in it.
 pub fn refuse_cards(database: &mut Client) -> Result<i64, Failure> {
     let is_there: bool = database
-        .query_one("select pg_catalog.to_regclass('mosaic.backlog') is not null", &[])?
+        .query_one(
+            "select pg_catalog.to_regclass('mosaic.backlog') is not null",
+            &[],
+        )?
         .try_get(0)?;
     if !is_there {
         return Ok(0);

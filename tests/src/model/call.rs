@@ -171,6 +171,17 @@ pub enum Call {
 }
 
 impl Call {
+    /// A step for sequences that are written out: an operator calls, after a pause.
+    pub fn after(self, pause: Seconds) -> Step {
+        Step {
+            pause,
+            session: 0,
+            role: Role::Operator,
+            actor: None,
+            call: self,
+        }
+    }
+
     pub fn is_for_operators(&self) -> bool {
         matches!(
             self,

@@ -347,13 +347,7 @@ pub fn steps(space: Space, longest: usize) -> BoxedStrategy<Vec<Step>> {
             let earlier: Vec<String> = (0..n).map(Space::name).collect();
             card.depends_on.retain(|on| earlier.contains(on));
         }
-        Step {
-            pause: 0,
-            session: 0,
-            role: Role::Operator,
-            actor: None,
-            call: Call::CreateMany(cards),
-        }
+        Call::CreateMany(cards).after(0)
     });
     // Now and then a call is made again, as clients do that have lost an answer.
     let again = weighted(0.1, 1_usize..4);
