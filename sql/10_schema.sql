@@ -13,36 +13,26 @@ begin
 end
 $$;
 
--- Roles are cluster-wide: another database of the cluster may have made them
--- already, or may be making them at this very moment.
+-- Roles and rights on settings are cluster-wide: another database of the cluster may have made
+-- them already, or may be making them at this very moment. Locks on shared catalogues exclude it.
+lock table pg_catalog.pg_authid, pg_catalog.pg_auth_members, pg_catalog.pg_parameter_acl
+  in share row exclusive mode;
+
 do $$
 declare
   wanted text;
 begin
   foreach wanted in array array['mosaic_owner', 'mosaic_reader', 'mosaic_worker', 'mosaic_operator'] loop
     if not exists (select from pg_catalog.pg_roles where rolname operator(pg_catalog.=) wanted) then
-      begin
-        execute pg_catalog.format('create role %I nologin', wanted);
-      exception
-        when duplicate_object or unique_violation then null;
-      end;
+      execute pg_catalog.format('create role %I nologin', wanted);
     end if;
   end loop;
-end
-$$;
-
--- Two databases may grant at the same moment too ("tuple concurrently updated").
-do $$
-begin
-  perform pg_catalog.pg_advisory_xact_lock(20260, 1);
   if not pg_catalog.pg_has_role('mosaic_worker', 'mosaic_reader', 'MEMBER') then
     grant mosaic_reader to mosaic_worker;
   end if;
   if not pg_catalog.pg_has_role('mosaic_operator', 'mosaic_worker', 'MEMBER') then
     grant mosaic_worker to mosaic_operator;
   end if;
-exception
-  when internal_error or unique_violation then null;
 end
 $$;
 

@@ -1,5 +1,7 @@
 create type mosaic.backlog_status as enum ('ready', 'claimed', 'blocked', 'done', 'cancelled');
 
+comment on type mosaic.backlog_status is 'where a card is in its life';
+
 -- The order in which cards were created; ties among equal priorities go to the older card.
 create sequence mosaic.backlog_creation_seq as bigint;
 
@@ -80,6 +82,9 @@ create index backlog_lease_end on mosaic.backlog (claim_expires_at) where status
 
 -- What list pages through.
 create index backlog_listing on mosaic.backlog (status, claim_order);
+
+-- What the counts of finished cards read, without reading the cards.
+create index backlog_finished on mosaic.backlog (status, phase) where status in ('done', 'cancelled');
 
 comment on table mosaic.backlog is 'One row a card, the unit of work. Written by the functions mosaic.backlog_* alone.';
 comment on column mosaic.backlog.phase is 'board grouping, free text';

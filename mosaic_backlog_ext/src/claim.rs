@@ -67,15 +67,17 @@ statements! {
     /// A few of the oldest at each claim, so that the table stays small.
     FORGET_REQUESTS(TIMESTAMPTZOID) =
         "delete from mosaic.backlog_claim_request where request_id = any(array(
-           select request_id from mosaic.backlog_claim_request where at < $1 order by at limit 10
-           for update skip locked))";
+           select r.request_id from mosaic.backlog_claim_request r
+           where r.at < $1 and not exists (
+             select from unnest(r.card_ids, r.tokens) as h(id, token)
+             join mosaic.backlog c on c.id = h.id and c.claim_token = h.token)
+           order by r.at limit 10 for update skip locked))";
     KEEP_REQUEST(UUIDOID, TEXTOID, TEXTARRAYOID, INT8ARRAYOID, TIMESTAMPTZOID) =
         "insert into mosaic.backlog_claim_request (request_id, arguments, card_ids, tokens, at)
          values ($1, $2::jsonb, $3, $4, $5)";
 }
 
-/// How long the answer to a claim with a request id is remembered: longer than any lease
-/// that is not renewed.
+/// How long the answer to a claim with a request id is remembered, once nothing of it is held.
 const REMEMBERED: Micros = (argument::TTL_MAX + 86_400) * SECOND;
 
 const ID_COLUMN: i32 = 1;

@@ -16,8 +16,7 @@ shapes! {
 
 macro_rules! filter {
     () => {
-        "c.status = any($1::mosaic.backlog_status[])
-           and ($2 is null or c.phase = $2) and c.labels @> $3
+        "($2 is null or c.phase = $2) and c.labels @> $3
            and ($4 is null or c.claim_owner = $4)
            and (not $5 or (c.status = 'ready' and c.open_dependencies = 0
                 and (c.not_before is null or c.not_before <= $6)))"
@@ -40,7 +39,7 @@ statements! {
            $9
          from page c order by c.claim_order limit $8");
     TOTAL(TEXTOID, TEXTOID, TEXTARRAYOID, TEXTOID, BOOLOID, TIMESTAMPTZOID) =
-        concat!("select pg_catalog.count(*) from mosaic.backlog c where ", filter!());
+        concat!("select pg_catalog.count(*) from mosaic.backlog c where c.status = any($1::mosaic.backlog_status[]) and ", filter!());
 }
 
 const EVERY_STATUS: &str = "{ready,claimed,blocked,done,cancelled}";

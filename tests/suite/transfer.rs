@@ -1,5 +1,7 @@
 //! Export and import: what goes out comes in again, whole or not at all.
 
+mod refused;
+
 use mosaic_backlog_tests::calls::together;
 use mosaic_backlog_tests::cards::quote;
 use mosaic_backlog_tests::database::Database;
@@ -12,13 +14,13 @@ fn some_of_everything(s: &mut Session) {
     s.run(
         "select from mosaic.backlog_create('low', id => 'low', priority => -1, phase => 'p1', labels => '{x}',
            body => E'two\\nlines', acceptance => '{\"n\": 1.10, \"none\": null}');
-         select from mosaic.backlog_create('null', id => 'null', acceptance => 'null', requires => '{gpu}');
-         select from mosaic.backlog_create('gated', id => 'gated', depends_on => '{low,null}', phase => 'p2');
+         select from mosaic.backlog_create('empty', id => 'empty', acceptance => 'null', requires => '{gpu}');
+         select from mosaic.backlog_create('gated', id => 'gated', depends_on => '{low,empty}', phase => 'p2');
          select from mosaic.backlog_create('keyed', id => 'keyed', idempotency_key => 'key', depends_on => '{gated}',
            not_before => '2040-01-01 00:00+00', max_attempts => 3);
          select from mosaic.backlog_create('failed', id => 'failed');
          select from mosaic.backlog_create('blocked', id => 'blocked');
-         select from mosaic.backlog_create('done', id => 'done', depends_on => '{null}');
+         select from mosaic.backlog_create('done', id => 'done', depends_on => '{empty}');
          select from mosaic.backlog_create('cancelled', id => 'cancelled');
          select from mosaic.backlog_create('last', id => 'last', priority => 7, depends_on => '{done,cancelled}');
          select from mosaic.backlog_block('blocked', 'which colour?', 'input');
@@ -26,7 +28,7 @@ fn some_of_everything(s: &mut Session) {
     );
     let token = s.claim("failed", "w1");
     s.run(&format!("select from mosaic.backlog_fail('failed', {token}, 'no luck')"));
-    s.run("select from mosaic.backlog_complete('null', result => 'null')");
+    s.run("select from mosaic.backlog_complete('empty', result => 'null')");
     let token = s.claim("done", "w2");
     s.run(&format!("select from mosaic.backlog_complete('done', {token}, '[1, 2.50]')"));
 }
@@ -59,13 +61,6 @@ fn refused(s: &mut Session, lines: &[Value]) -> Refused {
     let refused = s.refusal(&call(lines, ""));
     assert_eq!(content(s), before, "something was changed");
     refused
-}
-
-fn of_type<'a>(lines: &'a mut [Value], kind: &str) -> &'a mut Value {
-    lines
-        .iter_mut()
-        .find(|line| line["type"] == kind)
-        .expect("a line of this type")
 }
 
 /// A file of cards, each with those that it waits for.
@@ -188,74 +183,31 @@ fn tokens_keep_growing_beyond_those_of_the_file() {
 }
 
 #[test]
-fn a_token_that_would_end_the_sequence_is_refused() {
-    let db = Database::fresh();
-    let mut s = db.session();
-    for token in [0, -1, i64::MAX] {
-        let mut lines = file(&[("A", &[])]);
-        lines[0]["last_claim_token"] = json!(token);
-        assert_eq!(refused(&mut s, &lines).code, "invalid_argument", "{token}");
-    }
-}
-
-#[test]
-fn a_file_cut_anywhere_is_refused() {
+fn the_first_token_is_not_drawn_a_second_time() {
     let (from, to) = (Database::fresh(), Database::fresh());
     let (mut from, mut to) = (from.session(), to.session());
-    some_of_everything(&mut from);
-    let lines = export(&mut from, "");
-    for end in 1..lines.len() {
-        let refused = refused(&mut to, &lines[..end]);
-        assert_eq!(refused.code, "invalid_argument", "cut before line {}: {refused:?}", end + 1);
-    }
-    for missing in 0..lines.len() {
-        let mut lines = lines.clone();
-        lines.remove(missing);
-        let refused = refused(&mut to, &lines);
-        assert_eq!(refused.code, "invalid_argument", "without line {}: {refused:?}", missing + 1);
-    }
-    import(&mut to, &lines);
+    from.create("A");
+    assert_eq!(from.claim("A", "w1"), 1);
+    import(&mut to, &export(&mut from, ""));
+    assert_eq!(to.claim("A", "w2"), 2);
 }
 
 #[test]
-fn an_unfinished_import_cannot_commit_and_can_be_undone() {
+fn tokens_that_are_being_drawn_are_waited_for_without_a_queue() {
     let db = Database::fresh();
     let mut s = db.session();
-    let lines = file(&[("A", &[]), ("B", &["A"])]);
-    for end in ["commit", "prepare transaction 'half'"] {
-        s.run("begin");
-        let answer = s.row(&call(&lines[..2], ""));
-        assert_eq!(answer["finished"], json!(false));
-        let refused = s.attempt_run(end).expect_err("half a file");
-        assert_eq!(refused.code, "invalid_argument", "{refused:?}");
-        assert_eq!(s.column("select id from mosaic.backlog"), Vec::<Value>::new());
-    }
-    s.run("begin");
-    s.row(&call(&lines[..2], ""));
-    s.run("rollback");
-    // To a savepoint, and from the beginning.
-    s.run("begin; savepoint a");
-    s.row(&call(&lines[..2], ""));
-    s.run("rollback to a");
-    s.row(&call(&lines[..3], ""));
-    s.row(&call(&lines[3..], ""));
-    s.run("commit");
-    assert_eq!(s.open_dependencies("B"), 1);
-}
-
-#[test]
-fn an_import_stays_at_its_level_of_the_transaction() {
-    let db = Database::fresh();
-    let mut s = db.session();
-    let lines = file(&[("A", &[]), ("B", &["A"])]);
-    s.run("begin");
-    s.row(&call(&lines[..2], ""));
-    s.run("savepoint a");
-    assert_eq!(s.code(&call(&lines[2..], "")), "invalid_argument");
-    s.run("rollback to a; release a");
-    s.row(&call(&lines[2..], ""));
-    s.run("commit");
-    s.assert_counters_are_right();
+    s.create("held");
+    s.create("next");
+    let mut lines = file(&[("A", &[])]);
+    lines[0]["last_claim_token"] = json!(100);
+    let mut holder = db.session();
+    holder.run("begin");
+    holder.claim("held", "w1");
+    let importer = db.session().begin_call(&call(&lines, ""));
+    assert!(s.claim("next", "w2") < 100, "claims go on meanwhile");
+    holder.run("commit");
+    importer.rows();
+    assert!(s.claim("A", "w2") > 100);
 }
 
 #[test]
@@ -270,48 +222,6 @@ fn lines_may_come_in_any_number_of_calls() {
     }
     to.run("commit");
     assert_eq!(content(&mut to), content(&mut from));
-}
-
-#[test]
-fn cards_that_are_there_already_are_refused() {
-    let (from, to) = (Database::fresh(), Database::fresh());
-    let (mut from, mut to) = (from.session(), to.session());
-    some_of_everything(&mut from);
-    let lines = export(&mut from, "");
-    import(&mut to, &lines);
-    assert_eq!(refused(&mut to, &lines).code, "id_conflict");
-    let refused = refused(&mut from, &lines);
-    assert!(refused.message.starts_with("line 2 of the import"), "{refused:?}");
-}
-
-#[test]
-fn a_key_that_is_taken_is_refused() {
-    let (from, to) = (Database::fresh(), Database::fresh());
-    let (mut from, mut to) = (from.session(), to.session());
-    from.run("select from mosaic.backlog_create('t', id => 'A', idempotency_key => 'key')");
-    to.run("select from mosaic.backlog_create('t', id => 'B', idempotency_key => 'key')");
-    let refused = refused(&mut to, &export(&mut from, ""));
-    assert_eq!(refused.code, "key_conflict", "{refused:?}");
-    assert!(refused.message.contains("\"B\""), "{refused:?}");
-}
-
-#[test]
-fn a_cycle_in_the_file_is_refused() {
-    let db = Database::fresh();
-    let mut s = db.session();
-    for cards in [
-        &[("A", &["B"][..]), ("B", &["A"])][..],
-        &[("A", &["B"]), ("B", &["C"]), ("C", &["A"]), ("D", &["A"])],
-        &[("A", &["A"])],
-    ] {
-        assert_eq!(refused(&mut s, &file(cards)).code, "cycle");
-    }
-    // Also through a card that is done.
-    let mut lines = file(&[("A", &["B"]), ("B", &["A"])]);
-    let card = of_type(&mut lines, "card");
-    card["status"] = json!("done");
-    card["completed_at"] = json!("2026-01-31T12:00:00Z");
-    assert_eq!(refused(&mut s, &lines).code, "cycle");
 }
 
 #[test]
@@ -353,15 +263,6 @@ fn a_dependency_that_is_completed_meanwhile_is_counted_right() {
 }
 
 #[test]
-fn of_two_imports_at_the_same_moment_one_is_refused() {
-    let db = Database::fresh();
-    let lines = file(&[("B", &[]), ("A", &["B"])]);
-    let outcomes = together(&db, 2, |_, s| s.attempt(&call(&lines, "")).map_err(|r| r.code));
-    let codes: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
-    assert_eq!(codes, ["id_conflict"]);
-}
-
-#[test]
 fn what_is_left_out_does_not_come() {
     let (from, to, other) = (Database::fresh(), Database::fresh(), Database::fresh());
     let (mut from, mut to, mut other) = (from.session(), to.session(), other.session());
@@ -385,95 +286,6 @@ fn what_is_left_out_does_not_come() {
         );
         assert_eq!(s.events(), 9);
     }
-}
-
-#[test]
-fn what_does_not_belong_into_a_line_is_refused_and_the_line_is_named() {
-    let (from, to) = (Database::fresh(), Database::fresh());
-    let (mut from, mut to) = (from.session(), to.session());
-    some_of_everything(&mut from);
-    let lines = export(&mut from, "");
-    for (kind, key, value) in [
-        ("header", "format", json!("other")),
-        ("header", "format_version", json!(2)),
-        ("header", "cards", json!(1)),
-        ("header", "events", Value::Null),
-        ("header", "more", json!(1)),
-        ("card", "more", json!(1)),
-        ("card", "id", json!(" x")),
-        ("card", "id", Value::Null),
-        ("card", "title", json!(" ")),
-        ("card", "title", json!("x".repeat(1_001))),
-        ("card", "body", json!("x".repeat(1 << 21))),
-        ("card", "acceptance", json!("x".repeat(1 << 21))),
-        ("card", "labels", json!([null])),
-        ("card", "labels", json!("{x}")),
-        ("card", "priority", json!(1_000_001)),
-        ("card", "priority", json!(1e300)),
-        ("card", "attempts", json!(-1)),
-        ("card", "max_attempts", json!(0)),
-        ("card", "status", json!("open")),
-        ("card", "status", json!("claimed")),
-        ("card", "status", json!("done")),
-        ("card", "status", json!("blocked")),
-        ("card", "claim_owner", json!("w1")),
-        ("card", "block_kind", json!("input")),
-        ("card", "completed_at", json!("2026-01-31T12:00:00Z")),
-        ("card", "created_at", json!("infinity")),
-        ("card", "created_at", json!("2026-02-30T12:00:00Z")),
-        ("card", "settled_token", json!(1_000_000)),
-        ("card", "idempotency_key", json!("alone")),
-        ("card", "creation_request", json!({"title": "x"})),
-        ("card", "type", json!("cart")),
-        ("card", "type", Value::Null),
-        ("dependency", "more", json!(1)),
-        ("dependency", "card_id", json!("nowhere")),
-        ("dependency", "created_at", json!(7)),
-        ("event", "more", json!(1)),
-        ("event", "card_id", json!("nowhere")),
-        ("event", "kind", json!("")),
-        ("event", "new_status", json!("open")),
-        ("event", "claim_token", json!(1_000_000)),
-        ("event", "detail", json!([])),
-        ("event", "detail", Value::Null),
-        ("end", "cards", json!(8)),
-        ("end", "more", json!(1)),
-    ] {
-        let mut lines = lines.clone();
-        of_type(&mut lines, kind)[key] = value;
-        let refused = refused(&mut to, &lines);
-        assert_eq!(refused.code, "invalid_argument", "{kind}.{key}: {refused:?}");
-        assert!(refused.message.starts_with("line "), "{kind}.{key}: {refused:?}");
-    }
-    for text in ["null", "'7'", "'{}'", "'\"x\"'", "'[7]'", "'[[]]'", "'[null]'", "'[{}]'", "'[{\"type\": 7}]'"] {
-        let refused = to.refusal(&format!("select * from mosaic.backlog_import({text})"));
-        assert_eq!(refused.code, "invalid_argument", "{text}");
-    }
-}
-
-#[test]
-fn lines_out_of_their_order_or_twice_are_refused() {
-    let (from, to) = (Database::fresh(), Database::fresh());
-    let (mut from, mut to) = (from.session(), to.session());
-    some_of_everything(&mut from);
-    let lines = export(&mut from, "");
-    let last = lines.len() - 1;
-    for (at, to_where) in [(0, 1), (1, 10), (10, 16), (2, last), (last, last - 1)] {
-        let mut lines = lines.clone();
-        let line = lines.remove(at);
-        lines.insert(to_where, line);
-        assert_eq!(refused(&mut to, &lines).code, "invalid_argument", "{at} to {to_where}");
-    }
-    for at in 0..lines.len() {
-        let mut lines = lines.clone();
-        lines.insert(at, lines[at].clone());
-        assert_eq!(refused(&mut to, &lines).code, "invalid_argument", "line {at} twice");
-    }
-    // Where the counts were made to fit.
-    let mut lines = file(&[("A", &[]), ("B", &["A", "A"])]);
-    assert_eq!(refused(&mut to, &lines).code, "invalid_argument");
-    lines = file(&[("A", &[]), ("A", &[])]);
-    assert_eq!(refused(&mut to, &lines).code, "invalid_argument");
 }
 
 #[test]
@@ -502,26 +314,6 @@ fn an_export_is_of_one_moment() {
         to.assert_counters_are_right();
         to.run("rollback");
     }
-}
-
-#[test]
-fn a_reader_may_export_and_an_operator_alone_import() {
-    let db = Database::fresh();
-    db.session().create("A");
-    let lines = export(&mut db.session_as("reader"), "");
-    assert_eq!(lines.len(), 4);
-    for login in ["reader", "worker", "stranger"] {
-        assert_eq!(db.session_as(login).refusal(&call(&lines, "")).sqlstate, "42501");
-    }
-    let stranger = db.session_as("stranger").refusal("select * from mosaic.backlog_export()");
-    assert_eq!(stranger.sqlstate, "42501");
-    import(&mut db.session_as("operator"), &file(&[("B", &["A"])]));
-    let refused = {
-        let mut s = db.session_as("operator");
-        s.run("begin isolation level repeatable read");
-        s.code(&call(&lines, ""))
-    };
-    assert_eq!(refused, "isolation");
 }
 
 #[test]

@@ -259,7 +259,7 @@ fn a_restore_keeps_tables_of_the_operators_own_and_heals_after_a_kill() {
     let file = folder.join("backlog.dump");
     from.json(&["db", "backup", path(&file)]);
     let psql = |sql: &str| {
-        let output = to.run(&["db", "psql", "--admin", "--", "-d", "postgres", "-Atc", sql]);
+        let output = to.run(&["db", "psql", "--admin", "--", "-qAt", "-c", "\\c postgres", "-c", sql]);
         assert!(output.status.success(), "{output:?}");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     };

@@ -219,7 +219,7 @@ const BAD_TTLS: [&str; 12] = [
     "'2147483647 days'",
     "'2562047788 hours'",
     "'-2562047788 hours'",
-    "'178956970 years 11 months 2147483647 days 2562047788 hours'",
+    "'178956970 years 7 months 2147483647 days'",
     "'1 month -30 days'",
 ];
 
@@ -274,11 +274,11 @@ fn other_numbers_and_times_are_bounded() {
     let calls = ["create('t', max_attempts => $)", "update('A', max_attempts => $)"];
     assert_invalid(&mut s, &with_each(&calls, &["0", "-1", "-2147483648"]));
     let calls = ["create('t', not_before => $)", "update('A', not_before => $)"];
-    assert_invalid(&mut s, &with_each(&calls, &["'infinity'", "'-infinity'"]));
+    assert_invalid(&mut s, &with_each(&calls, &["'infinity'", "'-infinity'", "'0001-12-31 00:00+00 BC'", "'10000-01-01 00:00+00'"]));
     for extreme in ["-1000000", "1000000"] {
         s.run(&format!("select from mosaic.backlog_create('t', id => 'p{extreme}', priority => {extreme})"));
     }
-    for extreme in ["4713-01-01 00:00+00 BC", "294276-12-31 23:59:59.999999+00"] {
+    for extreme in ["0001-01-01 00:00+00", "9999-12-31 23:59:59.999999+00"] {
         s.run(&format!("select from mosaic.backlog_create('t', not_before => '{extreme}')"));
     }
     // They are listed, explained and passed over like any other.

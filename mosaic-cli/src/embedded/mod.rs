@@ -29,7 +29,7 @@ use postgres::Client;
 use crate::failure::{Code, Failure};
 
 pub use step::Step;
-pub use restore::{Restored, finish_restore, refuse_cards};
+pub use restore::{finish_restore, refuse_cards};
 pub use store::{Report, Store};
 
 const EXTENSION: &str = "mosaic_backlog_ext";

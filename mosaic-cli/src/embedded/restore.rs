@@ -152,7 +152,7 @@ pub fn finish_restore(database: &mut Client, last_token: i64) -> Result<Restored
         "select (select count(*) from mosaic.backlog), \
            (select extversion from pg_catalog.pg_extension where extname = 'mosaic_backlog_ext'), \
            (select pg_catalog.setval('mosaic.backlog_claim_token_seq', $1) \
-            from mosaic.backlog_claim_token_seq where last_value < $1)",
+            from mosaic.backlog_claim_token_seq where last_value < $1 or (last_value = $1 and not is_called))",
         &[&last_token],
     )?;
     Ok(Restored {

@@ -12,9 +12,10 @@ use pgrx::prelude::*;
 use pgrx::{PgXactCallbackEvent, register_xact_callback};
 use serde_json::value::RawValue;
 
+use super::card_line::Card;
 use super::graph::Graph;
-use super::insert;
-use super::line::{Card, Counts, Dependency, Event, Line};
+use super::line::{Counts, Dependency, Event, Line};
+use super::{insert, tokens};
 use crate::argument::{self, Jsonb};
 use crate::card::{self, Status};
 use crate::clock;
@@ -26,9 +27,6 @@ use crate::rows::{Rows, shapes};
 use crate::statement::{Session, param, session, statements};
 use crate::wake;
 
-/// How long the sequence of tokens may be in use by open transactions.
-const PATIENCE_MILLIS: u64 = 5_000;
-const PAUSE_MILLIS: u64 = 20;
 /// Counters set by one statement.
 const GATE_PAGE: usize = 10_000;
 
@@ -40,11 +38,6 @@ shapes! {
 statements! {
     /// One import at a time: two of the same cards would wait for each other.
     ALONE() = "select pg_catalog.pg_advisory_xact_lock(20260, 3)";
-    HOLDERS(TEXTARRAYOID, TEXTARRAYOID) =
-        "select id, idempotency_key from mosaic.backlog where id = any($1) or idempotency_key = any($2)";
-    LAST_TOKEN() =
-        "select last_value, 'mosaic.backlog_claim_token_seq'::regclass::oid from mosaic.backlog_claim_token_seq";
-    RAISE_TOKEN(INT8OID) = "select pg_catalog.setval('mosaic.backlog_claim_token_seq', $1)";
     PROGRESS(INT8OID, INT8OID, INT8OID, INT8OID, BOOLOID) = "select $1, $2, $3, $4, $5";
 }
 
@@ -229,7 +222,7 @@ impl Import {
             (None, Line::Header(header)) => {
                 self.promised = Some(header.counts);
                 self.last_token = header.last_token;
-                return raise_tokens(session, header.last_token);
+                return tokens::raise(session, header.last_token);
             }
             (None, _) => return Err(Refusal::line(at, "comes without a header before it")),
             (Some(_), Line::Header(_)) => return Err(Refusal::line(at, "is a second header")),
@@ -352,7 +345,7 @@ impl Import {
             let now = clock::now();
             let inserted = insert::cards(session, &pending.cards, now);
             if inserted.len() < pending.cards.len() {
-                return Err(conflict(session, &pending.cards, &inserted));
+                return Err(insert::conflict(session, &pending.cards, &inserted));
             }
             // Without its history, a card's arrival is what the history begins with.
             let history_comes =
@@ -406,70 +399,4 @@ impl Import {
         wake::waiters(session);
         Ok(())
     }
-}
-
-/// Why cards were not inserted: what others have that should be theirs.
-fn conflict(session: &Session, cards: &[(u64, Card)], inserted: &HashSet<String>) -> Refusal {
-    let missing = || {
-        cards
-            .iter()
-            .filter(|(_, card)| !inserted.contains(&card.id))
-    };
-    let ids: Vec<String> = missing().map(|(_, card)| card.id.clone()).collect();
-    let keys: Vec<String> = missing()
-        .filter_map(|(_, card)| card.idempotency_key.clone())
-        .collect();
-    let answer = session.run(&HOLDERS, &[param(ids), param(keys)]);
-    let holders: Vec<(String, Option<String>)> = (0..answer.len())
-        .map(|row| (answer.must(row, 1), answer.get(row, 2)))
-        .collect();
-    for (line, card) in missing() {
-        if holders.iter().any(|(id, _)| *id == card.id) {
-            return Refusal::id_conflict(&card.id).of_line(*line);
-        }
-        let Some(key) = &card.idempotency_key else {
-            continue;
-        };
-        if let Some((id, _)) = holders.iter().find(|(_, k)| k.as_ref() == Some(key)) {
-            return Refusal::key_taken(key, id).of_line(*line);
-        }
-    }
-    // The other card was there a moment ago; cards do not go away by themselves.
-    Refusal::argument(
-        "a card of the import met another that is gone",
-        "Try again.",
-    )
-}
-
-/// Makes sure that no token up to `last` is ever drawn here.
-///
-/// The sequence is locked against drawing while it is looked at and set, as a claim in between
-/// would be handed the same token as one after it. The lock is not waited for in the queue:
-/// claims would have to wait behind it.
-fn raise_tokens(session: &Session, last: i64) -> Result<(), Refusal> {
-    let last_token = || -> (i64, pg_sys::Oid) {
-        let answer = session.run(&LAST_TOKEN, &[]);
-        (answer.must(0, 1), answer.must(0, 2))
-    };
-    let (drawn, sequence) = last_token();
-    if drawn >= last {
-        return Ok(());
-    }
-    let mode = pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE;
-    let mut waited = 0;
-    while unsafe { !pg_sys::ConditionalLockRelationOid(sequence, mode) } {
-        if waited >= PATIENCE_MILLIS {
-            return Err(Refusal::tokens_in_use());
-        }
-        std::thread::sleep(std::time::Duration::from_millis(PAUSE_MILLIS));
-        waited += PAUSE_MILLIS;
-        check_for_interrupts!();
-    }
-    if last_token().0 < last {
-        session.run(&RAISE_TOKEN, &[param(last)]);
-    }
-    unsafe {
-        pg_sys::UnlockRelationOid(sequence, mode);
-    }
-    Ok(())
 }

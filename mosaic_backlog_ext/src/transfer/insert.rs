@@ -6,11 +6,13 @@ use pgrx::datum::IntoDatum;
 use pgrx::prelude::*;
 use serde_json::json;
 
-use super::line::{Card, Dependency, Event};
+use super::card_line::Card;
+use super::line::{Dependency, Event};
 use crate::card::Status;
 use crate::clock::Micros;
 use crate::create::array_literal;
 use crate::guard;
+use crate::refusal::Refusal;
 use crate::statement::{Parameter, Session, param, statements};
 
 statements! {
@@ -45,6 +47,8 @@ statements! {
            n.old_status::mosaic.backlog_status, n.new_status::mosaic.backlog_status, n.detail::jsonb, $11::xid8
          from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
            as n(event_id, card_id, at, kind, actor, login_role, claim_token, old_status, new_status, detail)";
+    HOLDERS(TEXTARRAYOID, TEXTARRAYOID) =
+        "select id, idempotency_key from mosaic.backlog where id = any($1) or idempotency_key = any($2)";
     GATE(TEXTARRAYOID, INT4ARRAYOID) =
         "update mosaic.backlog c set open_dependencies = n.open
          from unnest($1, $2) as n(id, open) where c.id = n.id";
@@ -119,6 +123,39 @@ pub fn dependencies(session: &Session, rows: &[Dependency]) {
             column(rows, |d| at(d.created_at)),
         ],
     );
+}
+
+/// Why cards were not inserted: what others have that should be theirs.
+pub fn conflict(session: &Session, cards: &[(u64, Card)], inserted: &HashSet<String>) -> Refusal {
+    let missing = || {
+        cards
+            .iter()
+            .filter(|(_, card)| !inserted.contains(&card.id))
+    };
+    let ids: Vec<String> = missing().map(|(_, card)| card.id.clone()).collect();
+    let keys: Vec<String> = missing()
+        .filter_map(|(_, card)| card.idempotency_key.clone())
+        .collect();
+    let answer = session.run(&HOLDERS, &[param(ids), param(keys)]);
+    let holders: Vec<(String, Option<String>)> = (0..answer.len())
+        .map(|row| (answer.must(row, 1), answer.get(row, 2)))
+        .collect();
+    for (line, card) in missing() {
+        if holders.iter().any(|(id, _)| *id == card.id) {
+            return Refusal::id_conflict(&card.id).of_line(*line);
+        }
+        let Some(key) = &card.idempotency_key else {
+            continue;
+        };
+        if let Some((id, _)) = holders.iter().find(|(_, k)| k.as_ref() == Some(key)) {
+            return Refusal::key_taken(key, id).of_line(*line);
+        }
+    }
+    // The other card was there a moment ago; cards do not go away by themselves.
+    Refusal::argument(
+        "a card of the import met another that is gone",
+        "Try again.",
+    )
 }
 
 /// Appends events to the history under fresh numbers, in their order. As in `event::record`,
