@@ -69,7 +69,14 @@ fn backlog_list(
     after: default!(Option<String>, "NULL"),
     with_total: default!(Option<bool>, "false"),
 ) -> Result<Rows<ListedRow>, pgrx::pg_sys::panic::ErrorReport> {
-    let statuses = statuses.map_or_else(|| EVERY_STATUS.to_owned(), |s| s.0);
+    let ready_only = ready_only.unwrap_or(false);
+    // Only these can match; the parts of the index that cannot are not read.
+    let possible = match (ready_only, &owner) {
+        (true, _) => "{ready}",
+        (false, Some(_)) => "{claimed}",
+        (false, None) => EVERY_STATUS,
+    };
+    let statuses = statuses.map_or_else(|| possible.to_owned(), |s| s.0);
     let phase = argument::optional_name("phase", phase)?;
     let labels = argument::labels("labels", labels)?;
     let owner = argument::optional_name("owner", owner)?;
@@ -89,7 +96,7 @@ fn backlog_list(
             param(phase),
             param(labels),
             param(owner),
-            param(ready_only.unwrap_or(false)),
+            param(ready_only),
             param(clock::now()),
         ];
         let total: Option<i64> = with_total

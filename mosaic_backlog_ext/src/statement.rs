@@ -55,10 +55,14 @@ impl Statement {
     }
 }
 
-/// Keeps the planner off whole-table scans while a statement is planned. A plan made while
-/// the table was empty stays in use when it is large; its scans must be by index from the start.
+/// Keeps the planner to ordered index scans while a statement is planned. A plan made while
+/// the table was empty stays in use when it is large, and the planner cannot know how few rows
+/// a filter leaves: it must not scan a table or sort a part of it where an index has the order.
+/// Where nothing else is possible, the price that this puts on a plan must not start the JIT.
 struct ByIndex {
     seqscan: bool,
+    sort: bool,
+    jit: bool,
 }
 
 impl ByIndex {
@@ -66,8 +70,12 @@ impl ByIndex {
         unsafe {
             let before = Self {
                 seqscan: pg_sys::enable_seqscan,
+                sort: pg_sys::enable_sort,
+                jit: pg_sys::jit_enabled,
             };
             pg_sys::enable_seqscan = false;
+            pg_sys::enable_sort = false;
+            pg_sys::jit_enabled = false;
             before
         }
     }
@@ -77,6 +85,8 @@ impl Drop for ByIndex {
     fn drop(&mut self) {
         unsafe {
             pg_sys::enable_seqscan = self.seqscan;
+            pg_sys::enable_sort = self.sort;
+            pg_sys::jit_enabled = self.jit;
         }
     }
 }

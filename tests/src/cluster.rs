@@ -30,6 +30,8 @@ const SETTINGS: &[&str] = &[
 
 pub struct Cluster {
     folder: PathBuf,
+    /// The programs of PostgreSQL.
+    bin: PathBuf,
     /// Stops the server and removes the folder.
     _end: AtEnd,
 }
@@ -44,17 +46,28 @@ impl Cluster {
     /// A cluster of its own, with more settings.
     #[track_caller]
     pub fn start(settings: &[&str]) -> Self {
+        let bin = programs::postgresql("postgres");
+        Self::start_from(bin.parent().expect("a folder"), settings)
+    }
+
+    /// The same of the PostgreSQL whose programs are in `bin`.
+    #[track_caller]
+    pub fn start_from(bin: &Path, settings: &[&str]) -> Self {
         let folder = folder::create();
         account::give(&folder);
-        let pg_ctl = programs::postgresql("pg_ctl");
+        let pg_ctl = bin.join("pg_ctl");
         let end = AtEnd::run(
             As::Server,
             "\"$1\" -D \"$2/data\" -m immediate stop; rm -rf \"$2\"",
             &[&pg_ctl, &folder],
         );
-        let cluster = Self { folder, _end: end };
+        let cluster = Self {
+            folder,
+            bin: bin.to_owned(),
+            _end: end,
+        };
         programs::run(
-            account::serve(&mut Command::new(programs::postgresql("initdb")))
+            account::serve(&mut Command::new(cluster.bin.join("initdb")))
                 .arg("-D")
                 .arg(cluster.data())
                 .args(["-U", SUPERUSER, "--auth", "trust", "-E", "UTF8"])
@@ -90,7 +103,7 @@ impl Cluster {
     #[track_caller]
     fn pg_ctl(&self, arguments: &[&str]) {
         let log = self.folder.join("log");
-        let output = account::serve(&mut Command::new(programs::postgresql("pg_ctl")))
+        let output = account::serve(&mut Command::new(self.bin.join("pg_ctl")))
             .arg("-D")
             .arg(self.data())
             .arg("-l")

@@ -27,17 +27,23 @@ fn some_of_everything(s: &mut Session) {
          select from mosaic.backlog_cancel('cancelled', 'why')",
     );
     let token = s.claim("failed", "w1");
-    s.run(&format!("select from mosaic.backlog_fail('failed', {token}, 'no luck')"));
+    s.run(&format!(
+        "select from mosaic.backlog_fail('failed', {token}, 'no luck')"
+    ));
     s.run("select from mosaic.backlog_complete('empty', result => 'null')");
     let token = s.claim("done", "w2");
-    s.run(&format!("select from mosaic.backlog_complete('done', {token}, '[1, 2.50]')"));
+    s.run(&format!(
+        "select from mosaic.backlog_complete('done', {token}, '[1, 2.50]')"
+    ));
 }
 
 fn export(s: &mut Session, arguments: &str) -> Vec<Value> {
-    s.column(&format!("select line from mosaic.backlog_export({arguments})"))
-        .into_iter()
-        .map(|line| serde_json::from_str(line.as_str().expect("text")).expect("JSON"))
-        .collect()
+    s.column(&format!(
+        "select line from mosaic.backlog_export({arguments})"
+    ))
+    .into_iter()
+    .map(|line| serde_json::from_str(line.as_str().expect("text")).expect("JSON"))
+    .collect()
 }
 
 /// The lines but for the header, whose time differs.
@@ -83,7 +89,11 @@ fn file(cards: &[(&str, &[&str])]) -> Vec<Value> {
         json!({"type": "card", "id": id, "title": id, "priority": 0, "status": "ready", "attempts": 0,
             "created_at": time, "updated_at": time, "claimable_since": time})
     });
-    std::iter::once(header).chain(cards).chain(edges).chain([end]).collect()
+    std::iter::once(header)
+        .chain(cards)
+        .chain(edges)
+        .chain([end])
+        .collect()
 }
 
 #[test]
@@ -144,21 +154,32 @@ fn a_claimed_card_arrives_ready_and_its_token_is_dead() {
     from.claim("C", "w2");
     import(&mut to, &export(&mut from, ""));
     let card = to.card("A");
-    assert_eq!((&card["status"], &card["attempts"]), (&json!("ready"), &json!(1)));
+    assert_eq!(
+        (&card["status"], &card["attempts"]),
+        (&json!("ready"), &json!(1))
+    );
     assert_eq!(card["claim_token"], Value::Null);
     let events = to.rows("select * from mosaic.backlog_events('A')");
     let last = events.last().expect("an event");
     assert_eq!(last["kind"], json!("imported"));
     assert_eq!(last["claim_token"], json!(token));
-    assert_eq!((&last["old_status"], &last["new_status"]), (&json!("claimed"), &json!("ready")));
+    assert_eq!(
+        (&last["old_status"], &last["new_status"]),
+        (&json!("claimed"), &json!("ready"))
+    );
     assert_eq!(last["detail"]["previous_owner"], json!("w1"));
     assert_eq!(
-        to.code(&format!("select * from mosaic.backlog_complete('A', {token})")),
+        to.code(&format!(
+            "select * from mosaic.backlog_complete('A', {token})"
+        )),
         "claim_lost"
     );
     // The lease that stayed behind was the last attempt.
     let card = to.card("C");
-    assert_eq!((&card["status"], &card["block_kind"]), (&json!("blocked"), &json!("attempts")));
+    assert_eq!(
+        (&card["status"], &card["block_kind"]),
+        (&json!("blocked"), &json!("attempts"))
+    );
 }
 
 #[test]
@@ -232,14 +253,24 @@ fn dependencies_on_cards_that_are_there_are_counted_by_their_state() {
         s.create(id);
     }
     s.complete("done");
-    import(&mut s, &file(&[("A", &["done"]), ("B", &["done", "open"]), ("C", &["A", "open", "also"])]));
+    import(
+        &mut s,
+        &file(&[
+            ("A", &["done"]),
+            ("B", &["done", "open"]),
+            ("C", &["A", "open", "also"]),
+        ]),
+    );
     assert_eq!(["A", "B", "C"].map(|id| s.open_dependencies(id)), [0, 1, 3]);
     s.complete("open");
     assert_eq!(["A", "B", "C"].map(|id| s.open_dependencies(id)), [0, 0, 2]);
     s.assert_counters_are_right();
     let refused = refused(&mut s, &file(&[("D", &["nowhere"])]));
     assert_eq!(refused.code, "not_found");
-    assert!(refused.message.starts_with("line 3 of the import"), "{refused:?}");
+    assert!(
+        refused.message.starts_with("line 3 of the import"),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -269,15 +300,27 @@ fn what_is_left_out_does_not_come() {
     some_of_everything(&mut from);
     // Left out of the file.
     let lines = export(&mut from, "false, false");
-    assert_eq!((&lines[0]["dependencies"], &lines[0]["events"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&lines[0]["dependencies"], &lines[0]["events"]),
+        (&Value::Null, &Value::Null)
+    );
     assert_eq!(lines.len(), 11);
     import(&mut to, &lines);
     // In the file, but not wanted.
     let all = export(&mut from, "");
-    let answer = other.row(&call(&all, ", with_dependencies => false, with_events => false"));
-    assert_eq!((&answer["dependencies"], &answer["events"]), (&json!(0), &json!(0)));
+    let answer = other.row(&call(
+        &all,
+        ", with_dependencies => false, with_events => false",
+    ));
+    assert_eq!(
+        (&answer["dependencies"], &answer["events"]),
+        (&json!(0), &json!(0))
+    );
     for s in [&mut to, &mut other] {
-        assert_eq!(s.number("select count(*) from mosaic.backlog_dependency"), 0);
+        assert_eq!(
+            s.number("select count(*) from mosaic.backlog_dependency"),
+            0
+        );
         assert_eq!(s.open_dependencies("last"), 0);
         // The history begins with the arrival.
         assert_eq!(

@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 enum Place {
     External(String),
     /// A mosaicHome, and what stops its server and removes it.
-    Embedded(PathBuf, #[expect(dead_code, reason = "kept for its end")] AtEnd),
+    Embedded(
+        PathBuf,
+        #[expect(dead_code, reason = "kept for its end")] AtEnd,
+    ),
 }
 
 impl Place {
@@ -42,7 +45,9 @@ impl Place {
             Place::Embedded(home, _) => {
                 let server = programs::postgresql("postgres");
                 let root = server.parent().and_then(Path::parent).expect("a root");
-                command.env("MOSAIC_HOME", home).env("MOSAIC_POSTGRES", root)
+                command
+                    .env("MOSAIC_HOME", home)
+                    .env("MOSAIC_POSTGRES", root)
             }
         };
         command.output().expect("mosaic")
@@ -82,7 +87,9 @@ fn some_cards(place: &Place) {
     for arguments in [
         &["create", "first", "--id", "A1", "--idempotency-key", "k"][..],
         &["create", "second", "--id", "A2", "--needs", "A1"],
-        &["create", "third", "--id", "A3", "--needs", "A1", "--needs", "A2"],
+        &[
+            "create", "third", "--id", "A3", "--needs", "A1", "--needs", "A2",
+        ],
         &["complete", "A1", "--result", "[1.10]"],
     ] {
         place.json(&[&["backlog"], arguments].concat());
@@ -102,7 +109,8 @@ fn an_export_comes_back_by_file_and_by_pipe() {
     let file = folder.join("backlog.jsonl");
     let answer = from.json(&["backlog", "export", path(&file)]);
     let size = fs::metadata(&file).expect("the file").len();
-    let expected = json!({"file": path(&file), "cards": 3, "dependencies": 3, "events": 4, "bytes": size});
+    let expected =
+        json!({"file": path(&file), "cards": 3, "dependencies": 3, "events": 4, "bytes": size});
     assert_eq!(answer, expected);
     assert_eq!(fs::read_dir(&folder).expect("the folder").count(), 1);
     let answer = to.json(&["backlog", "import", path(&file)]);
@@ -141,7 +149,9 @@ fn a_file_that_is_cut_or_spoilt_is_refused_and_changes_nothing() {
         .step_by(97)
         .map(|end| whole[..end].to_vec())
         .collect();
-    let lines: Vec<usize> = (0..whole.len() - 1).filter(|at| whole[*at] == b'\n').collect();
+    let lines: Vec<usize> = (0..whole.len() - 1)
+        .filter(|at| whole[*at] == b'\n')
+        .collect();
     spoilt.extend(lines.iter().map(|end| whole[..=*end].to_vec()));
     spoilt.push([&whole[..], &whole[..]].concat());
     spoilt.push([&whole[..], b"\n"].concat());
@@ -185,7 +195,10 @@ fn an_export_that_fails_leaves_the_file_before_alone() {
         nowhere.refusal(&["backlog", "export", path(&folder)]),
         ("usage".into(), Some(2))
     );
-    assert_eq!(nowhere.refusal(&["backlog", "export"]), ("usage".into(), Some(2)));
+    assert_eq!(
+        nowhere.refusal(&["backlog", "export"]),
+        ("usage".into(), Some(2))
+    );
     fs::remove_dir_all(folder).expect("the folder");
 }
 
@@ -200,14 +213,19 @@ fn a_backup_of_an_external_database_comes_back() {
     from.json(&["db", "backup", path(&file)]);
     let external = Place::of(&to);
     let answer = external.json(&["db", "restore", path(&file)]);
-    assert_eq!((&answer["cards"], &answer["kept_database"]), (&json!(3), &Value::Null));
+    assert_eq!(
+        (&answer["cards"], &answer["kept_database"]),
+        (&json!(3), &Value::Null)
+    );
     assert_eq!(external.lines(), from.lines());
     let mut session = to.session();
     session.assert_counters_are_right();
     session.create("new");
     assert!(session.claim("new", "w2") > token);
     // The lease itself goes on.
-    session.run(&format!("select from mosaic.backlog_complete('A2', {token})"));
+    session.run(&format!(
+        "select from mosaic.backlog_complete('A2', {token})"
+    ));
     assert_eq!(
         external.refusal(&["db", "restore", path(&file)]),
         ("bad_transition".into(), Some(7))
@@ -220,11 +238,16 @@ fn a_backup_of_the_embedded_server_comes_back() {
     let (from, to) = (Place::embedded(), Place::embedded());
     some_cards(&from);
     let claimed = from.json(&["backlog", "claim", "A2", "--worker", "w1"]);
-    let token = claimed["cards"][0]["claim_token"].as_i64().expect("a token");
+    let token = claimed["cards"][0]["claim_token"]
+        .as_i64()
+        .expect("a token");
     let folder = folder::create();
     let file = folder.join("backlog.dump");
     let answer = from.json(&["db", "backup", path(&file)]);
-    assert_eq!(answer["bytes"], json!(fs::metadata(&file).expect("the file").len()));
+    assert_eq!(
+        answer["bytes"],
+        json!(fs::metadata(&file).expect("the file").len())
+    );
     assert_eq!(
         from.refusal(&["db", "restore", path(&file)]),
         ("bad_transition".into(), Some(7))
@@ -240,14 +263,20 @@ fn a_backup_of_the_embedded_server_comes_back() {
     }
 
     let answer = to.json(&["db", "restore", path(&file)]);
-    assert_eq!((&answer["cards"], &answer["kept_database"]), (&json!(3), &Value::Null));
+    assert_eq!(
+        (&answer["cards"], &answer["kept_database"]),
+        (&json!(3), &Value::Null)
+    );
     assert_eq!(to.lines(), from.lines());
     to.json(&["backlog", "create", "new", "--id", "new"]);
     let next = to.json(&["backlog", "claim", "new", "--worker", "w2"]);
     assert!(next["cards"][0]["claim_token"].as_i64() > Some(token));
     to.json(&["backlog", "complete", "A2", "--token", &token.to_string()]);
     to.json(&["db", "stop"]);
-    assert_eq!(to.json(&["backlog", "show", "A3"])["card"]["open_dependencies"], json!(0));
+    assert_eq!(
+        to.json(&["backlog", "show", "A3"])["card"]["open_dependencies"],
+        json!(0)
+    );
     fs::remove_dir_all(folder).expect("the folder");
 }
 
@@ -259,11 +288,28 @@ fn a_restore_keeps_tables_of_the_operators_own_and_heals_after_a_kill() {
     let file = folder.join("backlog.dump");
     from.json(&["db", "backup", path(&file)]);
     let psql = |sql: &str| {
-        let output = to.run(&["db", "psql", "--admin", "--", "-qAt", "-c", "\\c postgres", "-c", sql]);
+        let output = to.run(&[
+            "db",
+            "psql",
+            "--admin",
+            "--",
+            "-qAt",
+            "-c",
+            "\\c postgres",
+            "-c",
+            sql,
+        ]);
         assert!(output.status.success(), "{output:?}");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     };
-    let output = to.run(&["db", "psql", "--admin", "--", "-qc", "create table mine (n int)"]);
+    let output = to.run(&[
+        "db",
+        "psql",
+        "--admin",
+        "--",
+        "-qc",
+        "create table mine (n int)",
+    ]);
     assert!(output.status.success(), "{output:?}");
     // As a restore leaves it that is killed at the moment of the change.
     psql("alter database mosaic with allow_connections false");
@@ -271,7 +317,9 @@ fn a_restore_keeps_tables_of_the_operators_own_and_heals_after_a_kill() {
     let answer = to.json(&["db", "restore", path(&file)]);
     let kept = answer["kept_database"].as_str().expect("a name");
     assert_eq!(
-        psql(&format!("select count(*) from pg_database where datname in ('mosaic', '{kept}') and datallowconn")),
+        psql(&format!(
+            "select count(*) from pg_database where datname in ('mosaic', '{kept}') and datallowconn"
+        )),
         "2"
     );
     assert_eq!(to.lines(), from.lines());

@@ -4,7 +4,7 @@ use mosaic_backlog_tests::calls::together;
 use mosaic_backlog_tests::database::Database;
 use serde_json::{Value, json};
 
-use super::{call, content, export, file, import, refused, some_of_everything};
+use super::{call, export, file, import, refused, some_of_everything};
 
 fn of_type<'a>(lines: &'a mut [Value], kind: &str) -> &'a mut Value {
     lines
@@ -32,13 +32,23 @@ fn a_file_cut_anywhere_is_refused() {
     let lines = export(&mut from, "");
     for end in 1..lines.len() {
         let refused = refused(&mut to, &lines[..end]);
-        assert_eq!(refused.code, "invalid_argument", "cut before line {}: {refused:?}", end + 1);
+        assert_eq!(
+            refused.code,
+            "invalid_argument",
+            "cut before line {}: {refused:?}",
+            end + 1
+        );
     }
     for missing in 0..lines.len() {
         let mut lines = lines.clone();
         lines.remove(missing);
         let refused = refused(&mut to, &lines);
-        assert_eq!(refused.code, "invalid_argument", "without line {}: {refused:?}", missing + 1);
+        assert_eq!(
+            refused.code,
+            "invalid_argument",
+            "without line {}: {refused:?}",
+            missing + 1
+        );
     }
     import(&mut to, &lines);
 }
@@ -54,7 +64,10 @@ fn an_unfinished_import_cannot_commit_and_can_be_undone() {
         assert_eq!(answer["finished"], json!(false));
         let refused = s.attempt_run(end).expect_err("half a file");
         assert_eq!(refused.code, "invalid_argument", "{refused:?}");
-        assert_eq!(s.column("select id from mosaic.backlog"), Vec::<Value>::new());
+        assert_eq!(
+            s.column("select id from mosaic.backlog"),
+            Vec::<Value>::new()
+        );
     }
     s.run("begin");
     s.row(&call(&lines[..2], ""));
@@ -93,7 +106,10 @@ fn cards_that_are_there_already_are_refused() {
     import(&mut to, &lines);
     assert_eq!(refused(&mut to, &lines).code, "id_conflict");
     let refused = refused(&mut from, &lines);
-    assert!(refused.message.starts_with("line 2 of the import"), "{refused:?}");
+    assert!(
+        refused.message.starts_with("line 2 of the import"),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -130,7 +146,9 @@ fn a_cycle_in_the_file_is_refused() {
 fn of_two_imports_at_the_same_moment_one_is_refused() {
     let db = Database::fresh();
     let lines = file(&[("B", &[]), ("A", &["B"])]);
-    let outcomes = together(&db, 2, |_, s| s.attempt(&call(&lines, "")).map_err(|r| r.code));
+    let outcomes = together(&db, 2, |_, s| {
+        s.attempt(&call(&lines, "")).map_err(|r| r.code)
+    });
     let codes: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
     assert_eq!(codes, ["id_conflict"]);
 }
@@ -190,10 +208,26 @@ fn what_does_not_belong_into_a_line_is_refused_and_the_line_is_named() {
         let mut lines = lines.clone();
         of_type(&mut lines, kind)[key] = value;
         let refused = refused(&mut to, &lines);
-        assert_eq!(refused.code, "invalid_argument", "{kind}.{key}: {refused:?}");
-        assert!(refused.message.starts_with("line "), "{kind}.{key}: {refused:?}");
+        assert_eq!(
+            refused.code, "invalid_argument",
+            "{kind}.{key}: {refused:?}"
+        );
+        assert!(
+            refused.message.starts_with("line "),
+            "{kind}.{key}: {refused:?}"
+        );
     }
-    for text in ["null", "'7'", "'{}'", "'\"x\"'", "'[7]'", "'[[]]'", "'[null]'", "'[{}]'", "'[{\"type\": 7}]'"] {
+    for text in [
+        "null",
+        "'7'",
+        "'{}'",
+        "'\"x\"'",
+        "'[7]'",
+        "'[[]]'",
+        "'[null]'",
+        "'[{}]'",
+        "'[{\"type\": 7}]'",
+    ] {
         let refused = to.refusal(&format!("select * from mosaic.backlog_import({text})"));
         assert_eq!(refused.code, "invalid_argument", "{text}");
     }
@@ -210,12 +244,20 @@ fn lines_out_of_their_order_or_twice_are_refused() {
         let mut lines = lines.clone();
         let line = lines.remove(at);
         lines.insert(to_where, line);
-        assert_eq!(refused(&mut to, &lines).code, "invalid_argument", "{at} to {to_where}");
+        assert_eq!(
+            refused(&mut to, &lines).code,
+            "invalid_argument",
+            "{at} to {to_where}"
+        );
     }
     for at in 0..lines.len() {
         let mut lines = lines.clone();
         lines.insert(at, lines[at].clone());
-        assert_eq!(refused(&mut to, &lines).code, "invalid_argument", "line {at} twice");
+        assert_eq!(
+            refused(&mut to, &lines).code,
+            "invalid_argument",
+            "line {at} twice"
+        );
     }
     // Where the counts were made to fit.
     let mut lines = file(&[("A", &[]), ("B", &["A", "A"])]);
@@ -231,9 +273,14 @@ fn a_reader_may_export_and_an_operator_alone_import() {
     let lines = export(&mut db.session_as("reader"), "");
     assert_eq!(lines.len(), 4);
     for login in ["reader", "worker", "stranger"] {
-        assert_eq!(db.session_as(login).refusal(&call(&lines, "")).sqlstate, "42501");
+        assert_eq!(
+            db.session_as(login).refusal(&call(&lines, "")).sqlstate,
+            "42501"
+        );
     }
-    let stranger = db.session_as("stranger").refusal("select * from mosaic.backlog_export()");
+    let stranger = db
+        .session_as("stranger")
+        .refusal("select * from mosaic.backlog_export()");
     assert_eq!(stranger.sqlstate, "42501");
     import(&mut db.session_as("operator"), &file(&[("B", &["A"])]));
     let refused = {
