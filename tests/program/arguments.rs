@@ -78,10 +78,20 @@ fn a_batch_with_a_bad_line_names_the_line_and_creates_nothing() {
         ("{\"title\":\"a\"}\n\n\n{\"titel\":\"b\"}\n", "line 4"),
         ("{\"title\":\"a\"}\n{\"title\":\"\"}\n", "line 2"),
     ] {
-        let document = backlog(&["create", "--batch", "-"]).on(&db).input(lines).run().json(2);
-        assert!(document.to_string().contains(number), "{lines:?}: {document}");
+        let document = backlog(&["create", "--batch", "-"])
+            .on(&db)
+            .input(lines)
+            .run()
+            .json(2);
+        assert!(
+            document.to_string().contains(number),
+            "{lines:?}: {document}"
+        );
     }
-    assert_eq!(db.session().number("select count(*) from mosaic.backlog"), 0);
+    assert_eq!(
+        db.session().number("select count(*) from mosaic.backlog"),
+        0
+    );
 }
 
 #[test]
@@ -89,7 +99,10 @@ fn an_empty_batch_is_refused_or_creates_nothing_but_never_hangs() {
     let db = Database::fresh();
     let outcome = backlog(&["create", "--batch", "-"]).on(&db).input("").run();
     assert!([0, 2].contains(&outcome.exit), "{outcome:?}");
-    assert_eq!(db.session().number("select count(*) from mosaic.backlog"), 0);
+    assert_eq!(
+        db.session().number("select count(*) from mosaic.backlog"),
+        0
+    );
 }
 
 #[test]
@@ -100,12 +113,19 @@ fn text_comes_from_files_and_standard_input_as_it_is() {
     std::fs::write(folder.join("body"), body).expect("write");
     std::fs::write(folder.join("result"), "{\"ok\": true}").expect("write");
     let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
-    let card = &backlog(&["create", "t", "--id", "A", "--body-file", &path("body")]).on(&db).json()["card"];
+    let card = &backlog(&["create", "t", "--id", "A", "--body-file", &path("body")])
+        .on(&db)
+        .json()["card"];
     assert_eq!(card["body"], body);
-    let card = &backlog(&["create", "t", "--id", "B", "--body-file", "-"]).on(&db).input(body).json()["card"];
+    let card = &backlog(&["create", "t", "--id", "B", "--body-file", "-"])
+        .on(&db)
+        .input(body)
+        .json()["card"];
     assert_eq!(card["body"], body);
     let file = format!("@{}", path("result"));
-    let card = &backlog(&["complete", "A", "--result", &file]).on(&db).json()["card"];
+    let card = &backlog(&["complete", "A", "--result", &file])
+        .on(&db)
+        .json()["card"];
     assert_eq!(card["result"], serde_json::json!({"ok": true}));
     std::fs::remove_dir_all(folder).expect("remove");
 }
@@ -113,19 +133,26 @@ fn text_comes_from_files_and_standard_input_as_it_is() {
 #[test]
 fn a_title_that_looks_like_a_flag_goes_behind_a_double_dash() {
     let db = Database::fresh();
-    let outcome = mosaic(&["backlog", "create", "--json", "--", "--json"]).on(&db).json();
+    let outcome = mosaic(&["backlog", "create", "--json", "--", "--json"])
+        .on(&db)
+        .json();
     assert_eq!(outcome["card"]["title"], "--json");
 }
 
 #[test]
 fn help_of_every_command_shows_an_example_and_exits_with_0() {
     for verb in [
-        "create", "list", "show", "claim", "renew", "release", "fail", "complete", "block", "unblock", "cancel",
-        "reopen", "update", "link", "unlink", "reclaim", "stats", "why", "events",
+        "create", "list", "show", "claim", "renew", "release", "fail", "complete", "block",
+        "unblock", "cancel", "reopen", "update", "link", "unlink", "reclaim", "stats", "why",
+        "events",
     ] {
         let outcome = mosaic(&["fleet", "backlog", verb, "--help"]).run();
         assert_eq!(outcome.exit, 0, "{verb}");
-        assert!(outcome.stdout.contains("Example"), "{verb}: {}", outcome.stdout);
+        assert!(
+            outcome.stdout.contains("Example"),
+            "{verb}: {}",
+            outcome.stdout
+        );
         assert!(outcome.stdout.contains("Usage:"), "{verb}");
     }
     for verb in ["start", "stop", "status", "url", "psql", "migrate"] {
@@ -140,10 +167,44 @@ fn every_argument_of_a_function_has_a_flag() {
     // The function's argument, and the verb and flag that carry it.
     let help = |verb: &str| mosaic(&["backlog", verb, "--help"]).run().stdout;
     for (verb, flags) in [
-        ("create", &["--id", "--body", "--phase", "--priority", "--needs", "--label", "--requires", "--acceptance",
-            "--idempotency-key", "--not-before", "--max-attempts", "--actor", "--batch", "--body-file"][..]),
-        ("list", &["--ready", "--status", "--phase", "--label", "--owner", "--limit", "--after", "--count"]),
-        ("claim", &["--worker", "--ttl", "--max", "--phase", "--label", "--offers", "--request-id"]),
+        (
+            "create",
+            &[
+                "--id",
+                "--body",
+                "--phase",
+                "--priority",
+                "--needs",
+                "--label",
+                "--requires",
+                "--acceptance",
+                "--idempotency-key",
+                "--not-before",
+                "--max-attempts",
+                "--actor",
+                "--batch",
+                "--body-file",
+            ][..],
+        ),
+        (
+            "list",
+            &[
+                "--ready", "--status", "--phase", "--label", "--owner", "--limit", "--after",
+                "--count",
+            ],
+        ),
+        (
+            "claim",
+            &[
+                "--worker",
+                "--ttl",
+                "--max",
+                "--phase",
+                "--label",
+                "--offers",
+                "--request-id",
+            ],
+        ),
         ("renew", &["--token", "--ttl"]),
         ("release", &["--token", "--retry-in", "--reason"]),
         ("fail", &["--token", "--retry-in", "--reason"]),
@@ -152,8 +213,22 @@ fn every_argument_of_a_function_has_a_flag() {
         ("unblock", &["--actor"]),
         ("cancel", &["--reason", "--cascade", "--force", "--actor"]),
         ("reopen", &["--reason", "--actor"]),
-        ("update", &["--title", "--body", "--phase", "--priority", "--label", "--requires", "--acceptance",
-            "--not-before", "--max-attempts", "--clear", "--actor"]),
+        (
+            "update",
+            &[
+                "--title",
+                "--body",
+                "--phase",
+                "--priority",
+                "--label",
+                "--requires",
+                "--acceptance",
+                "--not-before",
+                "--max-attempts",
+                "--clear",
+                "--actor",
+            ],
+        ),
         ("link", &["--needs", "--actor"]),
         ("unlink", &["--needs", "--actor"]),
         ("reclaim", &["--force", "--grace", "--max", "--actor"]),
@@ -162,7 +237,10 @@ fn every_argument_of_a_function_has_a_flag() {
     ] {
         let help = help(verb);
         for flag in flags {
-            assert!(help.contains(&format!("{flag} ")) || help.contains(&format!("{flag}\n")), "{verb} {flag}: {help}");
+            assert!(
+                help.contains(&format!("{flag} ")) || help.contains(&format!("{flag}\n")),
+                "{verb} {flag}: {help}"
+            );
         }
     }
 }

@@ -22,12 +22,17 @@ fn the_first_use_installs_the_extension() {
 fn first_uses_at_the_same_moment_all_succeed() {
     let db = Database::bare();
     let answers = together(&db, 10, |number, _| {
-        backlog(&["create", "t", "--id", &format!("c{number}")]).on(&db).run()
+        backlog(&["create", "t", "--id", &format!("c{number}")])
+            .on(&db)
+            .run()
     });
     for answer in answers {
         answer.json(0);
     }
-    assert_eq!(db.session().number("select count(*) from mosaic.backlog"), 10);
+    assert_eq!(
+        db.session().number("select count(*) from mosaic.backlog"),
+        10
+    );
 }
 
 #[test]
@@ -36,17 +41,41 @@ fn a_role_without_the_right_hears_what_an_administrator_has_to_do() {
     let document = backlog(&["list"]).on_as(&db, "stranger").run().json(4);
     let error = &document["error"];
     assert_eq!(error["code"], "unauthorized");
-    assert!(error["message"].as_str().expect("text").contains("stranger"), "{error}");
-    assert!(error["hint"].as_str().expect("text").contains("create extension"), "{error}");
-    assert_eq!(db.session().number("select count(*) from pg_namespace where nspname = 'mosaic'"), 0);
+    assert!(
+        error["message"]
+            .as_str()
+            .expect("text")
+            .contains("stranger"),
+        "{error}"
+    );
+    assert!(
+        error["hint"]
+            .as_str()
+            .expect("text")
+            .contains("create extension"),
+        "{error}"
+    );
+    assert_eq!(
+        db.session()
+            .number("select count(*) from pg_namespace where nspname = 'mosaic'"),
+        0
+    );
 }
 
 /// The PostgreSQL under test, without the extension's files.
 fn without_the_extension() -> std::path::PathBuf {
     let bin = programs::postgresql("postgres");
-    let root = bin.parent().and_then(Path::parent).expect("a folder above bin");
+    let root = bin
+        .parent()
+        .and_then(Path::parent)
+        .expect("a folder above bin");
     let major = root.file_name().expect("a name");
-    let share = root.ancestors().nth(3).expect("a prefix").join("share/postgresql").join(major);
+    let share = root
+        .ancestors()
+        .nth(3)
+        .expect("a prefix")
+        .join("share/postgresql")
+        .join(major);
     let copy = folder::create();
     let (lib, scripts) = (copy.join("lib/postgresql"), copy.join("share/postgresql"));
     for (from, to) in [(root, &lib), (&share, &scripts)] {
@@ -55,7 +84,11 @@ fn without_the_extension() -> std::path::PathBuf {
     }
     let own = scripts.join(major).join("extension");
     for entry in std::fs::read_dir(&own).expect("extensions").flatten() {
-        if entry.file_name().to_string_lossy().starts_with("mosaic_backlog_ext") {
+        if entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with("mosaic_backlog_ext")
+        {
             std::fs::remove_file(entry.path()).expect("remove");
         }
     }
@@ -67,20 +100,37 @@ fn without_the_extension() -> std::path::PathBuf {
 fn a_server_without_the_extensions_files_is_told_apart_from_a_missing_right() {
     let copy = without_the_extension();
     let bin = programs::postgresql("postgres");
-    let major = bin.ancestors().nth(2).and_then(Path::file_name).expect("a version");
+    let major = bin
+        .ancestors()
+        .nth(2)
+        .and_then(Path::file_name)
+        .expect("a version");
     let cluster = Cluster::start_from(&copy.join("lib/postgresql").join(major).join("bin"), &[]);
     let url = cluster.url("postgres", "postgres");
     for call in [&["list"][..], &["create", "t"], &["claim"]] {
         let document = backlog(call).env("DATABASE_URL", &url).run().json(4);
         let error = &document["error"];
-        assert!(error["message"].as_str().expect("text").contains("files"), "{error}");
-        assert!(error["hint"].as_str().expect("text").contains("install.sh --pg-config"), "{error}");
+        assert!(
+            error["message"].as_str().expect("text").contains("files"),
+            "{error}"
+        );
+        assert!(
+            error["hint"]
+                .as_str()
+                .expect("text")
+                .contains("install.sh --pg-config"),
+            "{error}"
+        );
         assert_eq!(error["retryable"], false);
     }
-    let outcome = mosaic(&["db", "migrate", "--json"]).env("DATABASE_URL", &url).run();
+    let outcome = mosaic(&["db", "migrate", "--json"])
+        .env("DATABASE_URL", &url)
+        .run();
     assert_eq!(outcome.exit, 4, "{outcome:?}");
     assert_eq!(
-        cluster.session("postgres").number("select count(*) from pg_namespace where nspname = 'mosaic'"),
+        cluster
+            .session("postgres")
+            .number("select count(*) from pg_namespace where nspname = 'mosaic'"),
         0
     );
     drop(cluster);
@@ -99,9 +149,25 @@ fn a_server_that_is_too_old_is_refused_and_left_alone() {
         db.name()
     ));
     let document = backlog(&["list"]).on(&db).run().json(4);
-    assert!(document["error"]["message"].as_str().expect("text").contains("14.12"), "{document}");
-    assert!(document["error"]["message"].as_str().expect("text").contains("too old"), "{document}");
-    assert_eq!(db.session().number("select count(*) from pg_catalog.pg_namespace where nspname = 'mosaic'"), 0);
+    assert!(
+        document["error"]["message"]
+            .as_str()
+            .expect("text")
+            .contains("14.12"),
+        "{document}"
+    );
+    assert!(
+        document["error"]["message"]
+            .as_str()
+            .expect("text")
+            .contains("too old"),
+        "{document}"
+    );
+    assert_eq!(
+        db.session()
+            .number("select count(*) from pg_catalog.pg_namespace where nspname = 'mosaic'"),
+        0
+    );
 }
 
 #[test]
@@ -118,9 +184,26 @@ fn migrate_installs_the_extension_and_is_repeatable() {
 #[test]
 fn the_flag_goes_before_the_variable() {
     let (flag, variable) = (Database::fresh(), Database::fresh());
-    backlog(&["create", "t", "--id", "A", "--database-url", &flag.url("postgres")]).on(&variable).json();
-    assert_eq!(flag.session().number("select count(*) from mosaic.backlog"), 1);
-    assert_eq!(variable.session().number("select count(*) from mosaic.backlog"), 0);
+    backlog(&[
+        "create",
+        "t",
+        "--id",
+        "A",
+        "--database-url",
+        &flag.url("postgres"),
+    ])
+    .on(&variable)
+    .json();
+    assert_eq!(
+        flag.session().number("select count(*) from mosaic.backlog"),
+        1
+    );
+    assert_eq!(
+        variable
+            .session()
+            .number("select count(*) from mosaic.backlog"),
+        0
+    );
 }
 
 #[test]
@@ -133,7 +216,10 @@ fn key_value_strings_and_a_service_are_understood() {
     let file = folder.join("services");
     std::fs::write(
         &file,
-        format!("[backlog]\nhost={host}\nport=5432\nuser=postgres\ndbname={}\n", db.name()),
+        format!(
+            "[backlog]\nhost={host}\nport=5432\nuser=postgres\ndbname={}\n",
+            db.name()
+        ),
     )
     .expect("write");
     backlog(&["list"])
@@ -151,7 +237,10 @@ fn the_gateways_variable_is_warned_about_and_not_used() {
         .at(&home)
         .env("MOSAIC_DATABASE_URL", db.url("postgres"))
         .run();
-    assert!(outcome.stderr.contains("MOSAIC_DATABASE_URL"), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("MOSAIC_DATABASE_URL"),
+        "{outcome:?}"
+    );
     outcome.json(0);
     let outcome = backlog(&["stats"])
         .on(&db)
@@ -175,11 +264,17 @@ fn a_password_is_warned_about_on_the_command_line_and_never_shown() {
             flag.extend(json);
             let outcome = mosaic(&flag).run();
             assert!([2, 4].contains(&outcome.exit), "{outcome:?}");
-            assert!(!outcome.stdout.contains(secret) && !outcome.stderr.contains(secret), "{outcome:?}");
+            assert!(
+                !outcome.stdout.contains(secret) && !outcome.stderr.contains(secret),
+                "{outcome:?}"
+            );
             let mut variable = vec!["backlog", "list"];
             variable.extend(json);
             let outcome = mosaic(&variable).env("DATABASE_URL", &address).run();
-            assert!(!outcome.stdout.contains(secret) && !outcome.stderr.contains(secret), "{outcome:?}");
+            assert!(
+                !outcome.stdout.contains(secret) && !outcome.stderr.contains(secret),
+                "{outcome:?}"
+            );
             assert!(!outcome.stderr.contains("visible"), "{outcome:?}");
         }
     }
@@ -198,7 +293,10 @@ fn the_program_works_through_a_transaction_pooler() {
     let token = claimed["cards"][0]["claim_token"].to_string();
     call(&["renew", "A", "--token", &token]).json();
     call(&["complete", "A", "--token", &token]).json();
-    assert_eq!(call(&["claim"]).run().json(3)["cards"], serde_json::json!([]));
+    assert_eq!(
+        call(&["claim"]).run().json(3)["cards"],
+        serde_json::json!([])
+    );
     for verb in ["list", "stats", "events"] {
         call(&[verb]).json();
     }

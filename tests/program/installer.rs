@@ -1,1 +1,190 @@
-//! x
+//! `install.sh`, run as users run it. The build is the one that is there already.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use mosaic_backlog_tests::folder;
+use mosaic_backlog_tests::home::Home;
+use mosaic_backlog_tests::program::program;
+use mosaic_backlog_tests::programs;
+
+fn install(home: &Path, arguments: &[&str]) -> Output {
+    Command::new(programs::sources().join("install.sh"))
+        .args(arguments)
+        .env_remove("DATABASE_URL")
+        .env("MOSAIC_HOME", home)
+        .output()
+        .expect("install.sh")
+}
+
+#[track_caller]
+fn install_well(home: &Path, arguments: &[&str]) -> String {
+    let output = install(home, arguments);
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.success(), "{arguments:?}: {text}");
+    text
+}
+
+/// All files below a folder, with their contents.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.insert(path.clone(), fs::read(path).expect("a file"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn installing_again_over_live_data_keeps_everything_and_the_server_running() {
+    let prefix = folder::create();
+    let at = prefix.to_str().expect("UTF-8");
+    let mosaic = prefix.join("bin/mosaic");
+    let home = Home::of(&mosaic, "home with a space");
+    let call = |arguments: &[&str]| {
+        let mut all = vec!["backlog"];
+        all.extend(arguments);
+        all.push("--json");
+        program(&mosaic, &all).at(&home)
+    };
+    install_well(home.path(), &["--prefix", at]);
+    call(&["create", "t", "--id", "A"]).json();
+    let claimed = call(&["claim", "A", "--worker", "w"]).json();
+    let token = claimed["cards"][0]["claim_token"].to_string();
+    // Files of other parts of Mosaic and of the user's.
+    fs::create_dir_all(home.path().join("config")).expect("a folder");
+    fs::write(home.path().join("config/settings.toml"), "theme = 'dark'\n").expect("write");
+    fs::write(home.path().join("notes"), "mine").expect("write");
+    let others = |home: &Home| {
+        let mut files = files(home.path());
+        files.retain(|path, _| !path.starts_with(home.data()));
+        files
+    };
+    let (before, server) = (others(&home), home.server());
+    assert!(server.is_some());
+
+    install_well(home.path(), &["--prefix", at]);
+    assert_eq!(others(&home), before);
+    let card = &call(&["show", "A"]).json()["card"];
+    assert_eq!(card["claim_token"].to_string(), token);
+    call(&["complete", "A", "--token", &token]).json();
+    assert_eq!(home.servers().len(), 1);
+
+    // Removing keeps the data, and a new installation finds it.
+    install_well(home.path(), &["--uninstall", "--prefix", at]);
+    assert!(!mosaic.exists());
+    assert!(home.data().join("PG_VERSION").exists());
+    assert_eq!(others(&home), before);
+    install_well(home.path(), &["--prefix", at]);
+    assert_eq!(call(&["show", "A"]).json()["card"]["status"], "done");
+
+    // Purging removes the cards, and nothing else of the user's.
+    install_well(home.path(), &["--uninstall", "--purge", "--prefix", at]);
+    assert!(!home.data().exists());
+    assert_eq!(
+        fs::read_to_string(home.path().join("notes")).expect("still there"),
+        "mine"
+    );
+    assert_eq!(
+        fs::read_to_string(home.path().join("config/settings.toml")).expect("still there"),
+        "theme = 'dark'\n"
+    );
+    drop(home);
+    fs::remove_dir_all(prefix).expect("remove");
+}
+
+#[test]
+fn what_is_asked_wrongly_changes_nothing_and_says_why() {
+    let folder = folder::create();
+    let file = folder.join("file");
+    fs::write(&file, "").expect("write");
+    let below = format!("{}/prefix", file.display());
+    for (arguments, part) in [
+        (&["--nonsense"][..], "--nonsense"),
+        (&["--prefix"], "--prefix"),
+        (&["--pg-config", "/no/such/pg_config"], "pg_config"),
+        (&["--purge"], "--uninstall"),
+        (&["--prefix", &below], "cannot write"),
+    ] {
+        let output = install(&folder, arguments);
+        assert!(!output.status.success(), "{arguments:?}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains(part), "{arguments:?}: {text}");
+    }
+    let help = install_well(&folder, &["--help"]);
+    assert!(help.contains("Usage"), "{help}");
+    fs::remove_dir_all(folder).expect("remove");
+}
+
+#[test]
+fn it_installs_the_extension_into_the_server_that_pg_config_names() {
+    let prefix = folder::create();
+    let at = prefix.to_str().expect("UTF-8");
+    // A whole PostgreSQL with headers, which the machine's own is not to be touched for.
+    let server = prefix.join("server");
+    let bin = copy_of_the_machines(&server);
+    let config = bin.join("pg_config");
+    install_well(
+        &prefix,
+        &[
+            "--prefix",
+            at,
+            "--pg-config",
+            config.to_str().expect("UTF-8"),
+        ],
+    );
+    let cluster = mosaic_backlog_tests::cluster::Cluster::start_from(&bin, &[]);
+    let document = mosaic_backlog_tests::program::backlog(&["create", "t"])
+        .env("DATABASE_URL", cluster.url("postgres", "postgres"))
+        .json();
+    assert_eq!(document["created"], true);
+    drop(cluster);
+    install_well(
+        &prefix,
+        &[
+            "--uninstall",
+            "--prefix",
+            at,
+            "--pg-config",
+            config.to_str().expect("UTF-8"),
+        ],
+    );
+    let left = files(&server)
+        .into_keys()
+        .filter(|path| path.to_string_lossy().contains("mosaic_backlog_ext"))
+        .count();
+    assert_eq!(left, 0);
+    fs::remove_dir_all(prefix).expect("remove");
+}
+
+/// The folder of the programs of a copy of the machine's PostgreSQL with its headers.
+fn copy_of_the_machines(to: &Path) -> PathBuf {
+    let version = programs::run(Command::new(programs::postgresql("postgres")).arg("--version"));
+    let major = version
+        .split(|c: char| !c.is_ascii_digit())
+        .find(|part| !part.is_empty())
+        .expect("a version");
+    for (from, below) in [
+        (format!("/usr/lib/postgresql/{major}"), "lib/postgresql"),
+        (format!("/usr/share/postgresql/{major}"), "share/postgresql"),
+        ("/usr/include/postgresql".to_owned(), "include"),
+    ] {
+        let target = to.join(below);
+        fs::create_dir_all(&target).expect("a folder");
+        programs::run(Command::new("cp").arg("-a").arg(from).arg(target));
+    }
+    to.join("lib/postgresql").join(major).join("bin")
+}

@@ -45,8 +45,15 @@ fn columns_are_aligned_whatever_script_the_titles_are_in() {
     };
     assert_eq!(title("plain title"), title("世界"));
     // A title with a line break stays in its row.
-    assert_eq!(list.lines().filter(|line| line.contains("lines")).count(), 1);
-    assert!(list.lines().any(|line| line.contains("two") && line.contains("lines")), "{list}");
+    assert_eq!(
+        list.lines().filter(|line| line.contains("lines")).count(),
+        1
+    );
+    assert!(
+        list.lines()
+            .any(|line| line.contains("two") && line.contains("lines")),
+        "{list}"
+    );
 }
 
 #[test]
@@ -54,9 +61,19 @@ fn control_characters_of_a_title_do_not_reach_the_terminal() {
     let db = Database::fresh();
     let mut s = db.session();
     s.run("select from mosaic.backlog_create(E'evil \\x1b[31m title \\x07', id => 'A', body => E'\\x1b]0;owned\\x07')");
-    for call in [&["list"][..], &["show", "A"], &["why", "A"], &["claim", "A"], &["events"], &["complete", "A", "--force"]] {
+    for call in [
+        &["list"][..],
+        &["show", "A"],
+        &["why", "A"],
+        &["claim", "A"],
+        &["events"],
+        &["complete", "A", "--force"],
+    ] {
         let shown = text(&db, call);
-        assert!(!shown.contains('\x1b') && !shown.contains('\x07'), "{call:?}: {shown:?}");
+        assert!(
+            !shown.contains('\x1b') && !shown.contains('\x07'),
+            "{call:?}: {shown:?}"
+        );
     }
 }
 
@@ -84,7 +101,10 @@ fn every_verb_has_something_to_say() {
         (&["reclaim"], ""),
     ] {
         let shown = text(&db, call);
-        assert!(shown.contains(part) && !shown.trim().is_empty(), "{call:?}: {shown:?}");
+        assert!(
+            shown.contains(part) && !shown.trim().is_empty(),
+            "{call:?}: {shown:?}"
+        );
         assert!(!shown.contains('\x1b'), "{call:?}: {shown:?}");
     }
 }
@@ -92,7 +112,11 @@ fn every_verb_has_something_to_say() {
 /// Runs the program on a terminal.
 fn on_a_terminal(db: &Database, arguments: &str, variable: (&str, &str)) -> String {
     let output = Command::new("script")
-        .args(["-qec", &format!("'{}' {arguments}", programs::mosaic().display()), "/dev/null"])
+        .args([
+            "-qec",
+            &format!("'{}' {arguments}", programs::mosaic().display()),
+            "/dev/null",
+        ])
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("TERM", "xterm")
@@ -122,7 +146,13 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     let db = Database::fresh();
     db.session().create_numbered("c", 2000);
     let output = Command::new("bash")
-        .args(["-o", "pipefail", "-c", "\"$1\" backlog list --limit 2000 | head -n 1", "-"])
+        .args([
+            "-o",
+            "pipefail",
+            "-c",
+            "\"$1\" backlog list --limit 2000 | head -n 1",
+            "-",
+        ])
         .arg(programs::mosaic())
         .env("DATABASE_URL", db.url("postgres"))
         .output()

@@ -6,10 +6,32 @@ use mosaic_backlog_tests::wait;
 use serde_json::{Value, json};
 
 const CARD: [&str; 26] = [
-    "id", "title", "body", "phase", "labels", "requires", "priority", "status", "acceptance",
-    "idempotency_key", "not_before", "claim_owner", "claim_token", "claim_ttl_seconds", "claimed_at",
-    "claim_expires_at", "attempts", "max_attempts", "block_kind", "block_reason", "result",
-    "open_dependencies", "created_at", "updated_at", "completed_at", "depends_on",
+    "id",
+    "title",
+    "body",
+    "phase",
+    "labels",
+    "requires",
+    "priority",
+    "status",
+    "acceptance",
+    "idempotency_key",
+    "not_before",
+    "claim_owner",
+    "claim_token",
+    "claim_ttl_seconds",
+    "claimed_at",
+    "claim_expires_at",
+    "attempts",
+    "max_attempts",
+    "block_kind",
+    "block_reason",
+    "result",
+    "open_dependencies",
+    "created_at",
+    "updated_at",
+    "completed_at",
+    "depends_on",
 ];
 
 fn keys(value: &Value) -> Vec<&str> {
@@ -47,9 +69,30 @@ fn shown_events(db: &Database, count: usize) -> Value {
 fn create() {
     let db = database();
     let document = backlog(&[
-        "create", "Parse it", "--id", "A1", "--body", "b", "--phase", "p", "--priority", "-3", "--label", "x",
-        "--label", "y", "--requires", "gpu", "--acceptance", "{\"n\": 1.50}", "--idempotency-key", "k",
-        "--not-before", "2031-01-01T02:00:00+02:00", "--max-attempts", "4",
+        "create",
+        "Parse it",
+        "--id",
+        "A1",
+        "--body",
+        "b",
+        "--phase",
+        "p",
+        "--priority",
+        "-3",
+        "--label",
+        "x",
+        "--label",
+        "y",
+        "--requires",
+        "gpu",
+        "--acceptance",
+        "{\"n\": 1.50}",
+        "--idempotency-key",
+        "k",
+        "--not-before",
+        "2031-01-01T02:00:00+02:00",
+        "--max-attempts",
+        "4",
     ])
     .on(&db)
     .json();
@@ -72,9 +115,30 @@ fn create() {
         assert_eq!(card[key], value, "{key}");
     }
     let again = backlog(&[
-        "create", "Parse it", "--id", "A1", "--body", "b", "--phase", "p", "--priority", "-3", "--label", "y",
-        "--label", "x", "--requires", "gpu", "--acceptance", "{\"n\":1.50}", "--idempotency-key", "k",
-        "--not-before", "2031-01-01T00:00:00Z", "--max-attempts", "4",
+        "create",
+        "Parse it",
+        "--id",
+        "A1",
+        "--body",
+        "b",
+        "--phase",
+        "p",
+        "--priority",
+        "-3",
+        "--label",
+        "y",
+        "--label",
+        "x",
+        "--requires",
+        "gpu",
+        "--acceptance",
+        "{\"n\":1.50}",
+        "--idempotency-key",
+        "k",
+        "--not-before",
+        "2031-01-01T00:00:00Z",
+        "--max-attempts",
+        "4",
     ])
     .on(&db)
     .json();
@@ -88,26 +152,49 @@ fn times_are_rfc_3339_in_utc_whatever_the_session_says() {
         "alter database {} set timezone = 'Asia/Tokyo'; alter database {0} set datestyle = 'German'",
         db.name()
     ));
-    let card = &backlog(&["create", "t", "--not-before", "2031-01-01T00:00:00Z"]).on(&db).json()["card"];
-    for (key, time) in [("created_at", "2030-01-01T12:00:00"), ("not_before", "2031-01-01T00:00:00")] {
+    let card = &backlog(&["create", "t", "--not-before", "2031-01-01T00:00:00Z"])
+        .on(&db)
+        .json()["card"];
+    for (key, time) in [
+        ("created_at", "2030-01-01T12:00:00"),
+        ("not_before", "2031-01-01T00:00:00"),
+    ] {
         let text = card[key].as_str().expect("a time");
         assert!(text.starts_with(time), "{key}: {text}");
-        assert!(text.ends_with("+00:00") || text.ends_with('Z'), "{key}: {text}");
+        assert!(
+            text.ends_with("+00:00") || text.ends_with('Z'),
+            "{key}: {text}"
+        );
     }
     let event = shown_events(&db, 1)["events"][0].clone();
-    assert!(event["at"].as_str().expect("a time").starts_with("2030-01-01T12:00:00"), "{event}");
+    assert!(
+        event["at"]
+            .as_str()
+            .expect("a time")
+            .starts_with("2030-01-01T12:00:00"),
+        "{event}"
+    );
 }
 
 #[test]
 fn create_a_batch() {
     let db = database();
-    let lines = "{\"title\":\"b\",\"id\":\"B\",\"depends_on\":[\"A\"]}\n\n{\"title\":\"a\",\"id\":\"A\"}\n";
+    let lines =
+        "{\"title\":\"b\",\"id\":\"B\",\"depends_on\":[\"A\"]}\n\n{\"title\":\"a\",\"id\":\"A\"}\n";
     let expected = json!({"cards": [{"id": "B", "created": true}, {"id": "A", "created": true}]});
-    assert_eq!(backlog(&["create", "--batch", "-"]).on(&db).input(lines).json(), expected);
+    assert_eq!(
+        backlog(&["create", "--batch", "-"])
+            .on(&db)
+            .input(lines)
+            .json(),
+        expected
+    );
     let folder = mosaic_backlog_tests::folder::create();
     let file = folder.join("batch");
     std::fs::write(&file, "{\"title\":\"c\",\"id\":\"C\"}").expect("write");
-    let document = backlog(&["create", "--batch", file.to_str().expect("UTF-8")]).on(&db).json();
+    let document = backlog(&["create", "--batch", file.to_str().expect("UTF-8")])
+        .on(&db)
+        .json();
     assert_eq!(document, json!({"cards": [{"id": "C", "created": true}]}));
     std::fs::remove_dir_all(folder).expect("remove");
 }
@@ -120,13 +207,17 @@ fn list() {
     assert_eq!(keys(&document), ["cards", "next"]);
     assert_card(&document["cards"][0], &[]);
     let next = document["next"].as_str().expect("a cursor");
-    let document = backlog(&["list", "--limit", "3", "--after", next, "--count"]).on(&db).json();
+    let document = backlog(&["list", "--limit", "3", "--after", next, "--count"])
+        .on(&db)
+        .json();
     assert_eq!(keys(&document), ["cards", "next", "total"]);
     assert_eq!(document["cards"].as_array().map(Vec::len), Some(3));
     assert_eq!(document["next"], Value::Null);
     assert_eq!(document["total"], 5);
     assert_eq!(
-        backlog(&["list", "--phase", "none", "--count"]).on(&db).json(),
+        backlog(&["list", "--phase", "none", "--count"])
+            .on(&db)
+            .json(),
         json!({"cards": [], "next": null, "total": 0})
     );
 }
@@ -144,7 +235,10 @@ fn list_passes_every_filter_on() {
     for (arguments, expected) in [
         (&["--ready"][..], &["A"][..]),
         (&["--status", "claimed"], &["B"]),
-        (&["--status", "claimed", "--status", "ready"], &["A", "B", "C"]),
+        (
+            &["--status", "claimed", "--status", "ready"],
+            &["A", "B", "C"],
+        ),
         (&["--phase", "p"], &["A", "B"]),
         (&["--label", "x", "--label", "y"], &["A"]),
         (&["--owner", "w"], &["B"]),
@@ -169,12 +263,17 @@ fn claim() {
     s.create("A");
     s.create_after("B", &["A"]);
     s.run("select from mosaic.backlog_complete('A', result => '{\"commit\": \"abc\"}')");
-    let document = backlog(&["claim", "--worker", "w1", "--ttl", "90s"]).on(&db).json();
+    let document = backlog(&["claim", "--worker", "w1", "--ttl", "90s"])
+        .on(&db)
+        .json();
     assert_eq!(keys(&document), ["cards"]);
     let card = &document["cards"][0];
     assert_card(card, &["dependencies", "last_failure"]);
     assert_eq!(card["claim_ttl_seconds"], 90);
-    assert_eq!(card["dependencies"], json!([{"id": "A", "title": "A", "result": {"commit": "abc"}}]));
+    assert_eq!(
+        card["dependencies"],
+        json!([{"id": "A", "title": "A", "result": {"commit": "abc"}}])
+    );
     assert_eq!(card["last_failure"], Value::Null);
     assert!(card["claim_token"].is_i64());
     let nothing = backlog(&["claim", "--worker", "w2"]).on(&db).run().json(3);
@@ -186,7 +285,16 @@ fn a_claim_with_a_request_id_is_repeatable() {
     let db = database();
     db.session().create_numbered("c", 3);
     let call = || {
-        backlog(&["claim", "--worker", "w", "--max", "2", "--request-id", "6f2a1a52-5a57-4a5e-8b0c-0f3a7a1f2b3c"]).on(&db)
+        backlog(&[
+            "claim",
+            "--worker",
+            "w",
+            "--max",
+            "2",
+            "--request-id",
+            "6f2a1a52-5a57-4a5e-8b0c-0f3a7a1f2b3c",
+        ])
+        .on(&db)
     };
     assert_eq!(call().json(), call().json());
 }
@@ -195,10 +303,21 @@ fn a_claim_with_a_request_id_is_repeatable() {
 fn the_worker_is_the_agent_or_user_and_host() {
     let db = database();
     db.session().create_numbered("c", 3);
-    let owner = |document: &Value| document["cards"][0]["claim_owner"].as_str().expect("an owner").to_owned();
-    let agent = backlog(&["claim"]).on(&db).env("MOSAIC_AGENT", "agent-7").json();
+    let owner = |document: &Value| {
+        document["cards"][0]["claim_owner"]
+            .as_str()
+            .expect("an owner")
+            .to_owned()
+    };
+    let agent = backlog(&["claim"])
+        .on(&db)
+        .env("MOSAIC_AGENT", "agent-7")
+        .json();
     assert_eq!(owner(&agent), "agent-7");
-    let given = backlog(&["claim", "--worker", "w"]).on(&db).env("MOSAIC_AGENT", "agent-7").json();
+    let given = backlog(&["claim", "--worker", "w"])
+        .on(&db)
+        .env("MOSAIC_AGENT", "agent-7")
+        .json();
     assert_eq!(owner(&given), "w");
     let user = backlog(&["claim"]).on(&db).json();
     assert!(owner(&user).contains('@'), "{user}");
@@ -211,18 +330,50 @@ fn renew_release_fail_and_complete() {
     s.create("A");
     s.create_after("B", &["A"]);
     let token = s.claim("A", "w").to_string();
-    let document = backlog(&["renew", "A", "--token", &token, "--ttl", "2h"]).on(&db).json();
+    let document = backlog(&["renew", "A", "--token", &token, "--ttl", "2h"])
+        .on(&db)
+        .json();
     assert_eq!(keys(&document), ["id", "claim_expires_at"]);
-    assert!(document["claim_expires_at"].as_str().expect("a time").starts_with("2030-01-01T14:00:00"));
-    let document = backlog(&["release", "A", "--token", &token, "--reason", "r", "--retry-in", "0s"]).on(&db).json();
+    assert!(
+        document["claim_expires_at"]
+            .as_str()
+            .expect("a time")
+            .starts_with("2030-01-01T14:00:00")
+    );
+    let document = backlog(&[
+        "release",
+        "A",
+        "--token",
+        &token,
+        "--reason",
+        "r",
+        "--retry-in",
+        "0s",
+    ])
+    .on(&db)
+    .json();
     assert_eq!(keys(&document), ["card"]);
     assert_card(&document["card"], &[]);
     let token = s.claim("A", "w").to_string();
-    let document = backlog(&["fail", "A", "--token", &token, "--reason", "-r", "--retry-in", "0s"]).on(&db).json();
+    let document = backlog(&[
+        "fail",
+        "A",
+        "--token",
+        &token,
+        "--reason",
+        "-r",
+        "--retry-in",
+        "0s",
+    ])
+    .on(&db)
+    .json();
     assert_eq!(keys(&document), ["card"]);
     assert_eq!(document["card"]["attempts"], 1);
     let token = s.claim("A", "w").to_string();
-    let document = backlog(&["complete", "A", "--token", &token, "--result", "-"]).on(&db).input("{\"ok\": [1]}").json();
+    let document = backlog(&["complete", "A", "--token", &token, "--result", "-"])
+        .on(&db)
+        .input("{\"ok\": [1]}")
+        .json();
     assert_eq!(keys(&document), ["card", "unblocked"]);
     assert_eq!(document["unblocked"], json!(["B"]));
     assert_eq!(document["card"]["result"], json!({"ok": [1]}));
@@ -236,9 +387,26 @@ fn show_block_unblock_update_link_and_unlink_give_the_card() {
     s.create("B");
     for (call, key, value) in [
         (&["show", "A"][..], "status", json!("ready")),
-        (&["block", "A", "--reason", "why", "--kind", "input"], "block_kind", json!("input")),
+        (
+            &["block", "A", "--reason", "why", "--kind", "input"],
+            "block_kind",
+            json!("input"),
+        ),
         (&["unblock", "A"], "status", json!("ready")),
-        (&["update", "A", "--title", "new", "--priority", "3", "--label", "x"], "labels", json!(["x"])),
+        (
+            &[
+                "update",
+                "A",
+                "--title",
+                "new",
+                "--priority",
+                "3",
+                "--label",
+                "x",
+            ],
+            "labels",
+            json!(["x"]),
+        ),
         (&["update", "A", "--clear", "labels"], "labels", json!([])),
         (&["link", "A", "--needs", "B"], "depends_on", json!(["B"])),
         (&["unlink", "A", "--needs", "B"], "depends_on", json!([])),
@@ -256,7 +424,9 @@ fn cancel_and_reopen_give_the_cards_touched() {
     let mut s = db.session();
     s.create("A");
     s.create_after("B", &["A"]);
-    let document = backlog(&["cancel", "A", "--reason", "why", "--cascade"]).on(&db).json();
+    let document = backlog(&["cancel", "A", "--reason", "why", "--cascade"])
+        .on(&db)
+        .json();
     assert_eq!(keys(&document), ["cards"]);
     assert_eq!(document["cards"].as_array().map(Vec::len), Some(2));
     assert_card(&document["cards"][0], &[]);
@@ -276,7 +446,10 @@ fn reclaim() {
         backlog(&["reclaim"]).on(&db).json(),
         json!({"reclaimed": [{"id": "A", "previous_owner": "w1", "attempts": 1, "action": "requeued"}]})
     );
-    assert_eq!(backlog(&["reclaim"]).on(&db).json(), json!({"reclaimed": []}));
+    assert_eq!(
+        backlog(&["reclaim"]).on(&db).json(),
+        json!({"reclaimed": []})
+    );
 }
 
 #[test]
@@ -334,7 +507,18 @@ fn events() {
     assert_eq!(keys(&document), ["events", "next"]);
     assert_eq!(
         keys(&document["events"][0]),
-        ["event_id", "card_id", "at", "kind", "actor", "login_role", "claim_token", "old_status", "new_status", "detail"]
+        [
+            "event_id",
+            "card_id",
+            "at",
+            "kind",
+            "actor",
+            "login_role",
+            "claim_token",
+            "old_status",
+            "new_status",
+            "detail"
+        ]
     );
     let next = document["next"].as_str().expect("a cursor");
     let rest = backlog(&["events", "--after", next]).on(&db).json();
@@ -345,7 +529,9 @@ fn events() {
 fn the_long_form_of_the_command_is_the_same() {
     let db = database();
     db.session().create("A");
-    let long = mosaic(&["fleet", "backlog", "show", "A", "--json"]).on(&db).json();
+    let long = mosaic(&["fleet", "backlog", "show", "A", "--json"])
+        .on(&db)
+        .json();
     assert_eq!(long, backlog(&["show", "A"]).on(&db).json());
     let before = mosaic(&["--json", "backlog", "show", "A"]).on(&db).json();
     assert_eq!(long, before);
@@ -355,14 +541,29 @@ fn the_long_form_of_the_command_is_the_same() {
 fn numbers_in_json_pass_through_with_all_their_digits() {
     let db = database();
     let number = "123456789012345678901234567890.1234567890";
-    let outcome = backlog(&["create", "t", "--id", "A", "--acceptance", &format!("[{number}]")]).on(&db).run();
+    let outcome = backlog(&[
+        "create",
+        "t",
+        "--id",
+        "A",
+        "--acceptance",
+        &format!("[{number}]"),
+    ])
+    .on(&db)
+    .run();
     assert!(outcome.stdout.contains(number), "{}", outcome.stdout);
-    let outcome = backlog(&["complete", "A", "--result", number]).on(&db).run();
+    let outcome = backlog(&["complete", "A", "--result", number])
+        .on(&db)
+        .run();
     assert!(outcome.stdout.contains(number), "{}", outcome.stdout);
 }
 
 #[test]
 fn the_version() {
     let document = mosaic(&["--version", "--json"]).json();
-    assert!(document["version"].as_str().is_some_and(|version| version.split('.').count() == 3));
+    assert!(
+        document["version"]
+            .as_str()
+            .is_some_and(|version| version.split('.').count() == 3)
+    );
 }

@@ -17,8 +17,15 @@ fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
     let (key, certificate) = (folder.join("server.key"), folder.join("server.crt"));
     programs::run(
         account::serve(&mut Command::new("openssl"))
-            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"])
-            .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
+            .args([
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            ])
+            .args([
+                "-subj",
+                "/CN=localhost",
+                "-addext",
+                "subjectAltName=DNS:localhost",
+            ])
             .arg("-keyout")
             .arg(&key)
             .arg("-out")
@@ -38,6 +45,10 @@ fn free_port() -> u16 {
 impl Server {
     fn start() -> Self {
         let cluster = Cluster::start(&[]);
+        cluster.session("postgres").run(
+            "create extension mosaic_backlog_ext;
+             create role encrypted login password 'right'; grant mosaic_reader to encrypted",
+        );
         let port = free_port();
         let (key, certificate) = certificate(cluster.folder());
         cluster.crash();
@@ -64,7 +75,11 @@ impl Server {
     }
 
     fn root(&self) -> String {
-        self.cluster.folder().join("server.crt").to_string_lossy().into_owned()
+        self.cluster
+            .folder()
+            .join("server.crt")
+            .to_string_lossy()
+            .into_owned()
     }
 }
 
@@ -77,25 +92,50 @@ fn a_server_that_takes_encrypted_connections_only() {
     // Without it the server refuses, and the error says what to do.
     let document = server.call("127.0.0.1", "sslmode=disable").run().json(4);
     assert_eq!(document["error"]["code"], "unauthorized");
-    assert!(document["error"]["hint"].as_str().expect("text").contains("sslmode=require"), "{document}");
+    assert!(
+        document["error"]["hint"]
+            .as_str()
+            .expect("text")
+            .contains("sslmode=require"),
+        "{document}"
+    );
     // A certificate that nobody vouches for does not pass where it is looked at.
-    let document = server.call("localhost", "sslmode=verify-full").run().json(4);
-    assert!(["unauthorized", "unreachable"].contains(&document["error"]["code"].as_str().expect("a code")), "{document}");
+    let document = server
+        .call("localhost", "sslmode=verify-full")
+        .run()
+        .json(4);
+    assert!(
+        ["unauthorized", "unreachable"]
+            .contains(&document["error"]["code"].as_str().expect("a code")),
+        "{document}"
+    );
     let root = server.root();
-    server.call("localhost", &format!("sslmode=verify-full&sslrootcert={root}")).json();
-    server.call("127.0.0.1", &format!("sslmode=verify-ca&sslrootcert={root}")).json();
+    server
+        .call(
+            "localhost",
+            &format!("sslmode=verify-full&sslrootcert={root}"),
+        )
+        .json();
+    server
+        .call(
+            "127.0.0.1",
+            &format!("sslmode=verify-ca&sslrootcert={root}"),
+        )
+        .json();
     // It names another host than the one that was asked for.
-    let document = server.call("127.0.0.1", &format!("sslmode=verify-full&sslrootcert={root}")).run().json(4);
+    let document = server
+        .call(
+            "127.0.0.1",
+            &format!("sslmode=verify-full&sslrootcert={root}"),
+        )
+        .run()
+        .json(4);
     assert_eq!(document["error"]["retryable"], false, "{document}");
 }
 
 #[test]
 fn passwords_are_asked_for_by_the_server_and_given_over_tls() {
     let server = Server::start();
-    server.cluster.session("postgres").run(
-        "create extension mosaic_backlog_ext;
-         create role encrypted login password 'right'; grant mosaic_reader to encrypted",
-    );
     let port = server.port;
     let call = |user: &str| {
         backlog(&["stats"]).env(
@@ -104,9 +144,15 @@ fn passwords_are_asked_for_by_the_server_and_given_over_tls() {
         )
     };
     call("encrypted:right").json();
-    for (user, password) in [("encrypted:wrong", "wrong"), ("encrypted", "no-password-at-all")] {
+    for (user, password) in [
+        ("encrypted:wrong", "wrong"),
+        ("encrypted", "no-password-at-all"),
+    ] {
         let outcome = call(user).run();
-        assert!(!outcome.stdout.contains(&format!(":{password}")), "{outcome:?}");
+        assert!(
+            !outcome.stdout.contains(&format!(":{password}")),
+            "{outcome:?}"
+        );
         let document = outcome.json(4);
         assert_eq!(document["error"]["code"], "unauthorized", "{document}");
     }

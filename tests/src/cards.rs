@@ -52,7 +52,9 @@ impl Session {
 
     #[track_caller]
     pub fn open_dependencies(&mut self, id: &str) -> i64 {
-        self.card(id)["open_dependencies"].as_i64().expect("a number")
+        self.card(id)["open_dependencies"]
+            .as_i64()
+            .expect("a number")
     }
 
     /// Claims the card and gives the token.
@@ -79,7 +81,10 @@ impl Session {
     /// Completes a card that nobody holds.
     #[track_caller]
     pub fn complete(&mut self, id: &str) {
-        self.run(&format!("select from mosaic.backlog_complete({})", quote(id)));
+        self.run(&format!(
+            "select from mosaic.backlog_complete({})",
+            quote(id)
+        ));
     }
 
     #[track_caller]

@@ -10,8 +10,6 @@ use crate::{folder, programs};
 pub struct Home {
     /// What MOSAIC_HOME names.
     path: PathBuf,
-    /// The program whose server runs in it.
-    program: PathBuf,
     _end: AtEnd,
 }
 
@@ -38,11 +36,7 @@ impl Home {
         let above = folder::create();
         let path = above.join(name);
         let end = AtEnd::run(As::Caller, END, &[program, &path, &above]);
-        Self {
-            path,
-            program: program.to_owned(),
-            _end: end,
-        }
+        Self { path, _end: end }
     }
 
     pub fn path(&self) -> &Path {
@@ -53,14 +47,9 @@ impl Home {
         self.path.join("fleet/backlog")
     }
 
-    /// Makes a call use this home. A program that was not installed finds its PostgreSQL here.
+    /// Makes a call use this home.
     pub fn describe(&self, command: &mut Command) {
         command.env("MOSAIC_HOME", &self.path);
-        if programs::prefix().is_none() && self.program == programs::mosaic() {
-            let bin = programs::postgresql("postgres");
-            let root = bin.parent().and_then(Path::parent).expect("a folder above bin");
-            command.env("MOSAIC_POSTGRES", root);
-        }
     }
 
     /// The process of the server, as its data folder says.

@@ -81,7 +81,10 @@ impl Pooler {
     /// The address for programs.
     pub fn url(&self, user: &str) -> String {
         let host = self.folder.to_string_lossy().replace('/', "%2F");
-        format!("postgresql://{user}@/{}?host={host}&port={PORT}", self.database)
+        format!(
+            "postgresql://{user}@/{}?host={host}&port={PORT}",
+            self.database
+        )
     }
 }
 

@@ -28,7 +28,14 @@ pub struct Outcome {
 
 /// `mosaic` with these arguments.
 pub fn mosaic<A: AsRef<OsStr>>(arguments: &[A]) -> Mosaic {
-    program(programs::mosaic(), arguments)
+    let call = program(programs::mosaic(), arguments);
+    if programs::prefix().is_some() {
+        return call;
+    }
+    // A program that was not installed has no PostgreSQL beside it.
+    let bin = programs::postgresql("postgres");
+    let root = bin.parent().and_then(Path::parent);
+    call.env("MOSAIC_POSTGRES", root.expect("a folder above bin"))
 }
 
 /// The same of another installation.

@@ -63,10 +63,22 @@ fn a_batch_is_all_or_nothing() {
     let mut s = db.session();
     s.create("taken");
     for (cards, code) in [
-        (json!([{"title": "a", "id": "A"}, {"title": "t", "id": "taken"}]), "id_conflict"),
-        (json!([{"title": "a", "id": "A"}, {"title": "b", "depends_on": ["nope"]}]), "not_found"),
-        (json!([{"title": "a", "id": "A"}, {"title": ""}]), "invalid_argument"),
-        (json!([{"title": "a", "id": "A"}, {"title": "b", "id": "A"}]), "invalid_argument"),
+        (
+            json!([{"title": "a", "id": "A"}, {"title": "t", "id": "taken"}]),
+            "id_conflict",
+        ),
+        (
+            json!([{"title": "a", "id": "A"}, {"title": "b", "depends_on": ["nope"]}]),
+            "not_found",
+        ),
+        (
+            json!([{"title": "a", "id": "A"}, {"title": ""}]),
+            "invalid_argument",
+        ),
+        (
+            json!([{"title": "a", "id": "A"}, {"title": "b", "id": "A"}]),
+            "invalid_argument",
+        ),
         (
             json!([{"title": "a", "idempotency_key": "k"}, {"title": "b", "idempotency_key": "k"}]),
             "invalid_argument",
@@ -77,11 +89,21 @@ fn a_batch_is_all_or_nothing() {
                    {"title": "c", "id": "C", "depends_on": ["A"]}]),
             "cycle",
         ),
-        (json!([{"title": "a", "id": "A", "depends_on": ["A"]}]), "cycle"),
+        (
+            json!([{"title": "a", "id": "A", "depends_on": ["A"]}]),
+            "cycle",
+        ),
     ] {
         assert_eq!(s.code(&many(&cards)), code, "{cards}");
-        assert_eq!(s.number("select count(*) from mosaic.backlog"), 1, "{cards}");
-        assert_eq!(s.number("select count(*) from mosaic.backlog_dependency"), 0);
+        assert_eq!(
+            s.number("select count(*) from mosaic.backlog"),
+            1,
+            "{cards}"
+        );
+        assert_eq!(
+            s.number("select count(*) from mosaic.backlog_dependency"),
+            0
+        );
         assert_eq!(s.events(), 1);
     }
 }
@@ -118,22 +140,31 @@ fn what_is_no_array_of_objects_with_known_keys_is_refused() {
         assert_eq!(s.code(&many(&cards)), "invalid_argument", "{cards}");
     }
     assert_eq!(s.number("select count(*) from mosaic.backlog"), 0);
-    assert_eq!(s.code("select * from mosaic.backlog_create_many(null)"), "invalid_argument");
+    assert_eq!(
+        s.code("select * from mosaic.backlog_create_many(null)"),
+        "invalid_argument"
+    );
 }
 
 #[test]
 fn the_error_names_the_card_of_the_batch() {
     let db = Database::fresh();
-    let refused = db
-        .session()
-        .refusal(&many(&json!([{"title": "a"}, {"title": "b", "max_attempts": -1}])));
-    assert!(refused.message.starts_with("card 2 of the batch"), "{refused:?}");
+    let refused = db.session().refusal(&many(
+        &json!([{"title": "a"}, {"title": "b", "max_attempts": -1}]),
+    ));
+    assert!(
+        refused.message.starts_with("card 2 of the batch"),
+        "{refused:?}"
+    );
 }
 
 #[test]
 fn an_empty_batch_creates_nothing() {
     let db = Database::fresh();
-    assert_eq!(db.session().rows(&many(&json!([]))), Vec::<serde_json::Value>::new());
+    assert_eq!(
+        db.session().rows(&many(&json!([]))),
+        Vec::<serde_json::Value>::new()
+    );
 }
 
 #[test]
@@ -165,7 +196,9 @@ fn a_repeated_batch_with_keys_finds_its_cards_and_creates_only_what_is_new() {
 fn a_repeated_batch_whose_first_part_is_done_does_not_gate_the_new_part() {
     let db = Database::fresh();
     let mut s = db.session();
-    s.run(&many(&json!([{"title": "a", "id": "A", "idempotency_key": "ka"}])));
+    s.run(&many(
+        &json!([{"title": "a", "id": "A", "idempotency_key": "ka"}]),
+    ));
     s.complete("A");
     s.run(&many(&json!([
         {"title": "a", "id": "A", "idempotency_key": "ka"},
@@ -184,7 +217,10 @@ fn twenty_thousand_cards_in_a_chain_are_one_batch() {
              'depends_on', case when n > 1 then jsonb_build_array('c' || n - 1) else '[]' end))
            from generate_series(1, 20000) n))",
     );
-    assert_eq!(s.number("select count(*) from mosaic.backlog where open_dependencies = 1"), 19_999);
+    assert_eq!(
+        s.number("select count(*) from mosaic.backlog where open_dependencies = 1"),
+        19_999
+    );
     assert_eq!(s.claim_next("w").as_deref(), Some("c1"));
     assert_eq!(s.claim_next("w"), None);
 }

@@ -31,7 +31,10 @@ fn without_cascade_only_the_card_itself_is_cancelled() {
     let mut s = db.session();
     s.create("A");
     s.create_after("B", &["A"]);
-    assert_eq!(s.column("select id from mosaic.backlog_cancel('A', 'why')"), ["A"]);
+    assert_eq!(
+        s.column("select id from mosaic.backlog_cancel('A', 'why')"),
+        ["A"]
+    );
     assert_eq!(s.status("B"), "ready");
 }
 
@@ -96,7 +99,9 @@ fn a_reason_is_needed_and_kept() {
     for reason in ["null", "''", "' '"] {
         for call in ["cancel", "reopen", "block"] {
             assert_eq!(
-                s.code(&format!("select * from mosaic.backlog_{call}('A', {reason})")),
+                s.code(&format!(
+                    "select * from mosaic.backlog_{call}('A', {reason})"
+                )),
                 "invalid_argument",
                 "{call} {reason}"
             );
@@ -104,7 +109,8 @@ fn a_reason_is_needed_and_kept() {
     }
     s.run("select from mosaic.backlog_cancel('A', 'not needed', actor => 'boss')");
     s.run("select from mosaic.backlog_reopen('A', 'needed after all', actor => 'boss')");
-    let reasons = s.column("select detail ->> 'reason' from mosaic.backlog_events('A') where actor = 'boss'");
+    let reasons =
+        s.column("select detail ->> 'reason' from mosaic.backlog_events('A') where actor = 'boss'");
     assert_eq!(reasons, ["not needed", "needed after all"]);
 }
 
@@ -114,11 +120,20 @@ fn a_reopened_card_can_be_claimed_and_completed_again() {
     let mut s = db.session();
     s.create("A");
     let first = s.claim("A", "w");
-    s.run(&format!("select from mosaic.backlog_complete('A', {first}, '1')"));
+    s.run(&format!(
+        "select from mosaic.backlog_complete('A', {first}, '1')"
+    ));
     s.run("select from mosaic.backlog_reopen('A', 'again')");
     // The first completion's token is worth nothing now.
-    assert_eq!(s.code(&format!("select * from mosaic.backlog_complete('A', {first}, '1')")), "claim_lost");
+    assert_eq!(
+        s.code(&format!(
+            "select * from mosaic.backlog_complete('A', {first}, '1')"
+        )),
+        "claim_lost"
+    );
     let second = s.claim("A", "w");
-    s.run(&format!("select from mosaic.backlog_complete('A', {second}, '2')"));
+    s.run(&format!(
+        "select from mosaic.backlog_complete('A', {second}, '2')"
+    ));
     assert_eq!(s.card("A")["result"], 2);
 }

@@ -21,7 +21,10 @@ fn the_public_signatures_are_what_they_were() {
            replace(pg_get_function_result(p.oid), columns, 'card'))
          from card, {FUNCTIONS} where p.prorettype <> 'event_trigger'::regtype order by p.proname)"
     ));
-    let actual: Vec<&str> = signatures.iter().map(|s| s.as_str().expect("text")).collect();
+    let actual: Vec<&str> = signatures
+        .iter()
+        .map(|s| s.as_str().expect("text"))
+        .collect();
     let actual = format!("{}\n", actual.join("\n\n"));
     let file = programs::sources().join("tests/suite/signatures.txt");
     let expected = std::fs::read_to_string(&file).expect("the expected signatures");
@@ -108,7 +111,9 @@ fn every_name_in_the_statements_of_the_extension_is_qualified() {
     s.run("set search_path = pg_catalog, pg_temp");
     s.create("A");
     let token = s.claim("A", "w");
-    s.run(&format!("select from mosaic.backlog_complete('A', {token})"));
+    s.run(&format!(
+        "select from mosaic.backlog_complete('A', {token})"
+    ));
     assert_eq!(s.status("A"), "done");
 }
 
@@ -118,14 +123,41 @@ fn the_columns_of_a_card_are_those_of_the_contract() {
     let mut s = db.session();
     s.create("A");
     let card = s.card("A");
-    let columns: Vec<&str> = card.as_object().expect("an object").keys().map(String::as_str).collect();
+    let columns: Vec<&str> = card
+        .as_object()
+        .expect("an object")
+        .keys()
+        .map(String::as_str)
+        .collect();
     assert_eq!(
         columns,
         [
-            "id", "title", "body", "phase", "labels", "requires", "priority", "status", "acceptance",
-            "idempotency_key", "not_before", "claim_owner", "claim_token", "claim_ttl_seconds", "claimed_at",
-            "claim_expires_at", "attempts", "max_attempts", "block_kind", "block_reason", "result",
-            "open_dependencies", "created_at", "updated_at", "completed_at", "depends_on"
+            "id",
+            "title",
+            "body",
+            "phase",
+            "labels",
+            "requires",
+            "priority",
+            "status",
+            "acceptance",
+            "idempotency_key",
+            "not_before",
+            "claim_owner",
+            "claim_token",
+            "claim_ttl_seconds",
+            "claimed_at",
+            "claim_expires_at",
+            "attempts",
+            "max_attempts",
+            "block_kind",
+            "block_reason",
+            "result",
+            "open_dependencies",
+            "created_at",
+            "updated_at",
+            "completed_at",
+            "depends_on"
         ]
     );
 }

@@ -99,10 +99,19 @@ fn labels_and_phase_narrow_a_claim() {
          select from mosaic.backlog_create('t', id => 'xy', labels => '{x,y}', phase => 'q');
          select from mosaic.backlog_create('t', id => 'xz', labels => '{x,z}', phase => 'q')",
     );
-    assert_eq!(claimed(&mut s, "'w', labels => '{x,nope}'"), Vec::<String>::new());
-    assert_eq!(claimed(&mut s, "'w', phase => 'nope'"), Vec::<String>::new());
+    assert_eq!(
+        claimed(&mut s, "'w', labels => '{x,nope}'"),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        claimed(&mut s, "'w', phase => 'nope'"),
+        Vec::<String>::new()
+    );
     assert_eq!(claimed(&mut s, "'w', labels => '{y}'"), ["xy"]);
-    assert_eq!(claimed(&mut s, "'w', labels => '{x}', phase => 'q'"), ["xz"]);
+    assert_eq!(
+        claimed(&mut s, "'w', labels => '{x}', phase => 'q'"),
+        ["xz"]
+    );
     assert_eq!(claimed(&mut s, "'w', phase => 'p', max_cards => 5"), ["x"]);
     assert_eq!(claimed(&mut s, "'w', max_cards => 5"), ["plain"]);
 }
@@ -117,9 +126,18 @@ fn a_worker_gets_only_what_it_offers_all_requirements_of() {
          select from mosaic.backlog_create('t', id => 'none')",
     );
     assert_eq!(claimed(&mut s, "'w', max_cards => 5"), ["none"]);
-    assert_eq!(claimed(&mut s, "'w', max_cards => 5, offers => '{}'"), Vec::<String>::new());
-    assert_eq!(claimed(&mut s, "'w', max_cards => 5, offers => '{gpu,arm}'"), ["gpu"]);
-    assert_eq!(claimed(&mut s, "'w', max_cards => 5, offers => '{cuda,arm,gpu}'"), ["both"]);
+    assert_eq!(
+        claimed(&mut s, "'w', max_cards => 5, offers => '{}'"),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        claimed(&mut s, "'w', max_cards => 5, offers => '{gpu,arm}'"),
+        ["gpu"]
+    );
+    assert_eq!(
+        claimed(&mut s, "'w', max_cards => 5, offers => '{cuda,arm,gpu}'"),
+        ["both"]
+    );
 }
 
 #[test]
@@ -140,7 +158,9 @@ fn a_claim_by_id_cannot_also_describe_cards() {
     s.create("A");
     for arguments in ["phase => 'p'", "labels => '{x}'"] {
         assert_eq!(
-            s.code(&format!("select * from mosaic.backlog_claim('w', id => 'A', {arguments})")),
+            s.code(&format!(
+                "select * from mosaic.backlog_claim('w', id => 'A', {arguments})"
+            )),
             "invalid_argument"
         );
     }
@@ -191,7 +211,9 @@ fn tokens_grow_and_are_never_used_twice() {
     for id in ["c1", "c2", "c1", "c2", "c1"] {
         let token = s.claim(id, "w");
         tokens.push(token);
-        s.run(&format!("select from mosaic.backlog_release('{id}', {token})"));
+        s.run(&format!(
+            "select from mosaic.backlog_release('{id}', {token})"
+        ));
     }
     tokens.extend(
         s.column("select claim_token from mosaic.backlog_claim('w', max_cards => 5) order by 1")
@@ -211,7 +233,9 @@ fn truncating_the_table_with_restart_identity_keeps_the_tokens_growing() {
     s.create("A");
     assert!(s.claim("A", "w") > before);
     assert_eq!(
-        s.number("select cache_size from pg_sequences where sequencename = 'backlog_claim_token_seq'"),
+        s.number(
+            "select cache_size from pg_sequences where sequencename = 'backlog_claim_token_seq'"
+        ),
         1
     );
 }

@@ -60,7 +60,9 @@ fn of_32_claimers_of_one_card_by_id_one_wins_and_the_rest_hear_why() {
     let db = Database::fresh();
     db.session().create("A");
     let got = together(&db, 32, |number, s| {
-        s.attempt(&format!("select id from mosaic.backlog_claim('w{number}', id => 'A')"))
+        s.attempt(&format!(
+            "select id from mosaic.backlog_claim('w{number}', id => 'A')"
+        ))
     });
     assert_eq!(got.iter().filter(|answer| answer.is_ok()).count(), 1);
     for refused in got.iter().filter_map(|answer| answer.as_ref().err()) {
@@ -73,7 +75,9 @@ fn n_claimers_of_n_cards_all_get_one_and_none_gets_anothers() {
     let db = Database::fresh();
     db.session().create_numbered("c", 32);
     let got = together(&db, 32, |number, s| {
-        let row = s.rows(&format!("select id, claim_token from mosaic.backlog_claim('w{number}')"));
+        let row = s.rows(&format!(
+            "select id, claim_token from mosaic.backlog_claim('w{number}')"
+        ));
         row.iter()
             .map(|row| {
                 (
@@ -129,7 +133,10 @@ fn claimers_and_creators_at_the_same_time_hand_out_each_card_once() {
     let mut rest = Vec::new();
     // A claimer may have found the last cards held by rivals that have finished since.
     rest.extend(claim_all(&mut db.session(), 99, 1000));
-    assert!(rest.is_empty(), "claimers went away before the backlog was empty: {rest:?}");
+    assert!(
+        rest.is_empty(),
+        "claimers went away before the backlog was empty: {rest:?}"
+    );
     assert_each_once(&got, 1000);
 }
 
@@ -147,8 +154,14 @@ fn a_claim_never_brings_more_than_was_asked_for_while_rivals_interfere() {
             most = most.max(rows.len());
             for row in &rows {
                 let (id, token) = (row["id"].as_str().expect("an id"), &row["claim_token"]);
-                let give = if round % 2 == 0 { "release" } else { "complete" };
-                s.run(&format!("select from mosaic.backlog_{give}('{id}', {token})"));
+                let give = if round % 2 == 0 {
+                    "release"
+                } else {
+                    "complete"
+                };
+                s.run(&format!(
+                    "select from mosaic.backlog_{give}('{id}', {token})"
+                ));
             }
         }
         most
@@ -203,9 +216,18 @@ fn a_claim_re_checks_the_card_that_it_waited_for() {
     s.create("A");
     for (change, code) in [
         ("select from mosaic.backlog_complete('A')", "bad_transition"),
-        ("select from mosaic.backlog_block('A', 'why')", "bad_transition"),
-        ("select from mosaic.backlog_cancel('A', 'why')", "bad_transition"),
-        ("select from mosaic.backlog_claim('rival')", "already_claimed"),
+        (
+            "select from mosaic.backlog_block('A', 'why')",
+            "bad_transition",
+        ),
+        (
+            "select from mosaic.backlog_cancel('A', 'why')",
+            "bad_transition",
+        ),
+        (
+            "select from mosaic.backlog_claim('rival')",
+            "already_claimed",
+        ),
         (
             "select from mosaic.backlog_update('A', not_before => '2100-01-01')",
             "bad_transition",

@@ -34,7 +34,9 @@ fn the_same_request_gets_only_what_is_still_held() {
     let request = claim(ID, "'w', max_cards => 2");
     let first = s.rows(&request);
     let token = first[0]["claim_token"].as_i64().expect("a token");
-    s.run(&format!("select from mosaic.backlog_complete('c1', {token})"));
+    s.run(&format!(
+        "select from mosaic.backlog_complete('c1', {token})"
+    ));
     assert_eq!(s.rows(&request), first[1..]);
 }
 
@@ -44,8 +46,12 @@ fn when_nothing_is_held_any_more_the_request_is_lost_and_gets_no_fresh_work() {
     let mut s = db.session();
     s.create_numbered("c", 3);
     let request = claim(ID, "'w'");
-    let token = s.rows(&request)[0]["claim_token"].as_i64().expect("a token");
-    s.run(&format!("select from mosaic.backlog_release('c1', {token})"));
+    let token = s.rows(&request)[0]["claim_token"]
+        .as_i64()
+        .expect("a token");
+    s.run(&format!(
+        "select from mosaic.backlog_release('c1', {token})"
+    ));
     assert_eq!(s.code(&request), "claim_lost");
     // Not even when the worker holds the card again, under another token.
     s.claim("c1", "w");
@@ -87,8 +93,11 @@ fn other_arguments_under_the_request_id_are_refused_and_named() {
     }
     // The same said otherwise is the same.
     assert_eq!(
-        s.rows(&claim(ID, "'w', '900 seconds', 1, labels => '{}', offers => '{}'"))
-            .len(),
+        s.rows(&claim(
+            ID,
+            "'w', '900 seconds', 1, labels => '{}', offers => '{}'"
+        ))
+        .len(),
         1
     );
 }
@@ -118,7 +127,10 @@ fn equal_requests_at_the_same_moment_all_get_the_one_answer() {
     s.create_numbered("c", 40);
     let request = claim(ID, "'w', max_cards => 4");
     let answers = together(&db, 16, |_, s| s.rows(&request));
-    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    assert!(
+        answers.iter().all(|answer| *answer == answers[0]),
+        "{answers:?}"
+    );
     assert_eq!(answers[0].len(), 4);
     assert_eq!(
         s.number("select count(*) from mosaic.backlog where status = 'claimed'"),

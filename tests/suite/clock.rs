@@ -51,7 +51,8 @@ fn a_superuser_sets_the_clock_for_a_session_or_a_database() {
     assert!(s.truth("select created_at <= clock_timestamp() from mosaic.backlog_create('t')"));
     db.fix_clock("2032-01-01 00:00+00");
     assert_eq!(
-        db.session_as("worker").text("select created_at from mosaic.backlog_create('t')"),
+        db.session_as("worker")
+            .text("select created_at from mosaic.backlog_create('t')"),
         "2032-01-01T00:00:00+00:00"
     );
 }
@@ -90,10 +91,16 @@ fn a_worker_cannot_set_the_clock_by_any_way() {
         // Before the library is loaded, which makes a placeholder of the setting.
         let mut s = db.session_as(role);
         let _ = s.attempt_run(SET);
-        assert!(!moved_the_clock(&mut s), "{role}: SET before the library is loaded");
+        assert!(
+            !moved_the_clock(&mut s),
+            "{role}: SET before the library is loaded"
+        );
         // After it.
         assert_eq!(s.attempt_run(SET).expect_err("refused").sqlstate, "42501");
-        assert!(!moved_the_clock(&mut s), "{role}: SET after the library is loaded");
+        assert!(
+            !moved_the_clock(&mut s),
+            "{role}: SET after the library is loaded"
+        );
         let call = "select set_config('mosaic.clock', '2100-01-01', false)";
         assert!(s.attempt(call).is_err());
         // In the transaction that loads the library.
@@ -106,16 +113,23 @@ fn a_worker_cannot_set_the_clock_by_any_way() {
         let mut config = db.config(role);
         config.options("-c mosaic.clock=2100-01-01");
         let mut s = Session::open(&config);
-        assert!(!moved_the_clock(&mut s), "{role}: options of the connection");
+        assert!(
+            !moved_the_clock(&mut s),
+            "{role}: options of the connection"
+        );
         // By its own settings for later sessions.
         let mut s = db.session_as(role);
-        let _ = s.attempt_run(&format!("alter role {role} set mosaic.clock = '2100-01-01'"));
+        let _ = s.attempt_run(&format!(
+            "alter role {role} set mosaic.clock = '2100-01-01'"
+        ));
         let _ = s.attempt_run(&format!("alter database {} {SET}", db.name()));
         let mut s = db.session_as(role);
         assert!(!moved_the_clock(&mut s), "{role}: ALTER ROLE");
         admin.run(&format!("alter role {role} reset all"));
         // By a function's SET clause, in a schema of its own.
-        admin.run(&format!("create schema if not exists {role} authorization {role}"));
+        admin.run(&format!(
+            "create schema if not exists {role} authorization {role}"
+        ));
         let mut s = db.session_as(role);
         let made = s.attempt_run(&format!(
             "create or replace function {role}.sweep() returns bigint language sql set mosaic.clock = '2100-01-01'

@@ -7,7 +7,10 @@ fn a_card_cannot_wait_for_itself() {
     let db = Database::fresh();
     let mut s = db.session();
     s.create("A");
-    assert_eq!(s.code("select * from mosaic.backlog_link('A', '{A}')"), "cycle");
+    assert_eq!(
+        s.code("select * from mosaic.backlog_link('A', '{A}')"),
+        "cycle"
+    );
 }
 
 #[test]
@@ -19,11 +22,19 @@ fn a_link_that_closes_a_cycle_is_refused_however_long_the_way_round() {
         s.create_after(&format!("c{n}"), &[&format!("c{}", n - 1)]);
     }
     for n in 2..=30 {
-        let refused = s.refusal(&format!("select * from mosaic.backlog_link('c1', '{{c{n}}}')"));
+        let refused = s.refusal(&format!(
+            "select * from mosaic.backlog_link('c1', '{{c{n}}}')"
+        ));
         assert_eq!(refused.code, "cycle");
-        assert!(refused.message.contains(&format!("\"c{n}\"")), "{refused:?}");
+        assert!(
+            refused.message.contains(&format!("\"c{n}\"")),
+            "{refused:?}"
+        );
     }
-    assert_eq!(s.number("select count(*) from mosaic.backlog_dependency"), 29);
+    assert_eq!(
+        s.number("select count(*) from mosaic.backlog_dependency"),
+        29
+    );
 }
 
 #[test]
@@ -49,9 +60,15 @@ fn cycles_through_done_and_cancelled_cards_are_refused_since_they_can_be_reopene
     s.complete("A");
     s.complete("B");
     s.run("select from mosaic.backlog_reopen('A', 'why')");
-    assert_eq!(s.code("select * from mosaic.backlog_link('A', '{C}')"), "cycle");
+    assert_eq!(
+        s.code("select * from mosaic.backlog_link('A', '{C}')"),
+        "cycle"
+    );
     s.run("select from mosaic.backlog_reopen('B', 'why'); select from mosaic.backlog_cancel('B', 'why')");
-    assert_eq!(s.code("select * from mosaic.backlog_link('A', '{C}')"), "cycle");
+    assert_eq!(
+        s.code("select * from mosaic.backlog_link('A', '{C}')"),
+        "cycle"
+    );
 }
 
 #[test]
@@ -92,6 +109,12 @@ fn the_search_visits_each_card_once_however_many_ways_lead_there() {
     s.create("side");
     s.run("set statement_timeout = '30s'");
     s.link("l40-1", &["side"]);
-    assert_eq!(s.code("select * from mosaic.backlog_link('l1-1', '{l40-3}')"), "cycle");
-    assert!(!s.rows("select * from mosaic.backlog_why('l40-1')").is_empty());
+    assert_eq!(
+        s.code("select * from mosaic.backlog_link('l1-1', '{l40-3}')"),
+        "cycle"
+    );
+    assert!(
+        !s.rows("select * from mosaic.backlog_why('l40-1')")
+            .is_empty()
+    );
 }

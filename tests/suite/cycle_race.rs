@@ -68,7 +68,9 @@ fn of_the_links_of_a_ring_made_at_the_same_moment_exactly_one_fails() {
         s.create_numbered("c", size);
         let answers = together(&db, size, |number, s| {
             let (from, to) = (number + 1, (number + 1) % size + 1);
-            s.attempt(&format!("select id from mosaic.backlog_link('c{from}', '{{c{to}}}')"))
+            s.attempt(&format!(
+                "select id from mosaic.backlog_link('c{from}', '{{c{to}}}')"
+            ))
         });
         let refused: Vec<_> = answers.iter().filter_map(|a| a.as_ref().err()).collect();
         assert_eq!(refused.len(), 1, "ring of {size}: {refused:?}");
@@ -85,13 +87,15 @@ fn a_batch_cannot_close_a_cycle_with_cards_that_are_made_at_the_same_moment() {
     first.create("B");
     // "B" is not there yet for anybody else.
     assert_eq!(
-        db.session().code("select * from mosaic.backlog_create('t', id => 'A', depends_on => '{B}')"),
+        db.session()
+            .code("select * from mosaic.backlog_create('t', id => 'A', depends_on => '{B}')"),
         "not_found"
     );
     first.run("commit");
     db.session().create_after("A", &["B"]);
     assert_eq!(
-        db.session().code("select * from mosaic.backlog_link('B', '{A}')"),
+        db.session()
+            .code("select * from mosaic.backlog_link('B', '{A}')"),
         "cycle"
     );
 }

@@ -53,7 +53,9 @@ fn assert_goes_on(s: &mut Session, token: i64) {
     s.assert_counters_are_right();
     // The lease holds, its token is good, and the next one is larger.
     s.run(&format!("select mosaic.backlog_renew('held', {token})"));
-    s.run(&format!("select from mosaic.backlog_release('held', {token})"));
+    s.run(&format!(
+        "select from mosaic.backlog_release('held', {token})"
+    ));
     assert!(s.claim("held", "w2") > token);
     // A retried create and a retried claim find what they made.
     assert!(!s.truth(

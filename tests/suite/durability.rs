@@ -11,9 +11,14 @@ fn a_writing_call_raises_synchronous_commit_until_the_commit() {
     let mut s = db.session();
     for weak in ["off", "local", "remote_write"] {
         s.run(&format!("set synchronous_commit = {weak}"));
-        for call in ["create('t', id => 'A')", "claim('w')", "reclaim()", "claim('w')"] {
+        for call in [
+            "create('t', id => 'A')",
+            "claim('w')",
+            "reclaim()",
+            "claim('w')",
+        ] {
             s.run(&format!("begin; select from mosaic.backlog_{call}"));
-            assert_eq!(s.text(SHOWN) , "on", "{weak}, {call}");
+            assert_eq!(s.text(SHOWN), "on", "{weak}, {call}");
             s.run("commit");
             assert_eq!(s.text(SHOWN), weak, "after {call}");
         }
@@ -78,7 +83,9 @@ fn a_worker_cannot_set_inherit_and_an_operator_can() {
 fn neither_a_claim_nor_its_token_is_lost_in_a_crash_although_synchronous_commit_is_off() {
     // The background writer of the log hardly ever comes by: what a commit did not flush is lost.
     let cluster = Cluster::start(&["synchronous_commit = off", "wal_writer_delay = 10s"]);
-    cluster.session("postgres").run("create extension mosaic_backlog_ext");
+    cluster
+        .session("postgres")
+        .run("create extension mosaic_backlog_ext");
     let mut tokens = Vec::new();
     for round in 0..3 {
         let mut s = cluster.session("postgres");

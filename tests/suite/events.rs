@@ -12,7 +12,9 @@ fn committed(s: &mut Session) -> Vec<i64> {
 
 /// Reads on from a cursor; the numbers of the events.
 fn follow(s: &mut Session, after: &mut Option<String>, max: usize) -> Vec<i64> {
-    let from = after.as_ref().map_or("null".to_owned(), |cursor| format!("'{cursor}'"));
+    let from = after
+        .as_ref()
+        .map_or("null".to_owned(), |cursor| format!("'{cursor}'"));
     let rows = s.rows(&format!(
         "select event_id, cursor from mosaic.backlog_events(after => {from}, max_events => {max})"
     ));
@@ -43,7 +45,10 @@ fn pages_of_the_history_follow_each_other_without_gap_or_repeat() {
     s.create_numbered("c", 23);
     for size in [1, 5, 23, 100] {
         let mut after = None;
-        assert_eq!(follow_to_the_end(&mut s, &mut after, size), committed(&mut s));
+        assert_eq!(
+            follow_to_the_end(&mut s, &mut after, size),
+            committed(&mut s)
+        );
         assert!(follow(&mut s, &mut after, size).is_empty());
     }
 }
@@ -55,8 +60,14 @@ fn the_history_of_one_card_is_its_own() {
     s.create("A");
     s.create("B");
     s.complete("A");
-    assert_eq!(s.column("select kind from mosaic.backlog_events('A')"), ["created", "completed"]);
-    assert!(s.rows("select * from mosaic.backlog_events('nope')").is_empty());
+    assert_eq!(
+        s.column("select kind from mosaic.backlog_events('A')"),
+        ["created", "completed"]
+    );
+    assert!(
+        s.rows("select * from mosaic.backlog_events('nope')")
+            .is_empty()
+    );
 }
 
 #[test]
@@ -91,7 +102,10 @@ fn a_reader_does_not_pass_an_event_of_a_transaction_that_began_later() {
     let shown = follow(&mut reader, &mut after, 100);
     younger.run("commit");
     let second = committed(&mut reader)[1];
-    assert!(!shown.contains(&second), "{shown:?} passed an event that was not committed");
+    assert!(
+        !shown.contains(&second),
+        "{shown:?} passed an event that was not committed"
+    );
     assert_eq!(follow_to_the_end(&mut reader, &mut after, 100).len(), 2);
 }
 
@@ -138,7 +152,10 @@ fn a_reader_that_follows_beside_many_writers_misses_nothing() {
     });
     let all = committed(&mut db.session());
     assert_eq!(all.len(), writers * 48 * 2);
-    let missed: Vec<_> = all.iter().filter(|id| !seen[writers].contains(id)).collect();
+    let missed: Vec<_> = all
+        .iter()
+        .filter(|id| !seen[writers].contains(id))
+        .collect();
     assert!(missed.is_empty(), "missed {missed:?}");
     assert_eq!(seen[writers].len(), all.len());
 }
@@ -149,7 +166,9 @@ fn a_cursor_that_is_none_is_refused() {
     let mut s = db.session();
     for cursor in ["", "x", "1.5", "99999999999999999999"] {
         assert_eq!(
-            s.code(&format!("select * from mosaic.backlog_events(after => '{cursor}')")),
+            s.code(&format!(
+                "select * from mosaic.backlog_events(after => '{cursor}')"
+            )),
             "invalid_argument",
             "{cursor:?}"
         );

@@ -67,7 +67,9 @@ fn a_claimed_card_may_be_linked_and_still_be_finished() {
     s.link("B", &["A"]);
     assert_eq!(s.open_dependencies("B"), 1);
     s.run(&format!("select mosaic.backlog_renew('B', {token})"));
-    s.run(&format!("select from mosaic.backlog_complete('B', {token})"));
+    s.run(&format!(
+        "select from mosaic.backlog_complete('B', {token})"
+    ));
     assert_eq!(s.status("B"), "done");
     s.complete("A");
     s.assert_counters_are_right();
@@ -82,7 +84,10 @@ fn a_linked_card_that_is_given_back_waits() {
     let token = s.claim("B", "w");
     s.link("B", &["A"]);
     s.run(&format!("select from mosaic.backlog_release('B', {token})"));
-    assert_eq!(s.code("select * from mosaic.backlog_claim('w', id => 'B')"), "open_dependencies");
+    assert_eq!(
+        s.code("select * from mosaic.backlog_claim('w', id => 'B')"),
+        "open_dependencies"
+    );
     assert_eq!(s.claim_next("w").as_deref(), Some("A"));
     assert_eq!(s.claim_next("w"), None);
 }
@@ -146,8 +151,17 @@ fn unknown_cards_are_refused_by_link_and_unlink() {
     let db = Database::fresh();
     let mut s = db.session();
     s.create("A");
-    for call in ["link('A', '{nope}')", "link('nope', '{A}')", "unlink('A', '{nope}')", "unlink('nope', '{A}')"] {
-        assert_eq!(s.code(&format!("select * from mosaic.backlog_{call}")), "not_found", "{call}");
+    for call in [
+        "link('A', '{nope}')",
+        "link('nope', '{A}')",
+        "unlink('A', '{nope}')",
+        "unlink('nope', '{A}')",
+    ] {
+        assert_eq!(
+            s.code(&format!("select * from mosaic.backlog_{call}")),
+            "not_found",
+            "{call}"
+        );
     }
 }
 
@@ -233,7 +247,10 @@ fn a_forced_completion_of_a_gated_card_opens_what_waits_for_it() {
     s.create("A");
     s.create_after("B", &["A"]);
     s.create_after("C", &["B"]);
-    assert_eq!(s.code("select * from mosaic.backlog_complete('B')"), "open_dependencies");
+    assert_eq!(
+        s.code("select * from mosaic.backlog_complete('B')"),
+        "open_dependencies"
+    );
     assert_eq!(
         s.value("select unblocked from mosaic.backlog_complete('B', force => true)"),
         json!(["C"])

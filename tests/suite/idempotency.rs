@@ -3,7 +3,8 @@
 use mosaic_backlog_tests::calls::together;
 use mosaic_backlog_tests::database::Database;
 
-const CREATE: &str = "select id, created from mosaic.backlog_create('t', body => 'b', priority => 2,
+const CREATE: &str =
+    "select id, created from mosaic.backlog_create('t', body => 'b', priority => 2,
    labels => '{x,y}', acceptance => '{\"a\": 1}', idempotency_key => 'k', actor => 'someone')";
 
 #[test]
@@ -71,9 +72,8 @@ fn another_request_under_the_key_is_refused_and_the_differing_fields_are_named()
         assert_eq!(refused.code, "key_conflict", "{field}");
         assert!(refused.message.contains(field), "{field}: {refused:?}");
     }
-    let refused = s.refusal(
-        "select * from mosaic.backlog_create('u', priority => 1, idempotency_key => 'k')",
-    );
+    let refused = s
+        .refusal("select * from mosaic.backlog_create('u', priority => 1, idempotency_key => 'k')");
     assert!(
         refused.message.contains("title") && refused.message.contains("priority"),
         "{refused:?}"
@@ -87,7 +87,10 @@ fn of_16_creates_with_one_key_at_the_same_moment_one_creates_and_all_answer() {
     let answers = together(&db, 16, |_, s| s.row(CREATE));
     let created = answers.iter().filter(|a| a["created"] == true).count();
     assert_eq!(created, 1, "{answers:?}");
-    assert!(answers.iter().all(|a| a["id"] == answers[0]["id"]), "{answers:?}");
+    assert!(
+        answers.iter().all(|a| a["id"] == answers[0]["id"]),
+        "{answers:?}"
+    );
     let mut s = db.session();
     assert_eq!(s.number("select count(*) from mosaic.backlog"), 1);
     assert_eq!(s.events(), 1);

@@ -77,9 +77,15 @@ fn who_is_no_superuser_cannot_install_it() {
     let db = Database::bare();
     let mut admin = db.session();
     admin.run(&format!("grant create on database {} to worker", db.name()));
-    let refused = db.session_as("worker").attempt_run(CREATE).expect_err("refused");
+    let refused = db
+        .session_as("worker")
+        .attempt_run(CREATE)
+        .expect_err("refused");
     assert_eq!(refused.sqlstate, "42501");
-    admin.run(&format!("revoke create on database {} from worker", db.name()));
+    admin.run(&format!(
+        "revoke create on database {} from worker",
+        db.name()
+    ));
 }
 
 #[test]
@@ -106,17 +112,27 @@ fn it_cannot_be_dropped_while_cards_exist() {
     let db = Database::fresh();
     let mut s = db.session();
     s.create("A");
-    for drop in ["drop extension mosaic_backlog_ext", "drop extension if exists mosaic_backlog_ext cascade"] {
+    for drop in [
+        "drop extension mosaic_backlog_ext",
+        "drop extension if exists mosaic_backlog_ext cascade",
+    ] {
         let refused = s.attempt_run(drop).expect_err(drop);
         assert_eq!(refused.code, "bad_transition", "{refused:?}");
     }
     assert_eq!(s.status("A"), "ready");
     let mut operator = db.session_as("operator");
     let _ = operator.attempt_run("set mosaic.allow_drop = on");
-    assert!(operator.attempt_run("drop extension mosaic_backlog_ext").is_err());
+    assert!(
+        operator
+            .attempt_run("drop extension mosaic_backlog_ext")
+            .is_err()
+    );
     assert_eq!(s.status("A"), "ready");
     s.run("set mosaic.allow_drop = on; drop extension mosaic_backlog_ext");
-    assert_eq!(s.number("select count(*) from pg_namespace where nspname = 'mosaic'"), 0);
+    assert_eq!(
+        s.number("select count(*) from pg_namespace where nspname = 'mosaic'"),
+        0
+    );
 }
 
 #[test]
@@ -151,7 +167,9 @@ fn its_parts_cannot_be_dropped_one_by_one() {
         "function mosaic.backlog_stats",
         "type mosaic.backlog_status",
     ] {
-        let refused = s.attempt_run(&format!("drop {object} cascade")).expect_err(object);
+        let refused = s
+            .attempt_run(&format!("drop {object} cascade"))
+            .expect_err(object);
         assert_eq!(refused.sqlstate, "2BP01", "{object}: {refused:?}");
     }
 }

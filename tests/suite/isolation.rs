@@ -78,7 +78,9 @@ fn the_list_of_writing_functions_is_complete() {
     for function in functions {
         let name = function.as_str().expect("a name");
         assert!(
-            WRITES.iter().any(|call| call.starts_with(&format!("{name}("))),
+            WRITES
+                .iter()
+                .any(|call| call.starts_with(&format!("{name}("))),
             "{name} is not covered"
         );
     }
@@ -107,7 +109,10 @@ fn every_call_can_be_part_of_a_two_phase_commit_without_wake_ups() {
     s.run("set mosaic.notify = off");
     // An import that has not seen its end cannot commit by any way.
     for call in calls.iter().filter(|call| !call.contains("import")) {
-        s.run(&format!("begin; {call}; prepare transaction 'p-{}'", db.name()));
+        s.run(&format!(
+            "begin; {call}; prepare transaction 'p-{}'",
+            db.name()
+        ));
         s.run(&format!("rollback prepared 'p-{}'", db.name()));
     }
     s.run(&format!(

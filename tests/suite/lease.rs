@@ -44,7 +44,10 @@ fn an_ended_lease_that_nobody_swept_may_still_be_renewed_completed_and_given_bac
         ("B", "select from mosaic.backlog_complete('B', $t)"),
         ("C", "select from mosaic.backlog_release('C', $t)"),
         ("D", "select from mosaic.backlog_fail('D', $t, 'why')"),
-        ("E", "select from mosaic.backlog_block('E', 'why', claim_token => $t)"),
+        (
+            "E",
+            "select from mosaic.backlog_block('E', 'why', claim_token => $t)",
+        ),
     ] {
         s.create(id);
         s.run("set mosaic.clock = '2030-01-01 12:00+00'");
@@ -62,10 +65,19 @@ fn a_release_gives_the_attempt_back_and_clears_the_lease() {
     let mut s = db.session();
     s.create("A");
     let token = s.claim("A", "w");
-    let card = s.row(&format!("select * from mosaic.backlog_release('A', {token}, reason => 'no gpu')"));
+    let card = s.row(&format!(
+        "select * from mosaic.backlog_release('A', {token}, reason => 'no gpu')"
+    ));
     assert_eq!(card["status"], "ready");
     assert_eq!(card["attempts"], 0);
-    for column in ["claim_owner", "claim_token", "claim_ttl_seconds", "claimed_at", "claim_expires_at", "not_before"] {
+    for column in [
+        "claim_owner",
+        "claim_token",
+        "claim_ttl_seconds",
+        "claimed_at",
+        "claim_expires_at",
+        "not_before",
+    ] {
         assert_eq!(card[column], Value::Null, "{column}");
     }
     let event = s.row("select * from mosaic.backlog_events('A') where kind = 'released'");
@@ -82,7 +94,9 @@ fn a_release_with_retry_in_defers_the_card() {
     s.create("A");
     s.run("set mosaic.clock = '2030-01-01 12:00+00'");
     let token = s.claim("A", "w");
-    s.run(&format!("select from mosaic.backlog_release('A', {token}, '10 min')"));
+    s.run(&format!(
+        "select from mosaic.backlog_release('A', {token}, '10 min')"
+    ));
     s.run("set mosaic.clock = '2030-01-01 12:09:59+00'");
     assert_eq!(s.claim_next("w"), None);
     s.run("set mosaic.clock = '2030-01-01 12:10+00'");
@@ -96,7 +110,9 @@ fn a_failure_counts_the_attempt_and_delays_the_next() {
     s.create("A");
     s.run("set mosaic.clock = '2030-01-01 12:00+00'");
     let token = s.claim("A", "w");
-    let card = s.row(&format!("select * from mosaic.backlog_fail('A', {token}, 'broke', '90 s')"));
+    let card = s.row(&format!(
+        "select * from mosaic.backlog_fail('A', {token}, 'broke', '90 s')"
+    ));
     assert_eq!(card["status"], "ready");
     assert_eq!(card["attempts"], 1);
     assert_eq!(card["not_before"], "2030-01-01T12:01:30+00:00");
@@ -115,7 +131,9 @@ fn the_default_delay_grows_with_the_attempts_and_varies() {
         s.create(&id);
         let mut longest = 0.0;
         for attempt in 0..12 {
-            s.run(&format!("update mosaic.backlog set not_before = null where id = '{id}'"));
+            s.run(&format!(
+                "update mosaic.backlog set not_before = null where id = '{id}'"
+            ));
             let token = s.claim(&id, "w");
             let delay = s.value(&format!(
                 "select extract(epoch from not_before - '2030-01-01 12:00+00')::float8
@@ -144,13 +162,20 @@ fn the_last_attempt_that_fails_quarantines_the_card() {
     for expected in ["ready", "blocked"] {
         let token = s.claim("A", "w");
         assert_eq!(
-            s.text(&format!("select status from mosaic.backlog_fail('A', {token}, 'broke', '0')")),
+            s.text(&format!(
+                "select status from mosaic.backlog_fail('A', {token}, 'broke', '0')"
+            )),
             expected
         );
     }
     let card = s.card("A");
     assert_eq!(card["block_kind"], "attempts");
-    assert!(card["block_reason"].as_str().expect("a reason").contains("broke"));
+    assert!(
+        card["block_reason"]
+            .as_str()
+            .expect("a reason")
+            .contains("broke")
+    );
     assert_eq!(card["attempts"], 2);
     assert_eq!(s.claim_next("w"), None);
     let card = s.row("select * from mosaic.backlog_unblock('A')");
@@ -163,14 +188,23 @@ fn assert_held_passes_for_the_holder_alone() {
     let db = Database::fresh();
     let mut s = db.session();
     s.create("A");
-    assert_eq!(s.code("select mosaic.backlog_assert_held('A', 1)"), "claim_lost");
+    assert_eq!(
+        s.code("select mosaic.backlog_assert_held('A', 1)"),
+        "claim_lost"
+    );
     let token = s.claim("A", "w");
     s.run(&format!("select mosaic.backlog_assert_held('A', {token})"));
     assert_eq!(
-        s.code(&format!("select mosaic.backlog_assert_held('A', {})", token + 1)),
+        s.code(&format!(
+            "select mosaic.backlog_assert_held('A', {})",
+            token + 1
+        )),
         "claim_lost"
     );
-    assert_eq!(s.code("select mosaic.backlog_assert_held('nope', 1)"), "not_found");
+    assert_eq!(
+        s.code("select mosaic.backlog_assert_held('nope', 1)"),
+        "not_found"
+    );
 }
 
 #[test]
@@ -181,11 +215,17 @@ fn an_asserted_lease_cannot_be_lost_before_the_transaction_ends() {
     let token = s.claim("A", "w");
     db.fix_clock("2100-01-01");
     let mut holder = db.session();
-    holder.run(&format!("begin; select mosaic.backlog_assert_held('A', {token})"));
+    holder.run(&format!(
+        "begin; select mosaic.backlog_assert_held('A', {token})"
+    ));
     // The sweeps of others pass the card over.
     let mut other = db.session();
     assert_eq!(other.claim_next("w2"), None);
-    assert!(other.rows("select * from mosaic.backlog_reclaim()").is_empty());
+    assert!(
+        other
+            .rows("select * from mosaic.backlog_reclaim()")
+            .is_empty()
+    );
     let by_id = db
         .session()
         .begin_call("select * from mosaic.backlog_reclaim('A')")

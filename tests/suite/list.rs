@@ -47,10 +47,28 @@ fn every_filter_keeps_what_it_names() {
     let mut s = db.session();
     some_of_everything(&mut s);
     for (arguments, expected) in [
-        ("", &["high", "held", "gated", "deferred", "blocked", "done", "cancelled", "low"][..]),
-        ("statuses => '{ready}'", &["high", "gated", "deferred", "low"]),
+        (
+            "",
+            &[
+                "high",
+                "held",
+                "gated",
+                "deferred",
+                "blocked",
+                "done",
+                "cancelled",
+                "low",
+            ][..],
+        ),
+        (
+            "statuses => '{ready}'",
+            &["high", "gated", "deferred", "low"],
+        ),
         ("statuses => '{claimed}'", &["held"]),
-        ("statuses => '{blocked,cancelled}'", &["blocked", "cancelled"]),
+        (
+            "statuses => '{blocked,cancelled}'",
+            &["blocked", "cancelled"],
+        ),
         ("statuses => '{done,done}'", &["done"]),
         ("statuses => '{}'", &[]),
         ("phase => 'p1'", &["high", "low"]),
@@ -61,7 +79,10 @@ fn every_filter_keeps_what_it_names() {
         ("owner => 'w1'", &["held"]),
         ("owner => 'w2'", &[]),
         ("ready_only => true", &["high", "low"]),
-        ("ready_only => true, phase => 'p1', labels => '{y}'", &["high"]),
+        (
+            "ready_only => true, phase => 'p1', labels => '{y}'",
+            &["high"],
+        ),
         ("ready_only => true, statuses => '{claimed}'", &[]),
     ] {
         assert_eq!(ids(&mut s, arguments), expected, "{arguments}");
@@ -103,7 +124,10 @@ fn pages_follow_each_other_without_gap_or_repeat() {
                 "select id, cursor from mosaic.backlog_list(max_cards => {size}, after => {after})"
             ));
             assert!(page.len() <= size, "{page:?}");
-            seen.extend(page.iter().map(|row| row["id"].as_str().unwrap().to_owned()));
+            seen.extend(
+                page.iter()
+                    .map(|row| row["id"].as_str().unwrap().to_owned()),
+            );
             match &page.last().expect("no empty page")["cursor"] {
                 Value::String(cursor) => after = format!("'{cursor}'"),
                 Value::Null => break,
@@ -119,12 +143,16 @@ fn cards_that_come_and_go_between_pages_do_not_shift_the_rest() {
     let db = Database::fresh();
     let mut s = db.session();
     s.create_numbered("c", 6);
-    let first = s.rows("select id, cursor from mosaic.backlog_list(max_cards => 3, statuses => '{ready}')");
+    let first =
+        s.rows("select id, cursor from mosaic.backlog_list(max_cards => 3, statuses => '{ready}')");
     s.complete("c1");
     s.run("select from mosaic.backlog_create('t', id => 'urgent', priority => 1)");
     let cursor = first[2]["cursor"].as_str().expect("a cursor");
     assert_eq!(
-        ids(&mut s, &format!("max_cards => 3, statuses => '{{ready}}', after => '{cursor}'")),
+        ids(
+            &mut s,
+            &format!("max_cards => 3, statuses => '{{ready}}', after => '{cursor}'")
+        ),
         ["c4", "c5", "c6"]
     );
 }
@@ -133,9 +161,18 @@ fn cards_that_come_and_go_between_pages_do_not_shift_the_rest() {
 fn a_cursor_that_is_none_is_refused() {
     let db = Database::fresh();
     let mut s = db.session();
-    for cursor in ["", "x", "1.5", "99999999999999999999", "1; drop table x", " 1"] {
+    for cursor in [
+        "",
+        "x",
+        "1.5",
+        "99999999999999999999",
+        "1; drop table x",
+        " 1",
+    ] {
         assert_eq!(
-            s.code(&format!("select * from mosaic.backlog_list(after => '{cursor}')")),
+            s.code(&format!(
+                "select * from mosaic.backlog_list(after => '{cursor}')"
+            )),
             "invalid_argument",
             "{cursor:?}"
         );
@@ -167,7 +204,11 @@ fn reading_works_in_a_read_only_and_in_a_serializable_transaction() {
     let db = Database::fresh();
     let mut s = db.session();
     s.create("A");
-    for level in ["read only", "isolation level repeatable read", "isolation level serializable, read only"] {
+    for level in [
+        "read only",
+        "isolation level repeatable read",
+        "isolation level serializable, read only",
+    ] {
         s.run(&format!("begin {level}"));
         s.card("A");
         for call in ["list()", "stats()", "why('A')", "events()"] {

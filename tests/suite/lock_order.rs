@@ -8,8 +8,14 @@ use mosaic_backlog_tests::refused::Refused;
 fn assert_no_deadlock(answer: &Result<Vec<serde_json::Value>, Refused>) {
     if let Err(refused) = answer {
         assert!(
-            ["cycle", "bad_transition", "open_dependencies", "already_claimed", "id_conflict"]
-                .contains(&refused.code.as_str()),
+            [
+                "cycle",
+                "bad_transition",
+                "open_dependencies",
+                "already_claimed",
+                "id_conflict"
+            ]
+            .contains(&refused.code.as_str()),
             "{refused:?}"
         );
     }
@@ -44,7 +50,12 @@ fn completions_with_shared_dependents_in_opposite_orders_do_not_deadlock() {
 fn completions_along_a_chain_do_not_deadlock() {
     let db = Database::fresh();
     let mut s = db.session();
-    for chain in [["a", "b", "c"], ["c", "b", "a"], ["b", "c", "a"], ["c", "a", "b"]] {
+    for chain in [
+        ["a", "b", "c"],
+        ["c", "b", "a"],
+        ["b", "c", "a"],
+        ["c", "a", "b"],
+    ] {
         for _ in 0..5 {
             s.run("truncate mosaic.backlog, mosaic.backlog_dependency");
             s.create(chain[0]);
@@ -97,7 +108,9 @@ fn a_completion_that_finds_a_new_dependent_with_a_smaller_id_does_not_deadlock()
     s.link("z", &["m"]);
     // The holder of z guards a transaction of its own with its lease.
     let mut guard = db.session();
-    guard.run(&format!("begin; select mosaic.backlog_assert_held('z', {token})"));
+    guard.run(&format!(
+        "begin; select mosaic.backlog_assert_held('z', {token})"
+    ));
     // A link of a to m is under way.
     let mut linker = db.session();
     linker.run("begin");
@@ -212,7 +225,9 @@ fn claims_and_sweeps_at_the_same_moment_do_not_deadlock() {
         );
         together(&db, 12, |number, s| match number % 3 {
             0 => s.run("select from mosaic.backlog_reclaim()"),
-            1 => s.run(&format!("select from mosaic.backlog_claim('w{number}', max_cards => 5)")),
+            1 => s.run(&format!(
+                "select from mosaic.backlog_claim('w{number}', max_cards => 5)"
+            )),
             _ => {
                 for n in (1..=60).rev() {
                     let _ = s.attempt(&format!("select * from mosaic.backlog_reclaim('c{n}')"));
@@ -226,7 +241,10 @@ fn claims_and_sweeps_at_the_same_moment_do_not_deadlock() {
              select mosaic.backlog_unblock(id) from mosaic.backlog where status = 'blocked'",
         );
     }
-    assert_eq!(s.number("select count(*) from mosaic.backlog where status = 'ready'"), 60);
+    assert_eq!(
+        s.number("select count(*) from mosaic.backlog where status = 'ready'"),
+        60
+    );
 }
 
 #[test]

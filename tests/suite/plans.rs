@@ -85,7 +85,10 @@ fn assert_calls_read_little(s: &mut Session) {
     for (call, most) in CALLS {
         let (scanned, fetched) = read(s, call);
         assert_eq!(scanned, 0, "{call} scanned a whole table");
-        assert!(fetched <= most, "{call} read {fetched} rows, more than {most}");
+        assert!(
+            fetched <= most,
+            "{call} read {fetched} rows, more than {most}"
+        );
     }
 }
 
@@ -119,7 +122,10 @@ fn live_leases_are_not_read_by_the_sweep() {
     );
     let (scanned, fetched) = read(&mut s, "reclaim()");
     assert_eq!(scanned, 0);
-    assert!(fetched <= 100, "{fetched} rows for three ended leases of 8,000");
+    assert!(
+        fetched <= 100,
+        "{fetched} rows for three ended leases of 8,000"
+    );
 }
 
 #[test]
@@ -128,7 +134,10 @@ fn claims_walk_over_cards_that_cannot_be_claimed_at_no_cost() {
     let mut s = db.session();
     s.create_numbered("free", 3);
     for (state, change) in [
-        ("blocked", "status = 'blocked', block_kind = 'other', block_reason = 'why'"),
+        (
+            "blocked",
+            "status = 'blocked', block_kind = 'other', block_reason = 'why'",
+        ),
         ("done", "status = 'done', completed_at = now()"),
         ("cancelled", "status = 'cancelled'"),
         ("gated", "open_dependencies = 1"),
@@ -142,6 +151,9 @@ fn claims_walk_over_cards_that_cannot_be_claimed_at_no_cost() {
         s.run("vacuum mosaic.backlog");
         let (scanned, fetched) = read(&mut s, "claim('w', max_cards => 3)");
         assert_eq!(scanned, 0);
-        assert!(fetched <= 60, "{fetched} rows with 5,000 {state} cards in front");
+        assert!(
+            fetched <= 60,
+            "{fetched} rows with 5,000 {state} cards in front"
+        );
     }
 }

@@ -18,7 +18,9 @@ fn the_life_of_a_card_works_through_a_transaction_pooler() {
     b.create_after("B", &["A"]);
     let token = a.claim("A", "w");
     b.run(&format!("select mosaic.backlog_renew('A', {token})"));
-    a.run(&format!("select from mosaic.backlog_complete('A', {token})"));
+    a.run(&format!(
+        "select from mosaic.backlog_complete('A', {token})"
+    ));
     assert_eq!(b.open_dependencies("B"), 0);
     a.link("B", &["A"]);
     b.run("select from mosaic.backlog_block('B', 'why'); select from mosaic.backlog_unblock('B')");
@@ -26,7 +28,9 @@ fn the_life_of_a_card_works_through_a_transaction_pooler() {
     let token = a.claim("B", "w");
     a.run(&format!("select mosaic.backlog_assert_held('B', {token})"));
     a.run("commit");
-    b.run(&format!("select from mosaic.backlog_fail('B', {token}, 'why')"));
+    b.run(&format!(
+        "select from mosaic.backlog_fail('B', {token}, 'why')"
+    ));
     a.run("select from mosaic.backlog_cancel('B', 'why'); select from mosaic.backlog_reopen('B', 'why')");
     for call in ["list()", "stats()", "events()", "why('B')", "reclaim()"] {
         b.rows(&format!("select * from mosaic.backlog_{call}"));
@@ -66,7 +70,9 @@ fn a_call_leaves_nothing_behind_for_the_connections_next_client() {
     let mut s = pooler.session("worker");
     s.create("A");
     let token = s.claim("A", "w");
-    s.run(&format!("select from mosaic.backlog_complete('A', {token})"));
+    s.run(&format!(
+        "select from mosaic.backlog_complete('A', {token})"
+    ));
     let left = s.row(
         "select (select count(*) from pg_locks where pid = pg_backend_pid() and locktype = 'advisory') as locks,
            (select count(*) from pg_listening_channels()) as channels,

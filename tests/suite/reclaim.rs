@@ -32,10 +32,16 @@ fn reclaim_by_id_takes_an_ended_lease_and_refuses_a_live_one() {
     s.create("A");
     s.run("set mosaic.clock = '2030-01-01 12:00+00'");
     s.claim("A", "w");
-    assert_eq!(s.code("select * from mosaic.backlog_reclaim('A')"), "already_claimed");
+    assert_eq!(
+        s.code("select * from mosaic.backlog_reclaim('A')"),
+        "already_claimed"
+    );
     assert_eq!(s.status("A"), "claimed");
     s.run("set mosaic.clock = '2030-01-01 12:15+00'");
-    assert_eq!(s.row("select * from mosaic.backlog_reclaim('A')")["action"], "requeued");
+    assert_eq!(
+        s.row("select * from mosaic.backlog_reclaim('A')")["action"],
+        "requeued"
+    );
 }
 
 #[test]
@@ -44,9 +50,15 @@ fn reclaim_by_id_of_a_card_that_nobody_holds_does_nothing() {
     let mut s = db.session();
     s.create("A");
     let events = s.events();
-    assert!(s.rows("select * from mosaic.backlog_reclaim('A')").is_empty());
+    assert!(
+        s.rows("select * from mosaic.backlog_reclaim('A')")
+            .is_empty()
+    );
     assert_eq!(s.events(), events);
-    assert_eq!(s.code("select * from mosaic.backlog_reclaim('nope')"), "not_found");
+    assert_eq!(
+        s.code("select * from mosaic.backlog_reclaim('nope')"),
+        "not_found"
+    );
 }
 
 #[test]
@@ -56,7 +68,8 @@ fn only_force_takes_a_live_lease_and_it_needs_an_id_and_the_operator() {
     operator.create("A");
     let token = operator.claim("A", "w");
     assert_eq!(
-        db.session_as("worker").code("select * from mosaic.backlog_reclaim('A', true)"),
+        db.session_as("worker")
+            .code("select * from mosaic.backlog_reclaim('A', true)"),
         "unauthorized"
     );
     assert_eq!(
@@ -68,7 +81,9 @@ fn only_force_takes_a_live_lease_and_it_needs_an_id_and_the_operator() {
     assert_eq!(row["previous_owner"], "w");
     assert_eq!(operator.status("A"), "ready");
     assert_eq!(
-        operator.code(&format!("select * from mosaic.backlog_complete('A', {token})")),
+        operator.code(&format!(
+            "select * from mosaic.backlog_complete('A', {token})"
+        )),
         "claim_lost"
     );
     let event = operator.row("select * from mosaic.backlog_events('A') where kind = 'reclaimed'");
@@ -83,9 +98,19 @@ fn grace_spares_leases_that_ended_only_just() {
     s.run("set mosaic.clock = '2030-01-01 12:00+00'");
     s.claim("A", "w");
     s.run("set mosaic.clock = '2030-01-01 12:20+00'");
-    assert!(s.rows("select * from mosaic.backlog_reclaim(grace => '10 min')").is_empty());
-    assert_eq!(s.code("select * from mosaic.backlog_reclaim('A', grace => '10 min')"), "already_claimed");
-    assert_eq!(s.rows("select * from mosaic.backlog_reclaim(grace => '5 min')").len(), 1);
+    assert!(
+        s.rows("select * from mosaic.backlog_reclaim(grace => '10 min')")
+            .is_empty()
+    );
+    assert_eq!(
+        s.code("select * from mosaic.backlog_reclaim('A', grace => '10 min')"),
+        "already_claimed"
+    );
+    assert_eq!(
+        s.rows("select * from mosaic.backlog_reclaim(grace => '5 min')")
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -95,11 +120,19 @@ fn reclaim_takes_at_most_max_cards_and_those_that_ended_longest_ago_first() {
     s.create_numbered("c", 3);
     s.run("set mosaic.clock = '2030-01-01 12:00+00'");
     for (id, ttl) in [("c1", "30 min"), ("c2", "10 min"), ("c3", "20 min")] {
-        s.run(&format!("select from mosaic.backlog_claim('w', '{ttl}', id => '{id}')"));
+        s.run(&format!(
+            "select from mosaic.backlog_claim('w', '{ttl}', id => '{id}')"
+        ));
     }
     s.run("set mosaic.clock = '2030-01-02'");
-    assert_eq!(s.column("select id from mosaic.backlog_reclaim(max_cards => 2)"), ["c2", "c3"]);
-    assert_eq!(s.column("select id from mosaic.backlog_reclaim(max_cards => 2)"), ["c1"]);
+    assert_eq!(
+        s.column("select id from mosaic.backlog_reclaim(max_cards => 2)"),
+        ["c2", "c3"]
+    );
+    assert_eq!(
+        s.column("select id from mosaic.backlog_reclaim(max_cards => 2)"),
+        ["c1"]
+    );
 }
 
 #[test]
@@ -120,7 +153,10 @@ fn a_card_whose_leases_keep_ending_is_quarantined_at_the_maximum() {
     assert_eq!(card["status"], "blocked");
     assert_eq!(card["block_kind"], "attempts");
     assert_eq!(s.claim_next("w"), None);
-    assert_eq!(s.code("select * from mosaic.backlog_claim('w', id => 'A')"), "bad_transition");
+    assert_eq!(
+        s.code("select * from mosaic.backlog_claim('w', id => 'A')"),
+        "bad_transition"
+    );
     let why = s.row("select * from mosaic.backlog_why('A')");
     assert_eq!(why["kind"], "quarantined");
     s.run("select from mosaic.backlog_unblock('A')");
@@ -148,7 +184,10 @@ fn a_claim_by_id_of_an_ended_last_attempt_quarantines_and_says_so() {
     s.run("set mosaic.clock = '2030-01-01'");
     s.claim("A", "w");
     s.run("set mosaic.clock = '2030-01-02'");
-    assert_eq!(s.code("select * from mosaic.backlog_claim('w', id => 'A')"), "bad_transition");
+    assert_eq!(
+        s.code("select * from mosaic.backlog_claim('w', id => 'A')"),
+        "bad_transition"
+    );
     // The refusal undid the sweep with it; the next sweep does it.
     s.run("select from mosaic.backlog_reclaim()");
     assert_eq!(s.card("A")["block_kind"], "attempts");
@@ -163,7 +202,9 @@ fn the_cards_own_maximum_goes_before_the_setting() {
     s.create("setting");
     for (id, expected) in [("own", "ready"), ("setting", "blocked")] {
         let token = s.claim(id, "w");
-        s.run(&format!("select from mosaic.backlog_fail('{id}', {token}, 'why', '0')"));
+        s.run(&format!(
+            "select from mosaic.backlog_fail('{id}', {token}, 'why', '0')"
+        ));
         assert_eq!(s.status(id), expected, "{id}");
     }
 }
@@ -190,5 +231,9 @@ fn reclaim_passes_over_cards_that_others_hold_locked() {
     db.fix_clock("2100-01-01");
     let mut holder = db.session();
     holder.run("begin; select from mosaic.backlog where id = 'c1' for no key update");
-    assert_eq!(db.session().column("select id from mosaic.backlog_reclaim()"), ["c2"]);
+    assert_eq!(
+        db.session()
+            .column("select id from mosaic.backlog_reclaim()"),
+        ["c2"]
+    );
 }

@@ -4,12 +4,7 @@ use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::session::Session;
 
 const READER: [&str; 6] = [
-    "get('A')",
-    "list()",
-    "stats()",
-    "why('A')",
-    "events()",
-    "export()",
+    "get('A')", "list()", "stats()", "why('A')", "events()", "export()",
 ];
 
 const WORKER: [&str; 13] = [
@@ -52,7 +47,10 @@ fn prepared() -> (Database, i64) {
 /// Calls in a transaction that is rolled back; whether the role may.
 fn may(s: &mut Session, call: &str, token: i64) -> bool {
     s.run("begin");
-    let call = format!("select * from mosaic.backlog_{}", call.replace("$t", &token.to_string()));
+    let call = format!(
+        "select * from mosaic.backlog_{}",
+        call.replace("$t", &token.to_string())
+    );
     let answer = s.attempt(&call);
     s.run("rollback");
     match answer {
@@ -67,7 +65,12 @@ fn may(s: &mut Session, call: &str, token: i64) -> bool {
 #[test]
 fn each_role_may_do_what_it_is_for_and_no_more() {
     let (db, token) = prepared();
-    for (role, level) in [("stranger", 0), ("reader", 1), ("worker", 2), ("operator", 3)] {
+    for (role, level) in [
+        ("stranger", 0),
+        ("reader", 1),
+        ("worker", 2),
+        ("operator", 3),
+    ] {
         let mut s = db.session_as(role);
         for (needed, calls) in [(1, &READER[..]), (2, &WORKER[..]), (3, &OPERATOR[..])] {
             for call in calls {
@@ -87,7 +90,11 @@ fn every_function_is_in_one_of_the_lists() {
     for function in functions {
         let call = format!("{}(", function.as_str().expect("a name"));
         assert!(
-            READER.iter().chain(&WORKER).chain(&OPERATOR).any(|known| known.starts_with(&call)),
+            READER
+                .iter()
+                .chain(&WORKER)
+                .chain(&OPERATOR)
+                .any(|known| known.starts_with(&call)),
             "{call}"
         );
     }
@@ -135,7 +142,9 @@ fn a_function_of_the_callers_own_does_not_lend_the_operators_rights() {
     ));
     let mut s = db.session_as("worker");
     assert_eq!(
-        s.attempt("select lent.forced()").expect_err("refused").sqlstate,
+        s.attempt("select lent.forced()")
+            .expect_err("refused")
+            .sqlstate,
         "42501"
     );
     assert_eq!(admin.status("held"), "claimed");
@@ -150,7 +159,15 @@ fn nobody_but_the_owner_touches_tables_and_sequences() {
          where relnamespace = 'mosaic'::regnamespace and relkind in ('r', 'S', 'v', 'm', 'p')",
     );
     assert!(objects.len() >= 6);
-    for role in ["stranger", "reader", "worker", "operator", "mosaic_reader", "mosaic_worker", "mosaic_operator"] {
+    for role in [
+        "stranger",
+        "reader",
+        "worker",
+        "operator",
+        "mosaic_reader",
+        "mosaic_worker",
+        "mosaic_operator",
+    ] {
         for object in &objects {
             let object = object.as_str().expect("a name");
             let rights = admin.column(&format!(

@@ -61,7 +61,9 @@ fn functions_operators_types_and_temporary_tables_of_the_caller_do_not_matter() 
     assert_eq!(held["id"], "A");
     assert_eq!(held["soon"], true);
     let token = held["claim_token"].as_i64().expect("a token");
-    s.run(&format!("select from mosaic.backlog_complete('A'::pg_catalog.text, {token}::pg_catalog.int8)"));
+    s.run(&format!(
+        "select from mosaic.backlog_complete('A'::pg_catalog.text, {token}::pg_catalog.int8)"
+    ));
     assert_eq!(admin.open_dependencies("B"), 0);
     admin.assert_counters_are_right();
     assert_eq!(admin.number("select count(*) from own.backlog"), 0);

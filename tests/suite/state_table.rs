@@ -7,7 +7,15 @@ use serde_json::Value;
 /// The states that the table tells apart. In each there is one card "A", and "dep" and "other"
 /// beside it. `$t` in a call is the token of A's last claim, `$w` one that never held it.
 const STATES: [&str; 9] = [
-    "ready", "gated", "deferred", "claimed", "expired", "blocked", "done", "done held", "cancelled",
+    "ready",
+    "gated",
+    "deferred",
+    "claimed",
+    "expired",
+    "blocked",
+    "done",
+    "done held",
+    "cancelled",
 ];
 
 const NOW: &str = "2030-01-01 12:00+00";
@@ -23,7 +31,9 @@ fn prepare(s: &mut Session, state: &str) -> i64 {
     match state {
         "ready" => s.create("A"),
         "gated" => s.create_after("A", &["dep"]),
-        "deferred" => s.run("select from mosaic.backlog_create('t', id => 'A', not_before => '2031-01-01')"),
+        "deferred" => {
+            s.run("select from mosaic.backlog_create('t', id => 'A', not_before => '2031-01-01')")
+        }
         "claimed" | "expired" | "done held" => {
             s.create("A");
             if state == "expired" {
@@ -32,7 +42,9 @@ fn prepare(s: &mut Session, state: &str) -> i64 {
             token = s.claim("A", "holder");
             s.run(&format!("set mosaic.clock = '{NOW}'"));
             if state == "done held" {
-                s.run(&format!("select from mosaic.backlog_complete('A', {token})"));
+                s.run(&format!(
+                    "select from mosaic.backlog_complete('A', {token})"
+                ));
             }
         }
         "blocked" => {
@@ -135,7 +147,12 @@ fn every_verb_does_to_every_state_what_the_table_says() {
             wrong.extend(check(&mut s, state, verb, *cell).err());
         }
     }
-    assert!(wrong.is_empty(), "{} cells:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} cells:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -177,7 +194,10 @@ fn unblock_and_reopen_give_a_fresh_budget_of_attempts() {
         s.run("truncate mosaic.backlog");
         s.create("A");
         let token = s.claim("A", "w");
-        s.run(&format!("select from mosaic.backlog_{}", end.replace("$t", &token.to_string())));
+        s.run(&format!(
+            "select from mosaic.backlog_{}",
+            end.replace("$t", &token.to_string())
+        ));
         let card = s.row(&format!("select * from mosaic.backlog_{back}"));
         assert_eq!(card["status"], "ready", "{end}");
         assert_eq!(card["attempts"], 0, "{end}");
@@ -198,11 +218,19 @@ fn no_verb_knows_a_card_that_does_not_exist() {
             continue;
         }
         let call = verb.replace("$t", "1").replace("$w", "2");
-        assert_eq!(s.code(&format!("select * from mosaic.backlog_{call}")), "not_found", "{verb}");
+        assert_eq!(
+            s.code(&format!("select * from mosaic.backlog_{call}")),
+            "not_found",
+            "{verb}"
+        );
         seen += 1;
     }
     for verb in ["get('A')", "why('A')"] {
-        assert_eq!(s.code(&format!("select * from mosaic.backlog_{verb}")), "not_found", "{verb}");
+        assert_eq!(
+            s.code(&format!("select * from mosaic.backlog_{verb}")),
+            "not_found",
+            "{verb}"
+        );
     }
     assert!(seen > 20);
     assert_eq!(s.events(), 2);
@@ -221,7 +249,9 @@ fn the_table_names_every_function_that_changes_a_card() {
     for function in functions {
         let name = function.as_str().expect("a name");
         assert!(
-            TABLE.iter().any(|(call, _)| call.starts_with(&format!("{name}("))),
+            TABLE
+                .iter()
+                .any(|(call, _)| call.starts_with(&format!("{name}("))),
             "{name} is in no row"
         );
     }

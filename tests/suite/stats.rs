@@ -141,7 +141,10 @@ fn waiting_times_count_from_when_a_card_became_claimable() {
          select from mosaic.backlog_complete('A');
          set mosaic.clock = '2030-01-01 11:00+00'",
     );
-    assert_eq!(s.number("select oldest_claimable_seconds from mosaic.backlog_stats()"), 1200);
+    assert_eq!(
+        s.number("select oldest_claimable_seconds from mosaic.backlog_stats()"),
+        1200
+    );
     s.claim("gated", "w");
     s.claim("deferred", "w");
     let stats = s.row("select wait_p50_seconds, wait_p95_seconds from mosaic.backlog_stats()");
@@ -157,10 +160,13 @@ fn the_last_hour_counts_failures_and_lapses_and_forgets_what_is_older() {
     s.run("set mosaic.clock = '2030-01-01 10:00+00'");
     s.create_numbered("c", 2);
     let token = s.claim("c1", "w");
-    s.run(&format!("select from mosaic.backlog_fail('c1', {token}, 'why')"));
+    s.run(&format!(
+        "select from mosaic.backlog_fail('c1', {token}, 'why')"
+    ));
     s.claim("c2", "w");
     s.run("set mosaic.clock = '2030-01-01 10:30+00'; select from mosaic.backlog_reclaim()");
-    let figures = "select created_last_hour, failed_last_hour, lapsed_last_hour from mosaic.backlog_stats()";
+    let figures =
+        "select created_last_hour, failed_last_hour, lapsed_last_hour from mosaic.backlog_stats()";
     assert_eq!(
         s.row(figures),
         json!({"created_last_hour": 2, "failed_last_hour": 1, "lapsed_last_hour": 1})

@@ -8,7 +8,10 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % sides
     }
 
@@ -21,36 +24,122 @@ impl Dice {
 fn values(kind: &str) -> &'static [&'static str] {
     match kind {
         "text" => &[
-            "null", "''", "' '", "'A'", "'B'", "'C'", "'w1'", "E'\\n'", "E'a\\x01'", "'''; drop table x; --'",
-            "repeat('x', 201)", "repeat('世', 70000)", "'{}'", "'NULL'", "U&'\\FFFE\\+01F600'", "'input'", "'1'",
-            "'-9223372036854775808'", "'9223372036854775807'",
+            "null",
+            "''",
+            "' '",
+            "'A'",
+            "'B'",
+            "'C'",
+            "'w1'",
+            "E'\\n'",
+            "E'a\\x01'",
+            "'''; drop table x; --'",
+            "repeat('x', 201)",
+            "repeat('世', 70000)",
+            "'{}'",
+            "'NULL'",
+            "U&'\\FFFE\\+01F600'",
+            "'input'",
+            "'1'",
+            "'-9223372036854775808'",
+            "'9223372036854775807'",
         ],
         "text[]" => &[
-            "null", "'{}'", "'{A}'", "'{A,B,C}'", "'{null}'", "array['', ' ']", "array[E'\\n']",
-            "array[repeat('x', 70000)]", "'{{A,B},{C,A}}'", "'[5:6]={A,B}'", "'{A,A,A}'", "array['\"', '\\', '{', ',']",
-            "(select array_agg('l' || n) from generate_series(1, 2000) n)", "'{body,title}'",
+            "null",
+            "'{}'",
+            "'{A}'",
+            "'{A,B,C}'",
+            "'{null}'",
+            "array['', ' ']",
+            "array[E'\\n']",
+            "array[repeat('x', 70000)]",
+            "'{{A,B},{C,A}}'",
+            "'[5:6]={A,B}'",
+            "'{A,A,A}'",
+            "array['\"', '\\', '{', ',']",
+            "(select array_agg('l' || n) from generate_series(1, 2000) n)",
+            "'{body,title}'",
         ],
-        "integer" => &["null", "0", "1", "-1", "3", "10000", "10001", "2147483647", "-2147483648"],
-        "bigint" => &["null", "0", "1", "2", "3", "-1", "9223372036854775807", "-9223372036854775808"],
+        "integer" => &[
+            "null",
+            "0",
+            "1",
+            "-1",
+            "3",
+            "10000",
+            "10001",
+            "2147483647",
+            "-2147483648",
+        ],
+        "bigint" => &[
+            "null",
+            "0",
+            "1",
+            "2",
+            "3",
+            "-1",
+            "9223372036854775807",
+            "-9223372036854775808",
+        ],
         "boolean" => &["null", "true", "false"],
         "jsonb" => &[
-            "null", "'null'", "'[]'", "'{}'", "'\"x\"'", "'1e400'", "'[{\"title\": \"t\"}]'", "'[{\"title\": \"t\", \"id\": \"A\"}]'",
-            "'[[]]'", "'[null]'", "'[{\"title\": 1e999999}]'", "'[{\"title\": \"t\", \"priority\": 1e30}]'",
-            "'[{\"title\": \"t\", \"not_before\": \"9999-12-31T23:59:60Z\"}]'", "('[' || repeat('[', 5000) || repeat(']', 5000) || ']')::jsonb",
-            "to_jsonb(repeat('x', 3000000))", "'[{\"title\": \"t\", \"depends_on\": [\"A\", null]}]'",
-            "'[{\"kind\": \"header\"}]'", "'[{\"kind\": \"card\"}]'", "'[{\"type\": \"end\"}]'", "'[\"{}\"]'",
+            "null",
+            "'null'",
+            "'[]'",
+            "'{}'",
+            "'\"x\"'",
+            "'1e400'",
+            "'[{\"title\": \"t\"}]'",
+            "'[{\"title\": \"t\", \"id\": \"A\"}]'",
+            "'[[]]'",
+            "'[null]'",
+            "'[{\"title\": 1e999999}]'",
+            "'[{\"title\": \"t\", \"priority\": 1e30}]'",
+            "'[{\"title\": \"t\", \"not_before\": \"9999-12-31T23:59:60Z\"}]'",
+            "('[' || repeat('[', 5000) || repeat(']', 5000) || ']')::jsonb",
+            "to_jsonb(repeat('x', 3000000))",
+            "'[{\"title\": \"t\", \"depends_on\": [\"A\", null]}]'",
+            "'[{\"kind\": \"header\"}]'",
+            "'[{\"kind\": \"card\"}]'",
+            "'[{\"type\": \"end\"}]'",
+            "'[\"{}\"]'",
         ],
         "interval" => &[
-            "null", "'0'", "'1 s'", "'1 hour'", "'-1 s'", "'178000000 years'", "'-178000000 years'", "'2147483647 days'",
-            "'2562047788 hours'", "'0.000001 s'", "'1 month -30 days'",
+            "null",
+            "'0'",
+            "'1 s'",
+            "'1 hour'",
+            "'-1 s'",
+            "'178000000 years'",
+            "'-178000000 years'",
+            "'2147483647 days'",
+            "'2562047788 hours'",
+            "'0.000001 s'",
+            "'1 month -30 days'",
         ],
         "timestamp with time zone" => &[
-            "null", "now()", "'infinity'", "'-infinity'", "'4714-11-24 00:00:00+00 BC'", "'294276-12-31 23:59:59.999999+00'",
+            "null",
+            "now()",
+            "'infinity'",
+            "'-infinity'",
+            "'4714-11-24 00:00:00+00 BC'",
+            "'294276-12-31 23:59:59.999999+00'",
             "'1970-01-01'",
         ],
-        "uuid" => &["null", "'00000000-0000-0000-0000-000000000000'", "'ffffffff-ffff-ffff-ffff-ffffffffffff'", "gen_random_uuid()"],
+        "uuid" => &[
+            "null",
+            "'00000000-0000-0000-0000-000000000000'",
+            "'ffffffff-ffff-ffff-ffff-ffffffffffff'",
+            "gen_random_uuid()",
+        ],
         "mosaic.backlog_status[]" => &[
-            "null", "'{}'", "'{ready}'", "'{done,done}'", "'{null}'", "'{ready,claimed,blocked,done,cancelled}'", "'{{ready},{done}}'",
+            "null",
+            "'{}'",
+            "'{ready}'",
+            "'{done,done}'",
+            "'{null}'",
+            "'{ready,claimed,blocked,done,cancelled}'",
+            "'{{ready},{done}}'",
         ],
         other => panic!("no values for {other}"),
     }
@@ -124,7 +213,10 @@ fn stray_arguments_never_end_a_backend_or_give_an_internal_error() {
         }
     }
     assert_eq!(s.pid(), pid);
-    assert!(refusals > 1000, "the arguments are too tame: {refusals} refusals");
+    assert!(
+        refusals > 1000,
+        "the arguments are too tame: {refusals} refusals"
+    );
     s.assert_counters_are_right();
 }
 
@@ -180,7 +272,9 @@ fn functions_can_be_called_in_odd_places_without_an_internal_error() {
         "with c as (select * from mosaic.backlog_claim('w')) select id from c limit 0",
         "select * from (select mosaic.backlog_claim('w', max_cards => 1) from generate_series(1, 3)) x",
     ] {
-        if let Err(refused) = s.attempt(&query.replace("select * from rows", "select 1 as n from rows")) {
+        if let Err(refused) =
+            s.attempt(&query.replace("select * from rows", "select 1 as n from rows"))
+        {
             assert!(
                 refused.sqlstate == "0A000" || is_orderly(&refused),
                 "{query}: {refused:?}"

@@ -60,12 +60,20 @@ fn the_token_of_a_quarantined_claim_is_stale() {
     let events = s.events();
     for verb in VERBS.iter().filter(|verb| !verb.contains("complete")) {
         assert_eq!(
-            s.code(&format!("select * from {}", verb.replace("$t", &stale.to_string()))),
+            s.code(&format!(
+                "select * from {}",
+                verb.replace("$t", &stale.to_string())
+            )),
             "claim_lost",
             "{verb}"
         );
     }
-    assert_eq!(s.code(&format!("select * from mosaic.backlog_complete('A', {stale})")), "bad_transition");
+    assert_eq!(
+        s.code(&format!(
+            "select * from mosaic.backlog_complete('A', {stale})"
+        )),
+        "bad_transition"
+    );
     assert_eq!(s.events(), events);
 }
 
@@ -75,12 +83,21 @@ fn another_token_is_refused_after_the_completion_and_the_same_token_repeats_it()
     let mut s = db.session();
     s.create("A");
     let token = s.claim("A", "w");
-    s.run(&format!("select from mosaic.backlog_complete('A', {token}, '{{\"ok\": true}}')"));
+    s.run(&format!(
+        "select from mosaic.backlog_complete('A', {token}, '{{\"ok\": true}}')"
+    ));
     let events = s.events();
     for verb in VERBS {
-        let code = s.code(&format!("select * from {}", verb.replace("$t", &(token + 1).to_string())));
+        let code = s.code(&format!(
+            "select * from {}",
+            verb.replace("$t", &(token + 1).to_string())
+        ));
         // A done card cannot be blocked, whoever asks.
-        let expected = if verb.contains("block(") { "bad_transition" } else { "claim_lost" };
+        let expected = if verb.contains("block(") {
+            "bad_transition"
+        } else {
+            "claim_lost"
+        };
         assert_eq!(code, expected, "{verb}");
     }
     for again in [format!("'A', {token}"), "'A'".to_owned()] {
@@ -89,7 +106,10 @@ fn another_token_is_refused_after_the_completion_and_the_same_token_repeats_it()
     }
     assert_eq!(s.events(), events);
     // The lease is over all the same.
-    assert_eq!(s.code(&format!("select mosaic.backlog_renew('A', {token})")), "claim_lost");
+    assert_eq!(
+        s.code(&format!("select mosaic.backlog_renew('A', {token})")),
+        "claim_lost"
+    );
 }
 
 #[test]
@@ -101,7 +121,9 @@ fn force_does_not_excuse_a_stale_token() {
     s.run(&format!("select from mosaic.backlog_release('A', {stale})"));
     s.claim("A", "w2");
     assert_eq!(
-        s.code(&format!("select * from mosaic.backlog_complete('A', {stale}, force => true)")),
+        s.code(&format!(
+            "select * from mosaic.backlog_complete('A', {stale}, force => true)"
+        )),
         "claim_lost"
     );
     assert_eq!(s.status("A"), "claimed");
@@ -112,8 +134,17 @@ fn a_missing_token_is_an_argument_error_where_one_is_needed() {
     let db = Database::fresh();
     let mut s = db.session();
     s.create("A");
-    for verb in ["renew('A', null)", "release('A', null)", "fail('A', null, 'why')", "assert_held('A', null)"] {
-        assert_eq!(s.code(&format!("select * from mosaic.backlog_{verb}")), "invalid_argument", "{verb}");
+    for verb in [
+        "renew('A', null)",
+        "release('A', null)",
+        "fail('A', null, 'why')",
+        "assert_held('A', null)",
+    ] {
+        assert_eq!(
+            s.code(&format!("select * from mosaic.backlog_{verb}")),
+            "invalid_argument",
+            "{verb}"
+        );
     }
 }
 

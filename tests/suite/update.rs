@@ -20,11 +20,17 @@ fn given_fields_change_and_others_stay() {
         ("labels => '{}'", "labels", json!([])),
         ("requires => '{b,a}'", "requires", json!(["a", "b"])),
         ("acceptance => '[1]'", "acceptance", json!([1])),
-        ("not_before => '2031-01-01'", "not_before", json!("2031-01-01T00:00:00+00:00")),
+        (
+            "not_before => '2031-01-01'",
+            "not_before",
+            json!("2031-01-01T00:00:00+00:00"),
+        ),
         ("max_attempts => 1", "max_attempts", json!(1)),
     ] {
         s.run("begin");
-        let mut after = s.row(&format!("select * from mosaic.backlog_update('A', {argument})"));
+        let mut after = s.row(&format!(
+            "select * from mosaic.backlog_update('A', {argument})"
+        ));
         assert_eq!(after[column], value, "{argument}");
         after[column] = before[column].clone();
         after["updated_at"] = before["updated_at"].clone();
@@ -47,7 +53,9 @@ fn clear_sets_the_named_fields_to_null() {
     }
     for clear in ["title", "id", "status", "nope", "priority", "claim_token"] {
         assert_eq!(
-            s.code(&format!("select * from mosaic.backlog_update('A', clear => '{{{clear}}}')")),
+            s.code(&format!(
+                "select * from mosaic.backlog_update('A', clear => '{{{clear}}}')"
+            )),
             "invalid_argument",
             "{clear}"
         );
@@ -80,7 +88,9 @@ fn a_claimed_card_keeps_its_lease_when_it_is_updated() {
     let token = s.claim("A", "w");
     s.run("select from mosaic.backlog_update('A', title => 'new', requires => '{gpu}', not_before => '2100-01-01')");
     assert_eq!(s.card("A")["claim_token"], token);
-    s.run(&format!("select from mosaic.backlog_complete('A', {token})"));
+    s.run(&format!(
+        "select from mosaic.backlog_complete('A', {token})"
+    ));
 }
 
 #[test]
@@ -90,7 +100,9 @@ fn a_maximum_below_what_is_used_up_quarantines_the_card() {
     s.create("A");
     for _ in 0..2 {
         let token = s.claim("A", "w");
-        s.run(&format!("select from mosaic.backlog_fail('A', {token}, 'why', '0')"));
+        s.run(&format!(
+            "select from mosaic.backlog_fail('A', {token}, 'why', '0')"
+        ));
     }
     let card = s.row("select * from mosaic.backlog_update('A', max_attempts => 2)");
     assert_eq!(card["status"], "blocked");

@@ -65,7 +65,12 @@ fn ids_are_1_to_200_printable_characters_without_surrounding_space() {
     s.create("A");
     assert_invalid(&mut s, &with_each(&BY_ID, &BAD_IDS));
     assert_invalid(&mut s, &with_each(&BY_ID, &["null"]));
-    let optional = ["create('t', id => $)", "claim('w', id => $)", "reclaim($)", "events($)"];
+    let optional = [
+        "create('t', id => $)",
+        "claim('w', id => $)",
+        "reclaim($)",
+        "events($)",
+    ];
     assert_invalid(&mut s, &with_each(&optional, &BAD_IDS));
 }
 
@@ -73,16 +78,32 @@ fn ids_are_1_to_200_printable_characters_without_surrounding_space() {
 fn the_longest_and_oddest_ids_that_are_allowed_work_everywhere() {
     let db = Database::fresh();
     let mut s = db.session();
-    for id in ["x".repeat(200), "世".repeat(200), "a b".into(), "'; --".into(), "{a,b}".into(), "\"q\"\\".into(), "NULL".into()] {
+    for id in [
+        "x".repeat(200),
+        "世".repeat(200),
+        "a b".into(),
+        "'; --".into(),
+        "{a,b}".into(),
+        "\"q\"\\".into(),
+        "NULL".into(),
+    ] {
         s.create(&id);
         let token = s.claim(&id, "w");
-        s.create_after(&format!("{}+", &id.chars().take(199).collect::<String>()), &[&id]);
+        s.create_after(
+            &format!("{}+", &id.chars().take(199).collect::<String>()),
+            &[&id],
+        );
         let quoted = id.replace('\'', "''");
-        s.run(&format!("select from mosaic.backlog_complete('{quoted}', {token})"));
+        s.run(&format!(
+            "select from mosaic.backlog_complete('{quoted}', {token})"
+        ));
         assert_eq!(s.status(&id), "done");
     }
     s.assert_counters_are_right();
-    assert_eq!(s.number("select count(*) from mosaic.backlog where open_dependencies > 0"), 0);
+    assert_eq!(
+        s.number("select count(*) from mosaic.backlog where open_dependencies > 0"),
+        0
+    );
 }
 
 #[test]
@@ -91,7 +112,10 @@ fn titles_are_1_to_1000_characters_and_not_blank() {
     let mut s = db.session();
     s.create("A");
     let bad = ["''", "' '", "E'\\n\\t'", "repeat('x', 1001)"];
-    assert_invalid(&mut s, &with_each(&["create($)", "update('A', title => $)"], &bad));
+    assert_invalid(
+        &mut s,
+        &with_each(&["create($)", "update('A', title => $)"], &bad),
+    );
     assert_invalid(&mut s, &["create(null)".into()]);
     s.run("select from mosaic.backlog_create(repeat('世', 1000))");
 }
@@ -181,8 +205,14 @@ fn documents_are_at_most_one_mebibyte() {
         "select from mosaic.backlog_create('t', id => 'B', body => repeat('x', 1048576), acceptance => to_jsonb(repeat('y', 1000000)));
          select from mosaic.backlog_complete('A', {token}, to_jsonb(repeat('z', 1000000)))"
     ));
-    assert_eq!(s.number("select length(body) from mosaic.backlog_get('B')"), 1_048_576);
-    assert_eq!(s.number("select length(result #>> '{}') from mosaic.backlog_get('A')"), 1_000_000);
+    assert_eq!(
+        s.number("select length(body) from mosaic.backlog_get('B')"),
+        1_048_576
+    );
+    assert_eq!(
+        s.number("select length(result #>> '{}') from mosaic.backlog_get('A')"),
+        1_000_000
+    );
 }
 
 #[test]
@@ -190,9 +220,23 @@ fn reasons_are_needed_and_bounded() {
     let db = Database::fresh();
     let mut s = db.session();
     s.create("A");
-    let calls = ["fail('A', 1, $)", "block('A', $)", "cancel('A', $)", "reopen('A', $)"];
-    assert_invalid(&mut s, &with_each(&calls, &["null", "''", "' '", "repeat('x', 10001)"]));
-    assert_invalid(&mut s, &with_each(&["release('A', 1, reason => $)"], &["''", "repeat('x', 10001)"]));
+    let calls = [
+        "fail('A', 1, $)",
+        "block('A', $)",
+        "cancel('A', $)",
+        "reopen('A', $)",
+    ];
+    assert_invalid(
+        &mut s,
+        &with_each(&calls, &["null", "''", "' '", "repeat('x', 10001)"]),
+    );
+    assert_invalid(
+        &mut s,
+        &with_each(
+            &["release('A', 1, reason => $)"],
+            &["''", "repeat('x', 10001)"],
+        ),
+    );
 }
 
 #[test]
@@ -200,9 +244,17 @@ fn block_kinds_are_a_closed_list() {
     let db = Database::fresh();
     let mut s = db.session();
     s.create("A");
-    assert_invalid(&mut s, &with_each(&["block('A', 'why', $)"], &["''", "'Input'", "'nope'", "'input '"]));
+    assert_invalid(
+        &mut s,
+        &with_each(
+            &["block('A', 'why', $)"],
+            &["''", "'Input'", "'nope'", "'input '"],
+        ),
+    );
     for kind in ["input", "dependency", "capability", "attempts", "other"] {
-        s.run(&format!("select from mosaic.backlog_block('A', 'why', '{kind}')"));
+        s.run(&format!(
+            "select from mosaic.backlog_block('A', 'why', '{kind}')"
+        ));
         assert_eq!(s.card("A")["block_kind"], kind);
     }
 }
@@ -228,11 +280,21 @@ fn a_lease_lasts_1_second_to_30_days() {
     let db = Database::fresh();
     let mut s = db.session();
     s.create("A");
-    assert_invalid(&mut s, &with_each(&["claim('w', $)", "renew('A', 1, $)"], &BAD_TTLS));
-    for (ttl, seconds) in [("1 second", 1), ("1.5 seconds", 2), ("30 days", 2_592_000), ("1 month", 2_592_000)] {
+    assert_invalid(
+        &mut s,
+        &with_each(&["claim('w', $)", "renew('A', 1, $)"], &BAD_TTLS),
+    );
+    for (ttl, seconds) in [
+        ("1 second", 1),
+        ("1.5 seconds", 2),
+        ("30 days", 2_592_000),
+        ("1 month", 2_592_000),
+    ] {
         s.run("begin");
         assert_eq!(
-            s.number(&format!("select claim_ttl_seconds from mosaic.backlog_claim('w', '{ttl}')")),
+            s.number(&format!(
+                "select claim_ttl_seconds from mosaic.backlog_claim('w', '{ttl}')"
+            )),
             seconds
         );
         s.run("rollback");
@@ -248,7 +310,11 @@ fn delays_are_0_to_30_days() {
         .into_iter()
         .filter(|ttl| !["'0'", "'0.5 seconds'", "'1 month -30 days'"].contains(ttl))
         .collect();
-    let calls = ["release('A', 1, $)", "fail('A', 1, 'why', $)", "reclaim(grace => $)"];
+    let calls = [
+        "release('A', 1, $)",
+        "fail('A', 1, 'why', $)",
+        "reclaim(grace => $)",
+    ];
     assert_invalid(&mut s, &with_each(&calls, &bad));
 }
 
@@ -258,7 +324,11 @@ fn numbers_of_cards_are_1_to_10000() {
     let mut s = db.session();
     s.create("A");
     let bad = ["0", "-1", "10001", "2147483647", "-2147483648"];
-    let calls = ["claim('w', max_cards => $)", "list(max_cards => $)", "reclaim(max_cards => $)"];
+    let calls = [
+        "claim('w', max_cards => $)",
+        "list(max_cards => $)",
+        "reclaim(max_cards => $)",
+    ];
     assert_invalid(&mut s, &with_each(&calls, &bad));
     assert_invalid(&mut s, &with_each(&["events(max_events => $)"], &bad));
     s.run("select from mosaic.backlog_claim('w', max_cards => 10000)");
@@ -270,16 +340,43 @@ fn other_numbers_and_times_are_bounded() {
     let mut s = db.session();
     s.create("A");
     let calls = ["create('t', priority => $)", "update('A', priority => $)"];
-    assert_invalid(&mut s, &with_each(&calls, &["1000001", "-1000001", "2147483647", "-2147483648"]));
-    let calls = ["create('t', max_attempts => $)", "update('A', max_attempts => $)"];
+    assert_invalid(
+        &mut s,
+        &with_each(
+            &calls,
+            &["1000001", "-1000001", "2147483647", "-2147483648"],
+        ),
+    );
+    let calls = [
+        "create('t', max_attempts => $)",
+        "update('A', max_attempts => $)",
+    ];
     assert_invalid(&mut s, &with_each(&calls, &["0", "-1", "-2147483648"]));
-    let calls = ["create('t', not_before => $)", "update('A', not_before => $)"];
-    assert_invalid(&mut s, &with_each(&calls, &["'infinity'", "'-infinity'", "'0001-12-31 00:00+00 BC'", "'10000-01-01 00:00+00'"]));
+    let calls = [
+        "create('t', not_before => $)",
+        "update('A', not_before => $)",
+    ];
+    assert_invalid(
+        &mut s,
+        &with_each(
+            &calls,
+            &[
+                "'infinity'",
+                "'-infinity'",
+                "'0001-12-31 00:00+00 BC'",
+                "'10000-01-01 00:00+00'",
+            ],
+        ),
+    );
     for extreme in ["-1000000", "1000000"] {
-        s.run(&format!("select from mosaic.backlog_create('t', id => 'p{extreme}', priority => {extreme})"));
+        s.run(&format!(
+            "select from mosaic.backlog_create('t', id => 'p{extreme}', priority => {extreme})"
+        ));
     }
     for extreme in ["0001-01-01 00:00+00", "9999-12-31 23:59:59.999999+00"] {
-        s.run(&format!("select from mosaic.backlog_create('t', not_before => '{extreme}')"));
+        s.run(&format!(
+            "select from mosaic.backlog_create('t', not_before => '{extreme}')"
+        ));
     }
     // They are listed, explained and passed over like any other.
     s.run("select from mosaic.backlog_list(); select from mosaic.backlog_stats()");
@@ -287,7 +384,12 @@ fn other_numbers_and_times_are_bounded() {
     for id in s.column("select id from mosaic.backlog where not_before > now()") {
         let id = id.as_str().expect("an id");
         s.run(&format!("select from mosaic.backlog_why('{id}')"));
-        assert_eq!(s.code(&format!("select * from mosaic.backlog_claim('w', id => '{id}')")), "bad_transition");
+        assert_eq!(
+            s.code(&format!(
+                "select * from mosaic.backlog_claim('w', id => '{id}')"
+            )),
+            "bad_transition"
+        );
     }
 }
 
@@ -322,10 +424,25 @@ fn text_with_nul_and_malformed_json_are_refused_by_the_types() {
 fn any_json_value_is_an_acceptance_and_a_result() {
     let db = Database::fresh();
     let mut s = db.session();
-    for (number, json) in ["null", "true", "-1.5e300", "\"text\"", "[]", "{}", "[[[{\"a\":[null]}]]]"].iter().enumerate() {
+    for (number, json) in [
+        "null",
+        "true",
+        "-1.5e300",
+        "\"text\"",
+        "[]",
+        "{}",
+        "[[[{\"a\":[null]}]]]",
+    ]
+    .iter()
+    .enumerate()
+    {
         let id = format!("c{number}");
-        s.run(&format!("select from mosaic.backlog_create('t', id => '{id}', acceptance => '{json}')"));
-        s.run(&format!("select from mosaic.backlog_complete('{id}', result => '{json}')"));
+        s.run(&format!(
+            "select from mosaic.backlog_create('t', id => '{id}', acceptance => '{json}')"
+        ));
+        s.run(&format!(
+            "select from mosaic.backlog_complete('{id}', result => '{json}')"
+        ));
         assert!(s.truth(&format!(
             "select acceptance = '{json}'::jsonb and result = '{json}'::jsonb from mosaic.backlog_get('{id}')"
         )));
@@ -338,7 +455,16 @@ fn force_needs_an_answer_and_null_is_no() {
     let mut s = db.session();
     s.create("A");
     s.claim("A", "w");
-    assert_eq!(s.code("select * from mosaic.backlog_complete('A', force => null)"), "already_claimed");
-    assert_eq!(s.code("select * from mosaic.backlog_cancel('A', 'why', null, null)"), "already_claimed");
-    assert_eq!(s.code("select * from mosaic.backlog_reclaim('A', null)"), "already_claimed");
+    assert_eq!(
+        s.code("select * from mosaic.backlog_complete('A', force => null)"),
+        "already_claimed"
+    );
+    assert_eq!(
+        s.code("select * from mosaic.backlog_cancel('A', 'why', null, null)"),
+        "already_claimed"
+    );
+    assert_eq!(
+        s.code("select * from mosaic.backlog_reclaim('A', null)"),
+        "already_claimed"
+    );
 }

@@ -117,7 +117,9 @@ fn a_card_has_no_reason_exactly_when_a_claim_would_hand_it_out() {
         let explained = !kinds(&mut s, id).is_empty();
         s.run("begin");
         let claimable = s
-            .attempt(&format!("select * from mosaic.backlog_claim('w', id => '{id}')"))
+            .attempt(&format!(
+                "select * from mosaic.backlog_claim('w', id => '{id}')"
+            ))
             .is_ok();
         s.run("rollback");
         assert_ne!(explained, claimable, "{id}");

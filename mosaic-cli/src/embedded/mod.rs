@@ -28,8 +28,8 @@ use postgres::Client;
 
 use crate::failure::{Code, Failure};
 
-pub use step::Step;
 pub use restore::{finish_restore, refuse_cards};
+pub use step::Step;
 pub use store::{Report, Store};
 
 const EXTENSION: &str = "mosaic_backlog_ext";
