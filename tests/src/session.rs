@@ -30,10 +30,10 @@ impl Session {
     #[track_caller]
     pub fn attempt(&mut self, query: &str) -> Result<Vec<Value>, Refused> {
         let wrapped = format!("select pg_catalog.row_to_json(answer) from ({query}) answer");
-        let messages = self
-            .client
-            .simple_query(&wrapped)
-            .map_err(|error| Refused::of(&error))?;
+        let messages = match self.client.simple_query(&wrapped) {
+            Ok(messages) => messages,
+            Err(error) => return Err(self.refused(&error)),
+        };
         Ok(messages
             .into_iter()
             .filter_map(|message| match message {
@@ -48,9 +48,17 @@ impl Session {
     /// Runs statements that may fail.
     #[track_caller]
     pub fn attempt_run(&mut self, sql: &str) -> Result<(), Refused> {
-        self.client
-            .batch_execute(sql)
-            .map_err(|error| Refused::of(&error))
+        match self.client.batch_execute(sql) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.refused(&error)),
+        }
+    }
+
+    /// The error, once its transaction has ended: PostgreSQL reports it before that, and another
+    /// session could still meet the locks.
+    fn refused(&mut self, error: &postgres::Error) -> Refused {
+        let _ = self.client.batch_execute("");
+        Refused::of(error)
     }
 
     #[track_caller]
