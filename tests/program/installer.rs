@@ -2,17 +2,43 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use mosaic_backlog_tests::folder;
 use mosaic_backlog_tests::home::Home;
 use mosaic_backlog_tests::program::program;
 use mosaic_backlog_tests::programs;
 
+/// A path on which `cargo` finds nothing to do, where the build is there already: with another
+/// pg_config it would build everything anew.
+fn path_to_cargo() -> std::ffi::OsString {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| programs::sources().join("target"), PathBuf::from);
+    if !target.join("release/mosaic").exists() {
+        return path;
+    }
+    let folder = FOLDER.get_or_init(|| {
+        let folder = target.join("tests/no-build");
+        fs::create_dir_all(&folder).expect("a folder");
+        let cargo = folder.join("cargo");
+        fs::write(&cargo, "#!/bin/sh\nexit 0\n").expect("write");
+        fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).expect("chmod");
+        folder
+    });
+    let mut folders = vec![folder.clone()];
+    folders.extend(std::env::split_paths(&path));
+    std::env::join_paths(folders).expect("a path")
+}
+
 fn install(home: &Path, arguments: &[&str]) -> Output {
     Command::new(programs::sources().join("install.sh"))
         .args(arguments)
+        .env("PATH", path_to_cargo())
         .env_remove("DATABASE_URL")
         .env("MOSAIC_HOME", home)
         .output()

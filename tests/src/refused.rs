@@ -13,7 +13,7 @@ pub struct Refused {
 }
 
 /// The codes that the extension raises, each with its SQLSTATE.
-const CODES: [(&str, &str); 11] = [
+const CODES: [(&str, &str); 12] = [
     ("invalid_argument", "22023"),
     ("not_found", "P0002"),
     ("claim_lost", "55000"),
@@ -25,6 +25,7 @@ const CODES: [(&str, &str); 11] = [
     ("already_claimed", "55000"),
     ("isolation", "0A000"),
     ("unauthorized", "42501"),
+    ("busy", "55P03"),
 ];
 
 impl Refused {

@@ -40,5 +40,6 @@ mod transfer;
 mod transfer_program;
 mod update;
 mod validation;
+mod wake;
 mod why;
 mod why_bound;
