@@ -13,6 +13,7 @@ use pgrx::prelude::*;
 pub struct Statement {
     sql: &'static str,
     types: &'static [pg_sys::Oid],
+    bitmaps: bool,
     plan: Cell<pg_sys::SPIPlanPtr>,
 }
 
@@ -32,6 +33,17 @@ impl Statement {
         Self {
             sql,
             types,
+            bitmaps: false,
+            plan: Cell::new(std::ptr::null_mut()),
+        }
+    }
+
+    /// For a statement that reads much by intent: its plan may collect rows in a bitmap.
+    pub const fn with_bitmaps(self) -> Self {
+        Self {
+            sql: self.sql,
+            types: self.types,
+            bitmaps: true,
             plan: Cell::new(std::ptr::null_mut()),
         }
     }
@@ -55,26 +67,26 @@ impl Statement {
     }
 }
 
-/// Keeps the planner to ordered index scans while a statement is planned. A plan made while
-/// the table was empty stays in use when it is large, and the planner cannot know how few rows
-/// a filter leaves: it must not scan a table or sort a part of it where an index has the order.
+/// Keeps the planner to plain index scans while a statement is planned. A plan made while the
+/// table was empty stays in use when it is large, and the planner cannot know how few rows a
+/// filter leaves: it must neither scan a table nor read a part of it whole in order to sort it.
 /// Where nothing else is possible, the price that this puts on a plan must not start the JIT.
 struct ByIndex {
     seqscan: bool,
-    sort: bool,
+    bitmapscan: bool,
     jit: bool,
 }
 
 impl ByIndex {
-    fn begin() -> Self {
+    fn begin(bitmapscan: bool) -> Self {
         unsafe {
             let before = Self {
                 seqscan: pg_sys::enable_seqscan,
-                sort: pg_sys::enable_sort,
+                bitmapscan: pg_sys::enable_bitmapscan,
                 jit: pg_sys::jit_enabled,
             };
             pg_sys::enable_seqscan = false;
-            pg_sys::enable_sort = false;
+            pg_sys::enable_bitmapscan = bitmapscan;
             pg_sys::jit_enabled = false;
             before
         }
@@ -85,7 +97,7 @@ impl Drop for ByIndex {
     fn drop(&mut self) {
         unsafe {
             pg_sys::enable_seqscan = self.seqscan;
-            pg_sys::enable_sort = self.sort;
+            pg_sys::enable_bitmapscan = self.bitmapscan;
             pg_sys::jit_enabled = self.jit;
         }
     }
@@ -116,7 +128,7 @@ impl Session {
     pub fn run(&self, statement: &'static LocalKey<Statement>, parameters: &[Parameter]) -> Answer {
         statement.with(|statement| unsafe {
             debug_assert_eq!(statement.types.len(), parameters.len(), "{}", statement.sql);
-            let by_index = ByIndex::begin();
+            let by_index = ByIndex::begin(statement.bitmaps);
             let plan = statement.plan();
             let mut values: Vec<pg_sys::Datum> = parameters
                 .iter()

@@ -7,7 +7,7 @@ use crate::card::Status;
 use crate::clock;
 use crate::refusal::Refusal;
 use crate::rows::{Rows, shapes};
-use crate::statement::{Session, param, session, statements};
+use crate::statement::{Session, Statement, param, session, statements};
 
 shapes! {
     /// Counts now, and figures of the last hour.
@@ -26,7 +26,12 @@ statements! {
     FINISHED_IN(TEXTOID, TEXTOID) =
         "select pg_catalog.count(*) from mosaic.backlog
          where status = $1::mosaic.backlog_status and status in ('done', 'cancelled') and phase = $2";
-    STATS(TEXTOID, TIMESTAMPTZOID, INT8OID, INT8OID) = "
+}
+
+thread_local! {
+    static STATS: Statement = const {
+        Statement::new(
+            "
         with open as (
           select
             count(*) filter (where status = 'ready') as ready,
@@ -68,7 +73,11 @@ statements! {
         select ready, claimed, blocked, $3, $4, claimable, gated, deferred, expired_leases,
           case when claimable > 0 then greatest(0, floor(extract(epoch from $2 - oldest_claimable)))::bigint end, by_owner,
           created, completed, failed, lapsed, wait[1], wait[2], cycle[1], cycle[2]
-        from open, owners, counted";
+        from open, owners, counted",
+            &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID, pg_sys::INT8OID],
+        )
+        .with_bitmaps()
+    };
 }
 
 /// How many cards are finished, of all or of one phase: a count over an index alone.

@@ -190,3 +190,36 @@ fn a_missing_postgresql_is_one_clear_error() {
     }
     assert!(!home.data().exists());
 }
+
+#[test]
+fn a_first_start_that_cannot_write_its_files_is_one_clear_error_and_the_next_call_works() {
+    let home = Home::new();
+    // No file may grow beyond a megabyte, which stands in for a disk that is full.
+    let limited = mosaic(&["backlog", "create", "t", "--json"])
+        .at(&home)
+        .with(|command| {
+            let program = command.get_program().to_owned();
+            let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+            let mut shell = std::process::Command::new("bash");
+            shell
+                .args(["-c", "ulimit -f 1024; trap '' XFSZ; exec \"$@\"", "-"])
+                .arg(program)
+                .args(arguments)
+                .env_clear()
+                .envs(
+                    command
+                        .get_envs()
+                        .filter_map(|(name, value)| Some((name, value?))),
+                )
+                .stdin(std::process::Stdio::null())
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped());
+            *command = shell;
+        })
+        .run();
+    let document = limited.json(4);
+    assert_eq!(document["error"]["code"], "resource", "{document}");
+    assert!(home.servers().is_empty());
+    backlog(&["create", "t"]).at(&home).json();
+    assert_eq!(settings(&home), DURABLE);
+}

@@ -230,3 +230,30 @@ fn an_interrupt_gives_130_and_one_document() {
     assert_eq!(document["error"]["code"], "interrupted");
     holder.run("rollback");
 }
+
+#[test]
+fn of_16_processes_that_claim_one_card_one_gets_it_and_the_rest_hear_of_no_work() {
+    let db = Database::fresh();
+    db.session().create("A");
+    let calls: Vec<Child> = (0..16)
+        .map(|number| {
+            backlog(&["claim", "--worker", &format!("w{number}")])
+                .on(&db)
+                .spawn()
+        })
+        .collect();
+    let exits: Vec<i32> = calls
+        .into_iter()
+        .map(|call| Outcome::of(call).exit)
+        .collect();
+    assert_eq!(
+        exits.iter().filter(|exit| **exit == 0).count(),
+        1,
+        "{exits:?}"
+    );
+    assert_eq!(
+        exits.iter().filter(|exit| **exit == 3).count(),
+        15,
+        "{exits:?}"
+    );
+}

@@ -101,11 +101,12 @@ fn a_completion_and_links_to_it_from_smaller_and_larger_ids_do_not_deadlock() {
 fn a_completion_that_finds_a_new_dependent_with_a_smaller_id_does_not_deadlock() {
     let db = Database::fresh();
     let mut s = db.session();
-    for id in ["a", "m", "z"] {
+    for id in ["a", "m", "q", "z"] {
         s.create(id);
     }
     let token = s.claim("z", "w");
-    s.link("z", &["m"]);
+    s.link("z", &["m", "q"]);
+    s.link("a", &["q"]);
     // The holder of z guards a transaction of its own with its lease.
     let mut guard = db.session();
     guard.run(&format!(
@@ -130,7 +131,7 @@ fn a_completion_that_finds_a_new_dependent_with_a_smaller_id_does_not_deadlock()
     // This takes a first, as the order of ids demands, and waits for z as well.
     let other = db
         .session()
-        .begin_call("select * from mosaic.backlog_unlink('a', '{z}')")
+        .begin_call("select * from mosaic.backlog_complete('q')")
         .until_it_waits(&db);
     guard.run("commit");
     assert_no_deadlock(&completion.answer());
