@@ -1,5 +1,7 @@
 //! Dump and restore.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mosaic_backlog_tests::cluster::Cluster;
@@ -181,4 +183,71 @@ fn a_backlog_under_load_dumps_to_a_consistent_state() {
          from mosaic.backlog_claim_token_seq"
     ));
     std::fs::remove_dir_all(folder).expect("remove");
+}
+
+/// The programs of a copy of the PostgreSQL under test whose extension is a version newer.
+fn newer_version(folder: &Path) -> PathBuf {
+    let bin = postgresql("postgres");
+    let bin = bin.parent().expect("the folder of the programs");
+    let major = bin.parent().expect("the folder of the version");
+    let root = major
+        .ancestors()
+        .nth(3)
+        .expect("the folder of all versions");
+    let major = major.file_name().expect("a version");
+    for part in ["lib/postgresql", "share/postgresql"] {
+        let target = folder.join(part);
+        fs::create_dir_all(&target).expect("a folder");
+        run(Command::new("cp")
+            .arg("-a")
+            .arg(root.join(part).join(major))
+            .arg(target));
+    }
+    let extension = folder
+        .join("share/postgresql")
+        .join(major)
+        .join("extension");
+    let control = extension.join("mosaic_backlog_ext.control");
+    let text = fs::read_to_string(&control).expect("the control file");
+    let version = env!("CARGO_PKG_VERSION");
+    let newer = text.replace(
+        &format!("default_version = '{version}'"),
+        "default_version = '999.0.0'",
+    );
+    assert_ne!(newer, text);
+    fs::write(&control, newer).expect("write");
+    fs::write(
+        extension.join(format!("mosaic_backlog_ext--{version}--999.0.0.sql")),
+        "alter table mosaic.backlog add column of_the_newer_version text;",
+    )
+    .expect("write");
+    folder.join("lib/postgresql").join(major).join("bin")
+}
+
+#[test]
+fn a_dump_restored_under_a_newer_version_has_everything_and_goes_on() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    let token = populate(&mut s);
+    let expected = contents(&mut s);
+    let copy = folder::create();
+    let cluster = Cluster::start_from(&newer_version(&copy), &[]);
+    let file = cluster.folder().join("dump");
+    run(program(db.cluster(), "pg_dump", db.name())
+        .args(["--format=custom", "--file"])
+        .arg(&file));
+    run(program(&cluster, "pg_restore", "postgres")
+        .arg("--exit-on-error")
+        .arg(&file));
+    let mut restored = cluster.session("postgres");
+    assert_eq!(
+        restored.text("select extversion from pg_extension where extname = 'mosaic_backlog_ext'"),
+        "999.0.0"
+    );
+    // The newer version's own column aside.
+    restored.run("alter table mosaic.backlog drop column of_the_newer_version");
+    assert_eq!(contents(&mut restored), expected);
+    assert_goes_on(&mut restored, token);
+    drop(cluster);
+    fs::remove_dir_all(copy).expect("remove");
 }
