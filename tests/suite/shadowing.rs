@@ -4,7 +4,9 @@ use mosaic_backlog_tests::database::Database;
 
 /// Everything that the statements of the extension use, defined anew in the caller's schema:
 /// each would raise an error or give the wrong answer.
+/// The functions' owner may use the schema, as otherwise it would be passed over.
 const TRAPS: &str = "
+  grant usage on schema own to public;
   create function own.boom() returns text language plpgsql as $$ begin raise exception 'shadowed'; end $$;
   create function own.nextval(text) returns bigint language sql as 'select 7::bigint';
   create function own.nextval(regclass) returns bigint language sql as 'select 7::bigint';
