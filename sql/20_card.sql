@@ -41,6 +41,9 @@ create table mosaic.backlog (
   -- Higher priority first, then older first, as one number: 21 bits of priority, 42 bits of age.
   claim_order        bigint not null generated always as
                        ((1048576 - priority::bigint) * 4398046511104 + creation_seq) stored,
+  -- Ready, with no dependency open. One column, so that no other index serves what scans for it.
+  opened             boolean not null generated always as
+                       (status = 'ready' and open_dependencies = 0) stored,
   -- One hash a field of the request that created the card under an idempotency key.
   creation_request   jsonb,
   -- The token under which the card became done or blocked: a retry with it is a repeat.
@@ -74,8 +77,7 @@ create table mosaic.backlog (
 create unique index backlog_idempotency_key on mosaic.backlog (idempotency_key) where idempotency_key is not null;
 
 -- What a claim scans: gated, blocked, claimed and finished cards are not in it.
-create index backlog_claimable on mosaic.backlog (claim_order)
-  where status = 'ready' and open_dependencies = 0;
+create index backlog_claimable on mosaic.backlog (claim_order) where opened;
 
 -- What the sweep of ended leases scans.
 create index backlog_lease_end on mosaic.backlog (claim_expires_at) where status = 'claimed';
@@ -101,6 +103,7 @@ comment on column mosaic.backlog.result is 'handed over by complete, seen by the
 comment on column mosaic.backlog.open_dependencies is 'dependencies that are not done';
 comment on column mosaic.backlog.creation_seq is 'internal: order of creation';
 comment on column mosaic.backlog.claim_order is 'internal: priority and age as one number, smallest first';
+comment on column mosaic.backlog.opened is 'internal: ready, with no dependency open';
 comment on column mosaic.backlog.creation_request is 'internal: fingerprint of the creating request, by field';
 comment on column mosaic.backlog.settled_token is 'internal: token under which the card became done or blocked';
 comment on column mosaic.backlog.claimable_since is 'internal: since when the card is ready with an open gate';

@@ -100,6 +100,9 @@ create table mosaic.backlog (
   -- Higher priority first, then older first, as one number: 21 bits of priority, 42 bits of age.
   claim_order        bigint not null generated always as
                        ((1048576 - priority::bigint) * 4398046511104 + creation_seq) stored,
+  -- Ready, with no dependency open. One column, so that no other index serves what scans for it.
+  opened             boolean not null generated always as
+                       (status = 'ready' and open_dependencies = 0) stored,
   -- One hash a field of the request that created the card under an idempotency key.
   creation_request   jsonb,
   -- The token under which the card became done or blocked: a retry with it is a repeat.
@@ -133,8 +136,7 @@ create table mosaic.backlog (
 create unique index backlog_idempotency_key on mosaic.backlog (idempotency_key) where idempotency_key is not null;
 
 -- What a claim scans: gated, blocked, claimed and finished cards are not in it.
-create index backlog_claimable on mosaic.backlog (claim_order)
-  where status = 'ready' and open_dependencies = 0;
+create index backlog_claimable on mosaic.backlog (claim_order) where opened;
 
 -- What the sweep of ended leases scans.
 create index backlog_lease_end on mosaic.backlog (claim_expires_at) where status = 'claimed';
@@ -160,6 +162,7 @@ comment on column mosaic.backlog.result is 'handed over by complete, seen by the
 comment on column mosaic.backlog.open_dependencies is 'dependencies that are not done';
 comment on column mosaic.backlog.creation_seq is 'internal: order of creation';
 comment on column mosaic.backlog.claim_order is 'internal: priority and age as one number, smallest first';
+comment on column mosaic.backlog.opened is 'internal: ready, with no dependency open';
 comment on column mosaic.backlog.creation_request is 'internal: fingerprint of the creating request, by field';
 comment on column mosaic.backlog.settled_token is 'internal: token under which the card became done or blocked';
 comment on column mosaic.backlog.claimable_since is 'internal: since when the card is ready with an open gate';
@@ -173,26 +176,24 @@ select pg_catalog.pg_extension_config_dump('mosaic.backlog_creation_seq', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/schema.rs:15
+-- mosaic_backlog_ext/src/schema.rs:25
 -- requires:
 --   card
 
--- No foreign keys: the functions hold stronger locks on both cards than a foreign key
--- would take, no function deletes a card, and two checks an edge would halve the speed
--- of a large batch.
-create table mosaic.backlog_dependency (
-  card_id     text not null,
-  depends_on  text not null,
-  created_at  timestamptz not null,
-  primary key (card_id, depends_on),
-  constraint backlog_dependency_not_itself check (card_id <> depends_on)
+-- What a claim with a request_id handed out, so that a retry gets the same answer.
+create table mosaic.backlog_claim_request (
+  request_id  uuid primary key,
+  arguments   jsonb not null,
+  card_ids    text[] not null,
+  tokens      bigint[] not null,
+  at          timestamptz not null
 );
 
-create index backlog_dependency_dependents on mosaic.backlog_dependency (depends_on, card_id);
+create index backlog_claim_request_at on mosaic.backlog_claim_request (at);
 
-comment on table mosaic.backlog_dependency is 'The edges of the dependency graph: card_id waits until depends_on is done.';
+comment on table mosaic.backlog_claim_request is 'internal: answers to claims that were made with a request_id';
 
-select pg_catalog.pg_extension_config_dump('mosaic.backlog_dependency', '');
+select pg_catalog.pg_extension_config_dump('mosaic.backlog_claim_request', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -235,6 +236,29 @@ select pg_catalog.pg_extension_config_dump('mosaic.backlog_event_id_seq', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- mosaic_backlog_ext/src/schema.rs:15
+-- requires:
+--   card
+
+-- No foreign keys: the functions hold stronger locks on both cards than a foreign key
+-- would take, no function deletes a card, and two checks an edge would halve the speed
+-- of a large batch.
+create table mosaic.backlog_dependency (
+  card_id     text not null,
+  depends_on  text not null,
+  created_at  timestamptz not null,
+  primary key (card_id, depends_on),
+  constraint backlog_dependency_not_itself check (card_id <> depends_on)
+);
+
+create index backlog_dependency_dependents on mosaic.backlog_dependency (depends_on, card_id);
+
+comment on table mosaic.backlog_dependency is 'The edges of the dependency graph: card_id waits until depends_on is done.';
+
+select pg_catalog.pg_extension_config_dump('mosaic.backlog_dependency', '');
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- mosaic_backlog_ext/src/schema.rs:30
 -- requires:
 --   schema
@@ -243,27 +267,6 @@ select pg_catalog.pg_extension_config_dump('mosaic.backlog_event_id_seq', '');
 create sequence mosaic.backlog_wake_seq as bigint;
 
 comment on sequence mosaic.backlog_wake_seq is 'internal: when waiters were last notified';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/schema.rs:25
--- requires:
---   card
-
--- What a claim with a request_id handed out, so that a retry gets the same answer.
-create table mosaic.backlog_claim_request (
-  request_id  uuid primary key,
-  arguments   jsonb not null,
-  card_ids    text[] not null,
-  tokens      bigint[] not null,
-  at          timestamptz not null
-);
-
-create index backlog_claim_request_at on mosaic.backlog_claim_request (at);
-
-comment on table mosaic.backlog_claim_request is 'internal: answers to claims that were made with a request_id';
-
-select pg_catalog.pg_extension_config_dump('mosaic.backlog_claim_request', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -293,93 +296,86 @@ comment on function mosaic.backlog_refuse_drop is
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- mosaic_backlog_ext/src/frontier/watch.rs:49
+-- mosaic_backlog_ext::frontier::watch::backlog_watch
+
+create function mosaic.backlog_watch() returns trigger
+volatile parallel unsafe
+language c as 'MODULE_PATHNAME', 'backlog_watch_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/frontier/watch.rs:10
+-- requires:
+--   card
+--   backlog_watch
+
+-- The handle of the shared memory in which the frontier lives. A sequence, because it is read
+-- and written outside of transactions; it is worth nothing after a restart and is not dumped.
+create sequence mosaic.backlog_frontier_seq as bigint;
+
+-- What the frontier reads of cards that wait for their time.
+create index backlog_due on mosaic.backlog (not_before)
+  where opened and not_before is not null;
+
+create trigger backlog_watch after insert or update on mosaic.backlog for each row
+  when (new.status = 'claimed' or new.status = 'ready' and new.open_dependencies = 0)
+  execute function mosaic.backlog_watch();
+
+-- Whoever writes: a replica's rows count as well.
+alter table mosaic.backlog enable always trigger backlog_watch;
+
+comment on sequence mosaic.backlog_frontier_seq is 'internal: where the shared memory of the frontier is';
+comment on function mosaic.backlog_watch is
+  'internal: trigger that tells the frontier which cards become claimable and which leases will end. Errors: resource.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- mosaic_backlog_ext/src/schema.rs:6
 CREATE SCHEMA IF NOT EXISTS mosaic; /* mosaic_backlog_ext::schema::mosaic */
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/reclaim.rs:155
--- mosaic_backlog_ext::reclaim::backlog_reclaim
-CREATE  FUNCTION mosaic."backlog_reclaim"(
-	"id" TEXT DEFAULT NULL, /* Option < String > */
+-- mosaic_backlog_ext/src/cancel.rs:141
+-- mosaic_backlog_ext::cancel::backlog_reopen
+CREATE  FUNCTION mosaic."backlog_reopen"(
+	"id" TEXT, /* Option < String > */
+	"reason" TEXT, /* Option < String > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_reopen_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/complete.rs:68
+-- mosaic_backlog_ext::complete::backlog_complete
+CREATE  FUNCTION mosaic."backlog_complete"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
+	"result" jsonb DEFAULT NULL, /* Option < Jsonb > */
 	"force" bool DEFAULT false, /* Option < bool > */
-	"grace" interval DEFAULT '0', /* Option < Interval > */
-	"max_cards" INT DEFAULT 1000, /* Option < i32 > */
 	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, previous_owner text, attempts integer, action text) /* Result < Rows < ReclaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], unblocked text[]) /* Result < Rows < CompletedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_reclaim_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_complete_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/lease.rs:66
--- mosaic_backlog_ext::lease::backlog_renew
-CREATE  FUNCTION mosaic."backlog_renew"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint, /* Option < i64 > */
-	"ttl" interval DEFAULT NULL /* Option < Interval > */
-) RETURNS timestamp with time zone /* Result < TimestampWithTimeZone, pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+-- mosaic_backlog_ext/src/transfer/export.rs:82
+-- mosaic_backlog_ext::transfer::export::backlog_export
+CREATE  FUNCTION mosaic."backlog_export"(
+	"with_dependencies" bool DEFAULT true, /* Option < bool > */
+	"with_events" bool DEFAULT true /* Option < bool > */
+) RETURNS TABLE (line text) /* Stream < LineRow > */
+STABLE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_renew_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/block.rs:104
--- mosaic_backlog_ext::block::backlog_unblock
-CREATE  FUNCTION mosaic."backlog_unblock"(
-	"id" TEXT, /* Option < String > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_unblock_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/link.rs:194
--- mosaic_backlog_ext::link::backlog_unlink
-CREATE  FUNCTION mosaic."backlog_unlink"(
-	"id" TEXT, /* Option < String > */
-	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_unlink_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/link.rs:159
--- mosaic_backlog_ext::link::backlog_link
-CREATE  FUNCTION mosaic."backlog_link"(
-	"id" TEXT, /* Option < String > */
-	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_link_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/events.rs:62
--- mosaic_backlog_ext::events::backlog_events
-CREATE  FUNCTION mosaic."backlog_events"(
-	"id" TEXT DEFAULT NULL, /* Option < String > */
-	"after" TEXT DEFAULT NULL, /* Option < String > */
-	"max_events" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS TABLE (event_id bigint, card_id text, at timestamptz, kind text, actor text, login_role text, claim_token bigint, old_status mosaic.backlog_status, new_status mosaic.backlog_status, detail jsonb, cursor text) /* Result < Rows < EventRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_events_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_export_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -398,45 +394,22 @@ AS 'MODULE_PATHNAME', 'backlog_fail_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/claim.rs:103
--- mosaic_backlog_ext::claim::backlog_claim
-CREATE  FUNCTION mosaic."backlog_claim"(
-	"worker" TEXT, /* Option < String > */
-	"ttl" interval DEFAULT '15 minutes', /* Option < Interval > */
-	"max_cards" INT DEFAULT 1, /* Option < i32 > */
+-- mosaic_backlog_ext/src/list.rs:60
+-- mosaic_backlog_ext::list::backlog_list
+CREATE  FUNCTION mosaic."backlog_list"(
+	"statuses" mosaic.backlog_status[] DEFAULT NULL, /* Option < Statuses > */
 	"phase" TEXT DEFAULT NULL, /* Option < String > */
 	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"offers" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"id" TEXT DEFAULT NULL, /* Option < String > */
-	"request_id" uuid DEFAULT NULL /* Option < Uuid > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], dependencies jsonb, last_failure text) /* Result < Rows < ClaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+	"owner" TEXT DEFAULT NULL, /* Option < String > */
+	"ready_only" bool DEFAULT false, /* Option < bool > */
+	"max_cards" INT DEFAULT 50, /* Option < i32 > */
+	"after" TEXT DEFAULT NULL, /* Option < String > */
+	"with_total" bool DEFAULT false /* Option < bool > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], cursor text, total bigint) /* Result < Rows < ListedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_claim_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/update.rs:51
--- mosaic_backlog_ext::update::backlog_update
-CREATE  FUNCTION mosaic."backlog_update"(
-	"id" TEXT, /* Option < String > */
-	"title" TEXT DEFAULT NULL, /* Option < String > */
-	"body" TEXT DEFAULT NULL, /* Option < String > */
-	"phase" TEXT DEFAULT NULL, /* Option < String > */
-	"priority" INT DEFAULT NULL, /* Option < i32 > */
-	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"requires" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"acceptance" jsonb DEFAULT NULL, /* Option < Jsonb > */
-	"not_before" timestamp with time zone DEFAULT NULL, /* Option < TimestampWithTimeZone > */
-	"max_attempts" INT DEFAULT NULL, /* Option < i32 > */
-	"clear" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_update_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_list_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -464,99 +437,17 @@ AS 'MODULE_PATHNAME', 'backlog_create_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/transfer/export.rs:82
--- mosaic_backlog_ext::transfer::export::backlog_export
-CREATE  FUNCTION mosaic."backlog_export"(
-	"with_dependencies" bool DEFAULT true, /* Option < bool > */
-	"with_events" bool DEFAULT true /* Option < bool > */
-) RETURNS TABLE (line text) /* Stream < LineRow > */
-STABLE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_export_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/stats.rs:96
--- mosaic_backlog_ext::stats::backlog_stats
-CREATE  FUNCTION mosaic."backlog_stats"(
-	"phase" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (ready bigint, claimed bigint, blocked bigint, done bigint, cancelled bigint, claimable bigint, gated bigint, deferred bigint, expired_leases bigint, oldest_claimable_seconds bigint, by_owner jsonb, created_last_hour bigint, completed_last_hour bigint, failed_last_hour bigint, lapsed_last_hour bigint, wait_p50_seconds double precision, wait_p95_seconds double precision, cycle_p50_seconds double precision, cycle_p95_seconds double precision) /* Result < Rows < StatsRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+-- mosaic_backlog_ext/src/events.rs:62
+-- mosaic_backlog_ext::events::backlog_events
+CREATE  FUNCTION mosaic."backlog_events"(
+	"id" TEXT DEFAULT NULL, /* Option < String > */
+	"after" TEXT DEFAULT NULL, /* Option < String > */
+	"max_events" INT DEFAULT 100 /* Option < i32 > */
+) RETURNS TABLE (event_id bigint, card_id text, at timestamptz, kind text, actor text, login_role text, claim_token bigint, old_status mosaic.backlog_status, new_status mosaic.backlog_status, detail jsonb, cursor text) /* Result < Rows < EventRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_stats_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/cancel.rs:141
--- mosaic_backlog_ext::cancel::backlog_reopen
-CREATE  FUNCTION mosaic."backlog_reopen"(
-	"id" TEXT, /* Option < String > */
-	"reason" TEXT, /* Option < String > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_reopen_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/create.rs:82
--- mosaic_backlog_ext::create::backlog_create_many
-CREATE  FUNCTION mosaic."backlog_create_many"(
-	"cards" jsonb, /* Option < Jsonb > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, created boolean) /* Result < Rows < BatchRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_create_many_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/block.rs:32
--- mosaic_backlog_ext::block::backlog_block
-CREATE  FUNCTION mosaic."backlog_block"(
-	"id" TEXT, /* Option < String > */
-	"reason" TEXT, /* Option < String > */
-	"kind" TEXT DEFAULT 'other', /* Option < String > */
-	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_block_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/list.rs:48
--- mosaic_backlog_ext::list::backlog_get
-CREATE  FUNCTION mosaic."backlog_get"(
-	"id" TEXT /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_get_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/complete.rs:68
--- mosaic_backlog_ext::complete::backlog_complete
-CREATE  FUNCTION mosaic."backlog_complete"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
-	"result" jsonb DEFAULT NULL, /* Option < Jsonb > */
-	"force" bool DEFAULT false, /* Option < bool > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], unblocked text[]) /* Result < Rows < CompletedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_complete_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_events_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -591,6 +482,129 @@ AS 'MODULE_PATHNAME', 'backlog_import_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- mosaic_backlog_ext/src/list.rs:48
+-- mosaic_backlog_ext::list::backlog_get
+CREATE  FUNCTION mosaic."backlog_get"(
+	"id" TEXT /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_get_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/reclaim.rs:206
+-- mosaic_backlog_ext::reclaim::backlog_reclaim
+CREATE  FUNCTION mosaic."backlog_reclaim"(
+	"id" TEXT DEFAULT NULL, /* Option < String > */
+	"force" bool DEFAULT false, /* Option < bool > */
+	"grace" interval DEFAULT '0', /* Option < Interval > */
+	"max_cards" INT DEFAULT 1000, /* Option < i32 > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, previous_owner text, attempts integer, action text) /* Result < Rows < ReclaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_reclaim_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/claim.rs:149
+-- mosaic_backlog_ext::claim::backlog_claim
+CREATE  FUNCTION mosaic."backlog_claim"(
+	"worker" TEXT, /* Option < String > */
+	"ttl" interval DEFAULT '15 minutes', /* Option < Interval > */
+	"max_cards" INT DEFAULT 1, /* Option < i32 > */
+	"phase" TEXT DEFAULT NULL, /* Option < String > */
+	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"offers" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"id" TEXT DEFAULT NULL, /* Option < String > */
+	"request_id" uuid DEFAULT NULL /* Option < Uuid > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], dependencies jsonb, last_failure text) /* Result < Rows < ClaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_claim_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/link.rs:194
+-- mosaic_backlog_ext::link::backlog_unlink
+CREATE  FUNCTION mosaic."backlog_unlink"(
+	"id" TEXT, /* Option < String > */
+	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_unlink_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/stats.rs:96
+-- mosaic_backlog_ext::stats::backlog_stats
+CREATE  FUNCTION mosaic."backlog_stats"(
+	"phase" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (ready bigint, claimed bigint, blocked bigint, done bigint, cancelled bigint, claimable bigint, gated bigint, deferred bigint, expired_leases bigint, oldest_claimable_seconds bigint, by_owner jsonb, created_last_hour bigint, completed_last_hour bigint, failed_last_hour bigint, lapsed_last_hour bigint, wait_p50_seconds double precision, wait_p95_seconds double precision, cycle_p50_seconds double precision, cycle_p95_seconds double precision) /* Result < Rows < StatsRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_stats_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/link.rs:159
+-- mosaic_backlog_ext::link::backlog_link
+CREATE  FUNCTION mosaic."backlog_link"(
+	"id" TEXT, /* Option < String > */
+	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_link_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/update.rs:51
+-- mosaic_backlog_ext::update::backlog_update
+CREATE  FUNCTION mosaic."backlog_update"(
+	"id" TEXT, /* Option < String > */
+	"title" TEXT DEFAULT NULL, /* Option < String > */
+	"body" TEXT DEFAULT NULL, /* Option < String > */
+	"phase" TEXT DEFAULT NULL, /* Option < String > */
+	"priority" INT DEFAULT NULL, /* Option < i32 > */
+	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"requires" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"acceptance" jsonb DEFAULT NULL, /* Option < Jsonb > */
+	"not_before" timestamp with time zone DEFAULT NULL, /* Option < TimestampWithTimeZone > */
+	"max_attempts" INT DEFAULT NULL, /* Option < i32 > */
+	"clear" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_update_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/create.rs:82
+-- mosaic_backlog_ext::create::backlog_create_many
+CREATE  FUNCTION mosaic."backlog_create_many"(
+	"cards" jsonb, /* Option < Jsonb > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, created boolean) /* Result < Rows < BatchRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_create_many_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- mosaic_backlog_ext/src/lease.rs:110
 -- mosaic_backlog_ext::lease::backlog_release
 CREATE  FUNCTION mosaic."backlog_release"(
@@ -603,6 +617,45 @@ VOLATILE SECURITY DEFINER PARALLEL UNSAFE
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'backlog_release_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/why.rs:142
+-- mosaic_backlog_ext::why::backlog_why
+CREATE  FUNCTION mosaic."backlog_why"(
+	"id" TEXT /* Option < String > */
+) RETURNS TABLE (kind text, id text, title text, status mosaic.backlog_status, owner text, until timestamptz, block_kind text, reason text, depth integer) /* Result < Rows < WhyRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_why_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/block.rs:104
+-- mosaic_backlog_ext::block::backlog_unblock
+CREATE  FUNCTION mosaic."backlog_unblock"(
+	"id" TEXT, /* Option < String > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_unblock_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/lease.rs:66
+-- mosaic_backlog_ext::lease::backlog_renew
+CREATE  FUNCTION mosaic."backlog_renew"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint, /* Option < i64 > */
+	"ttl" interval DEFAULT NULL /* Option < Interval > */
+) RETURNS timestamp with time zone /* Result < TimestampWithTimeZone, pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_renew_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -619,34 +672,19 @@ AS 'MODULE_PATHNAME', 'backlog_assert_held_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/why.rs:142
--- mosaic_backlog_ext::why::backlog_why
-CREATE  FUNCTION mosaic."backlog_why"(
-	"id" TEXT /* Option < String > */
-) RETURNS TABLE (kind text, id text, title text, status mosaic.backlog_status, owner text, until timestamptz, block_kind text, reason text, depth integer) /* Result < Rows < WhyRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+-- mosaic_backlog_ext/src/block.rs:32
+-- mosaic_backlog_ext::block::backlog_block
+CREATE  FUNCTION mosaic."backlog_block"(
+	"id" TEXT, /* Option < String > */
+	"reason" TEXT, /* Option < String > */
+	"kind" TEXT DEFAULT 'other', /* Option < String > */
+	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_why_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/list.rs:60
--- mosaic_backlog_ext::list::backlog_list
-CREATE  FUNCTION mosaic."backlog_list"(
-	"statuses" mosaic.backlog_status[] DEFAULT NULL, /* Option < Statuses > */
-	"phase" TEXT DEFAULT NULL, /* Option < String > */
-	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"owner" TEXT DEFAULT NULL, /* Option < String > */
-	"ready_only" bool DEFAULT false, /* Option < bool > */
-	"max_cards" INT DEFAULT 50, /* Option < i32 > */
-	"after" TEXT DEFAULT NULL, /* Option < String > */
-	"with_total" bool DEFAULT false /* Option < bool > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], cursor text, total bigint) /* Result < Rows < ListedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_list_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_block_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */

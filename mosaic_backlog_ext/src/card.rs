@@ -80,6 +80,7 @@ macro_rules! lock_columns {
 
 statements! {
     LOCK(TEXTOID) = concat!(lock_columns!(), "where id = $1 for no key update");
+    TRY_LOCK(TEXTOID) = concat!(lock_columns!(), "where id = $1 for no key update skip locked");
     LOCK_MANY(TEXTARRAYOID) = concat!(lock_columns!(), "where id = any($1) order by id collate \"C\" for no key update");
     GET(TEXTOID) = concat!("select ", card_columns!(), " from mosaic.backlog c where c.id = $1");
     GET_MANY(TEXTARRAYOID) = concat!("select ", card_columns!(),
@@ -141,6 +142,12 @@ impl Card {
             return Err(Refusal::not_found(id));
         }
         Ok(Self::read(&answer, 0))
+    }
+
+    /// Locks the card's row unless somebody else has it, or it is gone.
+    pub fn try_lock(session: &Session, id: &str) -> Option<Self> {
+        let answer = session.run(&TRY_LOCK, &[param(id)]);
+        (!answer.is_empty()).then(|| Self::read(&answer, 0))
     }
 
     /// Locks the rows of cards in the order of their ids, the one order in which all verbs lock.

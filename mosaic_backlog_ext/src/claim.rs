@@ -1,6 +1,6 @@
 //! Claiming: exactly one worker gets a card, and with it a fresh fencing token.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use pgrx::datum::{Interval, Uuid};
 use pgrx::prelude::*;
@@ -9,13 +9,15 @@ use serde_json::json;
 use crate::argument;
 use crate::card::{Card, Status, card_columns, card_table};
 use crate::clock::{self, Micros, SECOND};
+use crate::due;
 use crate::event::{self, Event};
+use crate::frontier::{self, Key, LOOK, Look, Next, Set};
 use crate::guard;
 use crate::reclaim;
 use crate::refusal::Refusal;
 use crate::rows::{Rows, shapes};
 use crate::settings;
-use crate::statement::{Answer, Session, param, session, statements};
+use crate::statement::{Answer, Parameter, Session, param, session, statements};
 
 shapes! {
     /// A claimed card with everything that a worker needs to start.
@@ -35,30 +37,66 @@ macro_rules! claimed_columns {
     };
 }
 
+/// Assigns a claim to a row; the parameters are the same in every statement that takes cards.
+macro_rules! claimed {
+    () => {
+        "status = 'claimed', claim_owner = $2,
+           claim_token = pg_catalog.nextval('mosaic.backlog_claim_token_seq'), claim_ttl_seconds = $3,
+           claimed_at = $4, claim_expires_at = $5, attempts = attempts + 1, settled_token = null,
+           updated_at = $4"
+    };
+}
+
 statements! {
-    /// The next claimable cards. FOR NO KEY UPDATE re-checks the whole predicate on the locked
-    /// row, and what a rival has locked is skipped, so the scan goes on to the next.
-    PICK(TIMESTAMPTZOID, TEXTARRAYOID, INT4OID) =
-        "select id, greatest(claimable_since, not_before), attempts, max_attempts from mosaic.backlog
-         where status = 'ready' and open_dependencies = 0
-           and (not_before is null or not_before <= $1) and requires <@ $2
-         order by claim_order limit $3 for no key update skip locked";
-    PICK_FILTERED(TIMESTAMPTZOID, TEXTARRAYOID, INT4OID, TEXTOID, TEXTARRAYOID) =
-        "select id, greatest(claimable_since, not_before), attempts, max_attempts from mosaic.backlog
-         where status = 'ready' and open_dependencies = 0
+    /// Takes those of the candidates that are claimable. FOR NO KEY UPDATE re-checks the whole
+    /// predicate on the locked row, and what a rival has locked is skipped.
+    TAKE_CANDIDATES(INT8ARRAYOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID,
+                    TEXTARRAYOID, INT4OID) = concat!(
+        "with picked as materialized (
+           select ctid as place from mosaic.backlog
+           where claim_order = any($1) and opened and (not_before is null or not_before <= $4) and requires <@ $6
+             and ($7 is null or phase = $7) and labels @> $8
+             and attempts < coalesce(max_attempts, $9)
+           order by claim_order for no key update skip locked),
+         taken as (
+           update mosaic.backlog b set ", claimed!(), " from picked where b.ctid = picked.place returning b.*)
+         select ", claimed_columns!(), ", c.claim_order, greatest(c.claimable_since, c.not_before)
+         from taken c order by c.claim_order");
+    /// What has become of candidates that could not be taken.
+    NOT_TAKEN(INT8ARRAYOID, INT4OID, TEXTARRAYOID, TEXTOID, TEXTARRAYOID) =
+        "select claim_order, id, not_before, attempts >= coalesce(max_attempts, $2),
+           requires <@ $3 and ($4 is null or coalesce(phase = $4, false)) and labels @> $5
+         from mosaic.backlog where claim_order = any($1) and opened";
+    STILL_THERE(INT8ARRAYOID) =
+        "select claim_order from mosaic.backlog where claim_order = any($1) and opened";
+    /// Looks through a part of the order, whatever is locked in it.
+    EXAMINE(INT8OID, INT8OID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID, TEXTARRAYOID, INT4OID) =
+        "select claim_order from mosaic.backlog
+         where opened and claim_order between $1 and $2
+           and (not_before is null or not_before <= $3) and requires <@ $4
+           and ($5 is null or phase = $5) and labels @> $6
+         order by claim_order limit $7";
+    /// The last card of all in claim order, whatever its status.
+    LAST() =
+        "select max(last.claim_order) from unnest(enum_range(null::mosaic.backlog_status)) as s(status)
+         cross join lateral (select claim_order from mosaic.backlog b where b.status = s.status
+                             order by claim_order desc limit 1) last";
+    /// The next claimable cards from a place in the order on.
+    PICK(TIMESTAMPTZOID, TEXTARRAYOID, INT4OID, TEXTOID, TEXTARRAYOID, INT8OID) =
+        "select id, attempts, max_attempts from mosaic.backlog
+         where opened and claim_order >= $6
            and (not_before is null or not_before <= $1) and requires <@ $2
            and ($4 is null or phase = $4) and labels @> $5
          order by claim_order limit $3 for no key update skip locked";
+    /// Takes locked cards.
     TAKE(TEXTARRAYOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID) = concat!(
         "with taken as (
-           update mosaic.backlog set status = 'claimed', claim_owner = $2,
-             claim_token = pg_catalog.nextval('mosaic.backlog_claim_token_seq'), claim_ttl_seconds = $3,
-             claimed_at = $4, claim_expires_at = $5, attempts = attempts + 1, settled_token = null,
-             updated_at = $4
-           where id = any($1) returning *)
-         select ", claimed_columns!(), " from taken c order by c.claim_order");
+           update mosaic.backlog set ", claimed!(), " where id = any($1) returning *)
+         select ", claimed_columns!(), ", c.claim_order, greatest(c.claimable_since, c.not_before)
+         from taken c order by c.claim_order");
     HELD(TEXTARRAYOID, INT8ARRAYOID) = concat!(
-        "select ", claimed_columns!(), " from unnest($1, $2) as asked(id, token)
+        "select ", claimed_columns!(), ", c.claim_order, greatest(c.claimable_since, c.not_before)
+         from unnest($1, $2) as asked(id, token)
            join mosaic.backlog c on c.id = asked.id and c.claim_token = asked.token
          where c.status = 'claimed' order by c.claim_order");
     LOCK_REQUEST(INT8OID) = "select pg_catalog.pg_advisory_xact_lock($1)";
@@ -83,6 +121,14 @@ const REMEMBERED: Micros = (argument::TTL_MAX + 86_400) * SECOND;
 const ID_COLUMN: i32 = 1;
 const TOKEN_COLUMN: i32 = 13;
 const ATTEMPTS_COLUMN: i32 = 17;
+/// Behind the columns that the caller sees.
+const ORDER_COLUMN: i32 = 29;
+const SINCE_COLUMN: i32 = 30;
+const INTERNAL_COLUMNS: usize = 2;
+
+/// Cards that the calling transaction itself made claimable and that are merged with the
+/// candidates; with more, the table is scanned.
+const OWN_MAX: usize = 1_000;
 
 /// What a claim asks for, validated.
 struct Request {
@@ -130,84 +176,247 @@ fn backlog_claim(
         .into());
     }
     Ok(session(|session| match request_id {
-        None => claim(session, &request).map(|answer| Rows::new(session, &answer)),
+        None => claim(session, &request).map(|claimed| rows(session, &claimed)),
         Some(request_id) => claim_once(session, &request, request_id),
     })?)
 }
 
-fn claim(session: &Session, request: &Request) -> Result<Answer, Refusal> {
-    match &request.id {
+fn rows(session: &Session, answers: &[Answer]) -> Rows<ClaimedRow> {
+    Rows::without_last(session, answers, INTERNAL_COLUMNS)
+}
+
+/// Claims, and records it.
+fn claim(session: &Session, request: &Request) -> Result<Vec<Answer>, Refusal> {
+    let (claimed, now) = match &request.id {
         Some(id) => {
-            let (since, now) = lock_named(session, id, request)?;
-            Ok(take(session, vec![(id.clone(), since)], request, now))
+            let now = lock_named(session, id, request)?;
+            (vec![take(session, vec![id.clone()], request, now)], now)
         }
         None => {
             let now = clock::now();
             reclaim::sweep(session, &request.worker, now)?;
-            let picked = pick(session, request, now)?;
-            Ok(take(session, picked, request, now))
+            due::promote(session, now);
+            (take_next(session, request, now)?, now)
         }
+    };
+    record(session, request, &claimed, now);
+    Ok(claimed)
+}
+
+impl Request {
+    fn set(&self) -> Set {
+        frontier::claims(self.phase.as_deref(), &self.labels, &self.offers)
+    }
+
+    /// What every statement that takes cards has as its second to fifth parameter.
+    fn lease(&self, now: Micros) -> [Parameter; 4] {
+        [
+            param(self.worker.as_str()),
+            param(self.ttl),
+            param(now),
+            param(now + i64::from(self.ttl) * SECOND),
+        ]
     }
 }
 
-/// Locks the cards to hand out, each given with the time since when it is claimable. A card
-/// that used up its attempts, because the maximum was lowered, is quarantined on the way.
-fn pick(
+/// Takes the next claimable cards, as far as the frontier knows of them, and looks further
+/// where it does not.
+fn take_next(session: &Session, request: &Request, now: Micros) -> Result<Vec<Answer>, Refusal> {
+    let set = request.set();
+    let mut wanted = request.max_cards as usize;
+    let mut claimed = Vec::new();
+    let Some(mut own) = frontier::own_claimable(OWN_MAX) else {
+        return Ok(vec![scan(session, request, set, wanted, now)?]);
+    };
+    let mut tried_all = false;
+    let mut all = false;
+    let mut vain = false;
+    while wanted > 0 {
+        let take = if vain { LOOK } else { wanted };
+        let (shared, known) = match frontier::next(set, Key::MAX, take, std::mem::take(&mut all)) {
+            Next::Candidates(keys, _) if vain => {
+                vain = false;
+                let left = session.run(&STILL_THERE, &[param(keys)]);
+                frontier::give_back(set, &left.column::<Key>(1));
+                continue;
+            }
+            Next::Candidates(keys, known) => (keys, known),
+            Next::Look(look) => {
+                examine(session, request, look, now);
+                continue;
+            }
+            Next::Unknown => {
+                claimed.push(scan(session, request, set, wanted, now)?);
+                break;
+            }
+            Next::Nothing => (Vec::new(), Key::MAX),
+        };
+        let mut keys = [shared.as_slice(), own.as_slice()].concat();
+        keys.retain(|key| *key < known);
+        keys.sort_unstable();
+        keys.dedup();
+        keys.truncate(wanted);
+        if keys.is_empty() {
+            // Nothing is left, unless what was locked is free by now.
+            if tried_all || !frontier::has_put_aside(set) {
+                break;
+            }
+            tried_all = true;
+            all = true;
+            continue;
+        }
+        let chosen: HashSet<Key> = keys.iter().copied().collect();
+        let surplus: Vec<Key> = shared.into_iter().filter(|k| !chosen.contains(k)).collect();
+        frontier::give_back(set, &surplus);
+        own.retain(|key| !chosen.contains(key));
+        let answer = take_candidates(session, &keys, request, now);
+        let taken: HashSet<Key> = answer.column(ORDER_COLUMN).into_iter().collect();
+        wanted -= taken.len();
+        claimed.push(answer);
+        keys.retain(|key| !taken.contains(key));
+        frontier::own_taken(&taken);
+        vain = taken.is_empty();
+        if !keys.is_empty() && !settle(session, request, set, &keys, now)? && wanted > 0 {
+            claimed.push(scan(session, request, set, wanted, now)?);
+            break;
+        }
+    }
+    Ok(claimed)
+}
+
+fn take_candidates(session: &Session, keys: &[Key], request: &Request, now: Micros) -> Answer {
+    let [worker, ttl, at, until] = request.lease(now);
+    session.run(
+        &TAKE_CANDIDATES,
+        &[
+            param(keys.to_vec()),
+            worker,
+            ttl,
+            at,
+            until,
+            param(request.offers.clone()),
+            param(request.phase.as_deref()),
+            param(request.labels.clone()),
+            param(settings::MAX_ATTEMPTS.get()),
+        ],
+    )
+}
+
+/// Finds out about candidates that could not be taken. A card that used up its attempts,
+/// because the maximum was lowered, is quarantined. False if cards are claimable but locked,
+/// and the frontier has no room for them.
+fn settle(
     session: &Session,
     request: &Request,
+    set: Set,
+    keys: &[Key],
     now: Micros,
-) -> Result<Vec<(String, Micros)>, Refusal> {
+) -> Result<bool, Refusal> {
+    let answer = session.run(
+        &NOT_TAKEN,
+        &[
+            param(keys.to_vec()),
+            param(settings::MAX_ATTEMPTS.get()),
+            param(request.offers.clone()),
+            param(request.phase.as_deref()),
+            param(request.labels.clone()),
+        ],
+    );
+    let mut locked = Vec::new();
+    let mut exhausted = Vec::new();
+    for row in 0..answer.len() {
+        let key: Key = answer.must(row, 1);
+        let wait_until: Option<Micros> = answer.get(row, 3);
+        if let Some(at) = wait_until.filter(|at| *at > now) {
+            // Another session's clock is ahead of this one's.
+            frontier::waits_again(&[at]);
+        } else if !answer.must::<bool>(row, 5) {
+            // Not for this claim.
+        } else if answer.must(row, 4) {
+            exhausted.push((key, answer.must::<String>(row, 2)));
+        } else {
+            locked.push(key);
+        }
+    }
+    for (key, id) in exhausted {
+        match Card::try_lock(session, &id) {
+            Some(card) if card.is_exhausted() && card.status == Status::Ready => {
+                quarantine(session, &card, request, now);
+            }
+            _ => locked.push(key),
+        }
+    }
+    Ok(frontier::put_aside(set, &locked))
+}
+
+fn quarantine(session: &Session, card: &Card, request: &Request, now: Micros) {
+    let actor = Some(request.worker.as_str());
+    reclaim::quarantine(session, card, "quarantined", None, actor, now);
+}
+
+/// Ends a look at a part of the order that nobody has examined.
+fn examine(session: &Session, request: &Request, mut look: Look, now: Micros) {
+    let range = look.range();
+    let found = session.run(
+        &EXAMINE,
+        &[
+            param(range.from),
+            param(range.last()),
+            param(now),
+            param(request.offers.clone()),
+            param(request.phase.as_deref()),
+            param(request.labels.clone()),
+            param(LOOK as i32),
+        ],
+    );
+    let found: Vec<Key> = found.column(1);
+    if found.is_empty() && look.is_first() {
+        look.set_highest(session.run(&LAST, &[]).get(0, 1));
+    }
+    look.end_claims(&found, now);
+}
+
+/// Takes cards by a scan, past everything that is locked: where the frontier cannot tell.
+fn scan(
+    session: &Session,
+    request: &Request,
+    set: Set,
+    wanted: usize,
+    now: Micros,
+) -> Result<Answer, Refusal> {
+    let from = frontier::floor(set).min(frontier::own_floor());
     loop {
-        let answer = pick_locked(session, request, now);
+        let answer = session.run(
+            &PICK,
+            &[
+                param(now),
+                param(request.offers.clone()),
+                param(wanted as i32),
+                param(request.phase.as_deref()),
+                param(request.labels.clone()),
+                param(from),
+            ],
+        );
         let (exhausted, left): (Vec<usize>, Vec<usize>) = (0..answer.len()).partition(|row| {
             let max = answer
-                .get(*row, 4)
+                .get(*row, 3)
                 .unwrap_or_else(|| settings::MAX_ATTEMPTS.get());
-            answer.must::<i32>(*row, 3) >= max
+            answer.must::<i32>(*row, 2) >= max
         });
         if exhausted.is_empty() {
-            return Ok(left
-                .into_iter()
-                .map(|row| (answer.must(row, 1), answer.must(row, 2)))
-                .collect());
+            let ids = left.into_iter().map(|row| answer.must(row, 1)).collect();
+            return Ok(take(session, ids, request, now));
         }
         for row in exhausted {
             let card = Card::lock(session, answer.must(row, 1))?;
-            reclaim::quarantine(
-                session,
-                &card,
-                "quarantined",
-                None,
-                Some(&request.worker),
-                now,
-            );
+            quarantine(session, &card, request, now);
         }
     }
 }
 
-fn pick_locked(session: &Session, request: &Request, now: Micros) -> Answer {
-    let offers = param(request.offers.clone());
-    let max = param(request.max_cards);
-    if request.phase.is_none() && request.labels.is_empty() {
-        session.run(&PICK, &[param(now), offers, max])
-    } else {
-        let phase = param(request.phase.as_deref());
-        session.run(
-            &PICK_FILTERED,
-            &[
-                param(now),
-                offers,
-                max,
-                phase,
-                param(request.labels.clone()),
-            ],
-        )
-    }
-}
-
-/// Locks the card that the claim names and makes sure that it is claimable. Gives since when
-/// it is, and the time of the decision, read after the wait for the lock.
-fn lock_named(session: &Session, id: &str, request: &Request) -> Result<(Micros, Micros), Refusal> {
+/// Locks the card that the claim names and makes sure that it is claimable. Gives the
+/// time of the decision, read after the wait for the lock.
+fn lock_named(session: &Session, id: &str, request: &Request) -> Result<Micros, Refusal> {
     let mut card = Card::lock(session, id)?;
     let now = clock::now();
     if card.status == Status::Claimed && card.lease_ended(now) {
@@ -249,53 +458,44 @@ fn lock_named(session: &Session, id: &str, request: &Request) -> Result<(Micros,
     if !missing.is_empty() {
         return Err(Refusal::capability(&card, &missing.join(", ")));
     }
-    Ok((
-        card.claimable_since
-            .max(card.not_before.unwrap_or(Micros::MIN)),
-        now,
-    ))
+    Ok(now)
 }
 
-/// Claims locked, claimable cards, each given with the time since when it is claimable.
-fn take(
-    session: &Session,
-    picked: Vec<(String, Micros)>,
-    request: &Request,
-    now: Micros,
-) -> Answer {
-    let ids: Vec<String> = picked.iter().map(|(id, _)| id.clone()).collect();
-    let since: HashMap<String, Micros> = picked.into_iter().collect();
+/// Claims locked, claimable cards.
+fn take(session: &Session, ids: Vec<String>, request: &Request, now: Micros) -> Answer {
+    let [worker, ttl, at, until] = request.lease(now);
+    session.run(&TAKE, &[param(ids), worker, ttl, at, until])
+}
+
+/// Writes the history of claimed cards.
+fn record(session: &Session, request: &Request, claimed: &[Answer], now: Micros) {
     let expires_at = now + i64::from(request.ttl) * SECOND;
-    let answer = session.run(
-        &TAKE,
-        &[
-            param(ids),
-            param(request.worker.as_str()),
-            param(request.ttl),
-            param(now),
-            param(expires_at),
-        ],
-    );
-    let claimed: Vec<String> = answer.column(ID_COLUMN);
-    let events: Vec<Event> = claimed
+    let cards: Vec<(&Answer, usize, String)> = claimed
         .iter()
-        .enumerate()
-        .map(|(row, id)| Event {
-            card_id: id,
-            kind: "claimed",
-            actor: Some(&request.worker),
-            claim_token: answer.get(row, TOKEN_COLUMN),
-            old_status: Some(Status::Ready),
-            new_status: Status::Claimed,
-            detail: json!({
-                "claim_ttl_seconds": request.ttl, "claim_expires_at": clock::rfc3339(expires_at),
-                "attempts": answer.must::<i32>(row, ATTEMPTS_COLUMN),
-                "waited_seconds": (now - since[id]).max(0) as f64 / SECOND as f64,
-            }),
+        .flat_map(|answer| {
+            (0..answer.len()).map(move |row| (answer, row, answer.must(row, ID_COLUMN)))
+        })
+        .collect();
+    let events: Vec<Event> = cards
+        .iter()
+        .map(|(answer, row, id)| {
+            let since: Micros = answer.must(*row, SINCE_COLUMN);
+            Event {
+                card_id: id,
+                kind: "claimed",
+                actor: Some(&request.worker),
+                claim_token: answer.get(*row, TOKEN_COLUMN),
+                old_status: Some(Status::Ready),
+                new_status: Status::Claimed,
+                detail: json!({
+                    "claim_ttl_seconds": request.ttl, "claim_expires_at": clock::rfc3339(expires_at),
+                    "attempts": answer.must::<i32>(*row, ATTEMPTS_COLUMN),
+                    "waited_seconds": (now - since).max(0) as f64 / SECOND as f64,
+                }),
+            }
         })
         .collect();
     event::record_many(session, now, &events);
-    answer
 }
 
 /// A claim whose answer is remembered: the same request gets it again, under the same tokens.
@@ -340,14 +540,17 @@ fn claim_once(
         if held.is_empty() {
             return Err(Refusal::request_lost(&request_id.to_string()));
         }
-        return Ok(Rows::new(session, &held));
+        return Ok(rows(session, &[held]));
     }
-    let answer = claim(session, request)?;
-    if !answer.is_empty() {
+    let claimed = claim(session, request)?;
+    if claimed.iter().any(|answer| !answer.is_empty()) {
         let now = clock::now();
         session.run(&FORGET_REQUESTS, &[param(now - REMEMBERED)]);
-        let ids: Vec<String> = answer.column(ID_COLUMN);
-        let tokens: Vec<i64> = answer.column(TOKEN_COLUMN);
+        let ids: Vec<String> = claimed.iter().flat_map(|c| c.column(ID_COLUMN)).collect();
+        let tokens: Vec<i64> = claimed
+            .iter()
+            .flat_map(|c| c.column(TOKEN_COLUMN))
+            .collect();
         session.run(
             &KEEP_REQUEST,
             &[
@@ -359,5 +562,5 @@ fn claim_once(
             ],
         );
     }
-    Ok(Rows::new(session, &answer))
+    Ok(rows(session, &claimed))
 }

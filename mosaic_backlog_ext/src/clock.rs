@@ -31,6 +31,14 @@ pub fn now() -> Micros {
     }
 }
 
+/// As an array parameter.
+pub fn times(times: &[Micros]) -> Vec<TimestampWithTimeZone> {
+    times
+        .iter()
+        .filter_map(|time| TimestampWithTimeZone::try_from(*time).ok())
+        .collect()
+}
+
 /// RFC 3339 in UTC, as it stands in the history's details.
 pub fn rfc3339(at: Micros) -> String {
     chrono::DateTime::from_timestamp_micros(at.saturating_add(UNIX_TO_POSTGRES_EPOCH)).map_or_else(

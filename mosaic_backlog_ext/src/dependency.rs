@@ -8,6 +8,9 @@
 //! All verbs lock rows in the byte order of ids, so that no two of them wait for each other.
 
 use std::collections::HashSet;
+use std::time::Duration;
+
+use pgrx::check_for_interrupts;
 
 use crate::card::{Card, Status};
 use crate::clock::Micros;
@@ -24,12 +27,17 @@ statements! {
          where id = any($1)
          returning id, status::text, open_dependencies";
     TRY_LOCK(TEXTOID) = "select from mosaic.backlog where id = $1 for update skip locked";
-    TRY_LOCK_ALL(TEXTARRAYOID) = "select from mosaic.backlog where id = any($1) for update skip locked";
+    TRY_LOCK_ALL(TEXTARRAYOID) = "select from mosaic.backlog where id = any($1) for no key update skip locked";
     LOCK(TEXTARRAYOID) = "select from mosaic.backlog where id = any($1) order by id collate \"C\" for update";
     LOCK_SHARED(TEXTARRAYOID) =
         "select id, status::text from mosaic.backlog where id = any($1) order by id collate \"C\" for key share";
     LINKING() = "select pg_catalog.pg_advisory_xact_lock(20260, 2)";
 }
+
+/// How often and how long apart the dependents of `lock_late` are tried: a second in all, in
+/// which calls that do not wait for the card have ended.
+const PATIENCE: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Locks a card that becomes done or not done, together with all that depend on it. Returns
 /// the card and its dependents.
@@ -37,16 +45,8 @@ pub fn lock_with_dependents(session: &Session, id: &str) -> Result<(Card, Vec<St
     // The common case: nothing depends on the card and nobody else has it.
     if dependents(session, id).is_empty() && !session.run(&TRY_LOCK, &[param(id)]).is_empty() {
         let dependents = dependents(session, id);
-        // An edge that came in the instant between look and lock: the card cannot be given back
-        // any more, so its dependents must be had without waiting.
-        let late = dependents.len();
-        if late > 0
-            && session
-                .run(&TRY_LOCK_ALL, &[param(dependents.clone())])
-                .len()
-                < late
-        {
-            return Err(Refusal::dependents_changing(id));
+        if !dependents.is_empty() {
+            lock_late(session, id, &dependents)?;
         }
         return Ok((Card::lock(session, id)?, dependents));
     }
@@ -56,6 +56,21 @@ pub fn lock_with_dependents(session: &Session, id: &str) -> Result<(Card, Vec<St
         all
     });
     Ok((Card::lock(session, id)?, dependents(session, id)))
+}
+
+/// Locks dependents whose edge came in the instant between look and lock. The card cannot be
+/// given back any more, so they are taken without queueing for them: whoever has one of them
+/// and waits for the card is met with `busy`, and a deadlock is not.
+fn lock_late(session: &Session, id: &str, dependents: &[String]) -> Result<(), Refusal> {
+    for _ in 0..=PATIENCE {
+        let locked = session.run(&TRY_LOCK_ALL, &[param(dependents.to_vec())]);
+        if locked.len() == dependents.len() {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+        check_for_interrupts!();
+    }
+    Err(Refusal::dependents_changing(id))
 }
 
 /// Locks the set of cards that `find` gives, all in one statement and in one order. Where

@@ -27,6 +27,10 @@ mod wake;
 // The gate: which card waits for which.
 mod dependency;
 
+// Which card is next.
+mod due;
+mod frontier;
+
 // The verbs.
 mod block;
 mod cancel;

@@ -7,7 +7,9 @@ use serde_json::json;
 use crate::argument;
 use crate::card::{Card, Status};
 use crate::clock::{self, Micros};
+use crate::due;
 use crate::event::{self, Event};
+use crate::frontier::{self, Key, Next, Set};
 use crate::guard;
 use crate::lease;
 use crate::refusal::Refusal;
@@ -15,7 +17,7 @@ use crate::rows::{Rows, shapes};
 use crate::statement::{Session, param, session, statements};
 
 /// Ended leases that one claim sweeps at most, so that a claim's cost stays bounded.
-const SWEEP_MAX: i32 = 100;
+const SWEEP_MAX: usize = 100;
 
 shapes! {
     /// A card whose lease was taken away.
@@ -24,9 +26,19 @@ shapes! {
 
 statements! {
     /// Leases that ended, the longest ended first. Cards that somebody else has locked are skipped.
-    ENDED(TIMESTAMPTZOID, INT4OID) =
-        "select id from mosaic.backlog where status = 'claimed' and claim_expires_at <= $1
+    ENDED(TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID) =
+        "select id from mosaic.backlog where status = 'claimed' and claim_expires_at between $1 and $2
+         order by claim_expires_at limit $3 for no key update skip locked";
+    /// The ends of leases, from one time up to another.
+    ENDS(TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID) =
+        "select distinct claim_expires_at from mosaic.backlog
+         where status = 'claimed' and claim_expires_at between $1 and $2 order by claim_expires_at limit $3";
+    ENDED_AT(TIMESTAMPTZARRAYOID, INT4OID) =
+        "select id from mosaic.backlog where status = 'claimed' and claim_expires_at = any($1)
          order by claim_expires_at limit $2 for no key update skip locked";
+    STILL(TIMESTAMPTZARRAYOID) =
+        "select distinct claim_expires_at from mosaic.backlog
+         where status = 'claimed' and claim_expires_at = any($1) order by 1";
     QUARANTINE(TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT4OID) =
         "update mosaic.backlog set status = 'blocked', claim_owner = null, claim_token = null,
            claim_ttl_seconds = null, claimed_at = null, claim_expires_at = null, settled_token = null,
@@ -129,7 +141,21 @@ fn sweep_ended(
     actor: Option<&str>,
     now: Micros,
 ) -> Result<Vec<(Card, &'static str)>, Refusal> {
-    let ended: Vec<String> = session.run(&ENDED, &[param(before), param(max)]).column(1);
+    let from = if frontier::own_leases_end(before) {
+        clock::FIRST
+    } else {
+        frontier::floor(Set::Leases).max(clock::FIRST)
+    };
+    let ended = session.run(&ENDED, &[param(from), param(before), param(max)]);
+    sweep_locked(session, ended.column(1), actor, now)
+}
+
+fn sweep_locked(
+    session: &Session,
+    ended: Vec<String>,
+    actor: Option<&str>,
+    now: Micros,
+) -> Result<Vec<(Card, &'static str)>, Refusal> {
     ended
         .into_iter()
         .map(|id| {
@@ -140,9 +166,34 @@ fn sweep_ended(
         .collect()
 }
 
-/// The sweep inside a claim.
+/// The sweep inside a claim: of the leases that ended, as far as the frontier knows of them.
 pub fn sweep(session: &Session, actor: &str, now: Micros) -> Result<(), Refusal> {
-    sweep_ended(session, now, SWEEP_MAX, Some(actor), now).map(|_| ())
+    if frontier::own_leases_end(now) {
+        return sweep_ended(session, now, SWEEP_MAX as i32, Some(actor), now).map(|_| ());
+    }
+    let mut left = SWEEP_MAX;
+    while left > 0 && frontier::concerns(Set::Leases, now) {
+        match frontier::next(Set::Leases, now, left, false) {
+            Next::Candidates(ends, _) => {
+                let at = param(clock::times(&ends));
+                let ended = session.run(&ENDED_AT, &[at, param(left as i32)]);
+                let swept = sweep_locked(session, ended.column(1), Some(actor), now)?.len();
+                let still: Vec<Key> = session.run(&STILL, &[param(clock::times(&ends))]).column(1);
+                left -= swept;
+                if left == 0 {
+                    frontier::give_back(Set::Leases, &still);
+                } else if !frontier::put_aside(Set::Leases, &still) {
+                    break;
+                }
+            }
+            Next::Look(look) => {
+                let ends = due::times(session, &ENDS, look.range());
+                look.end_times(&ends, now);
+            }
+            Next::Unknown | Next::Nothing => break,
+        }
+    }
+    Ok(())
 }
 
 /// Sweeps one locked card whose lease has ended.

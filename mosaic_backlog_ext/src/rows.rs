@@ -26,12 +26,25 @@ pub struct Rows<T: Shape> {
 impl<T: Shape> Rows<T> {
     /// Takes all rows of `answer` out of the session.
     pub fn new(session: &Session, answer: &Answer) -> Self {
+        Self::without_last(session, std::slice::from_ref(answer), 0)
+    }
+
+    /// The rows of several answers of one shape, without their last `internal` columns. Of no
+    /// answers it makes no rows.
+    pub fn without_last(session: &Session, answers: &[Answer], internal: usize) -> Self {
         unsafe {
-            let tuples = (0..answer.len())
-                .map(|row| pg_sys::SPI_copytuple(answer.tuple(row)))
+            let tuples = answers
+                .iter()
+                .flat_map(|answer| (0..answer.len()).map(|row| answer.tuple(row)))
+                .map(|tuple| pg_sys::SPI_copytuple(tuple))
                 .collect();
             let inner = pg_sys::MemoryContextSwitchTo(session.outer());
-            let descriptor = pg_sys::CreateTupleDescCopy(answer.descriptor());
+            let descriptor = answers.first().map_or(std::ptr::null_mut(), |answer| {
+                let descriptor = pg_sys::CreateTupleDescCopy(answer.descriptor());
+                // What lies behind its last attribute is not read from a row.
+                (*descriptor).natts -= internal as i32;
+                descriptor
+            });
             pg_sys::MemoryContextSwitchTo(inner);
             Self {
                 tuples,
@@ -54,7 +67,9 @@ unsafe impl<T: Shape> BoxRet for Rows<T> {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> pgrx::datum::Datum<'fcx> {
         unsafe {
             let mut sink = Sink::open(fcinfo);
-            sink.describe(self.descriptor);
+            if !self.descriptor.is_null() {
+                sink.describe(self.descriptor);
+            }
             for tuple in self.tuples {
                 pg_sys::tuplestore_puttuple(sink.store, tuple);
             }

@@ -127,7 +127,6 @@ fn text_comes_from_files_and_standard_input_as_it_is() {
         .on(&db)
         .json()["card"];
     assert_eq!(card["result"], serde_json::json!({"ok": true}));
-    std::fs::remove_dir_all(folder).expect("remove");
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn a_role_without_the_right_hears_what_an_administrator_has_to_do() {
 }
 
 /// The PostgreSQL under test, without the extension's files.
-fn without_the_extension() -> std::path::PathBuf {
+fn without_the_extension() -> folder::Folder {
     let bin = programs::postgresql("postgres");
     let root = bin
         .parent()
@@ -134,7 +134,6 @@ fn a_server_without_the_extensions_files_is_told_apart_from_a_missing_right() {
         0
     );
     drop(cluster);
-    std::fs::remove_dir_all(copy).expect("remove");
 }
 
 #[test]
@@ -226,7 +225,6 @@ fn key_value_strings_and_a_service_are_understood() {
         .env("DATABASE_URL", "service=backlog")
         .env("PGSERVICEFILE", &file)
         .json();
-    std::fs::remove_dir_all(folder).expect("remove");
 }
 
 #[test]

@@ -134,7 +134,6 @@ fn installing_again_over_live_data_keeps_everything_and_the_server_running() {
         "theme = 'dark'\n"
     );
     drop(home);
-    fs::remove_dir_all(prefix).expect("remove");
 }
 
 #[test]
@@ -157,7 +156,6 @@ fn what_is_asked_wrongly_changes_nothing_and_says_why() {
     }
     let help = install_well(&folder, &["--help"]);
     assert!(help.contains("Usage"), "{help}");
-    fs::remove_dir_all(folder).expect("remove");
 }
 
 #[test]
@@ -198,7 +196,6 @@ fn it_installs_the_extension_into_the_server_that_pg_config_names() {
         .filter(|path| path.to_string_lossy().contains("mosaic_backlog_ext"))
         .count();
     assert_eq!(left, 0);
-    fs::remove_dir_all(prefix).expect("remove");
 }
 
 /// The folder of the programs of a copy of the machine's PostgreSQL with its headers.

@@ -10,4 +10,5 @@ mod people;
 mod places;
 mod server;
 mod shapes;
+mod shapes_of_reports;
 mod tls;

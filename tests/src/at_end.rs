@@ -23,11 +23,23 @@ pub enum As {
 impl AtEnd {
     /// `script` finds `arguments` as `$1`, `$2`…
     pub fn run(who: As, script: &str, arguments: &[&Path]) -> Self {
+        Self::after(who, ":", script, arguments)
+    }
+
+    /// Starts a program, which `start` names, and ends it when the tests are over; then the
+    /// script runs.
+    pub fn serve(start: &str, script: &str, arguments: &[&Path]) -> Self {
+        let start = format!("{start} & program=$!");
+        let script = format!("kill -9 \"$program\"; {script}");
+        Self::after(As::Server, &start, &script, arguments)
+    }
+
+    fn after(who: As, start: &str, script: &str, arguments: &[&Path]) -> Self {
         let mut command = Command::new("sh");
         command
             .arg("-c")
             .arg(format!(
-                "trap '' INT TERM HUP; cat >/dev/null; {{ {script}; }} >/dev/null 2>&1"
+                "trap '' INT TERM HUP; {start}; cat >/dev/null; {{ {script}; }} >/dev/null 2>&1"
             ))
             .arg("at-end")
             .args(arguments)

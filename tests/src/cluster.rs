@@ -53,7 +53,7 @@ impl Cluster {
     /// The same of the PostgreSQL whose programs are in `bin`.
     #[track_caller]
     pub fn start_from(bin: &Path, settings: &[&str]) -> Self {
-        let folder = folder::create();
+        let folder = folder::kept();
         account::give(&folder);
         let pg_ctl = bin.join("pg_ctl");
         let end = AtEnd::run(

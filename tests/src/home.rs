@@ -33,7 +33,7 @@ impl Home {
 
     /// For the program of another installation.
     pub fn of(program: &Path, name: &str) -> Self {
-        let above = folder::create();
+        let above = folder::kept();
         let path = above.join(name);
         let end = AtEnd::run(As::Caller, END, &[program, &path, &above]);
         Self { path, _end: end }

@@ -1,20 +1,20 @@
 //! A connection pooler in transaction mode in front of a database.
 
 use std::fs;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
 use postgres::{Config, NoTls};
 
-use crate::at_end::{As, AtEnd};
+use crate::at_end::AtEnd;
 use crate::cluster::SUPERUSER;
 use crate::database::{Database, LOGINS};
 use crate::session::Session;
-use crate::{account, folder, programs, wait};
+use crate::{account, folder, wait};
 
 const PORT: u16 = 6432;
 
 pub struct Pooler {
-    folder: std::path::PathBuf,
+    folder: PathBuf,
     database: String,
     _end: AtEnd,
 }
@@ -23,7 +23,7 @@ impl Pooler {
     /// A pooler that serves all its clients with `connections` connections to the database.
     #[track_caller]
     pub fn start(database: &Database, connections: usize) -> Self {
-        let folder = folder::create();
+        let folder = folder::kept();
         account::give(&folder);
         let logins: Vec<String> = LOGINS
             .iter()
@@ -41,16 +41,10 @@ impl Pooler {
             own = folder.display(),
         );
         fs::write(folder.join("settings"), settings).expect("write");
-        let end = AtEnd::run(
-            As::Server,
-            "kill -9 \"$(cat \"$1/pid\")\"; rm -rf \"$1\"",
-            &[&folder],
-        );
-        programs::run(
-            account::serve(&mut Command::new(program()))
-                .args(["-d", "-q"])
-                .arg(folder.join("settings"))
-                .current_dir("/"),
+        let end = AtEnd::serve(
+            "\"$2\" -q \"$1/settings\"",
+            "rm -rf \"$1\"",
+            &[&folder, Path::new(program())],
         );
         let pooler = Self {
             folder,

@@ -115,7 +115,6 @@ fn a_dump_restored_into_another_database_has_everything_and_goes_on() {
         assert_eq!(contents(&mut restored), expected, "{format}");
         assert_goes_on(&mut restored, token);
     }
-    std::fs::remove_dir_all(folder).expect("remove");
 }
 
 #[test]
@@ -182,7 +181,6 @@ fn a_backlog_under_load_dumps_to_a_consistent_state() {
         "select last_value >= (select coalesce(max(claim_token), 0) from mosaic.backlog)
          from mosaic.backlog_claim_token_seq"
     ));
-    std::fs::remove_dir_all(folder).expect("remove");
 }
 
 /// The programs of a copy of the PostgreSQL under test whose extension is a version newer.
@@ -249,5 +247,4 @@ fn a_dump_restored_under_a_newer_version_has_everything_and_goes_on() {
     assert_eq!(contents(&mut restored), expected);
     assert_goes_on(&mut restored, token);
     drop(cluster);
-    fs::remove_dir_all(copy).expect("remove");
 }

@@ -2,6 +2,7 @@
 
 mod assert_held;
 mod batch;
+mod bounds;
 mod cascade;
 mod catalogue;
 mod claim;

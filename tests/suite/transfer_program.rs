@@ -27,7 +27,7 @@ impl Place {
     }
 
     fn embedded() -> Self {
-        let home = folder::create();
+        let home = folder::kept();
         account::give(&home);
         let end = AtEnd::run(
             As::Caller,
@@ -132,7 +132,6 @@ fn an_export_comes_back_by_file_and_by_pipe() {
         String::from_utf8_lossy(&output.stdout),
         "imported 3 cards, 3 dependencies, 0 events\n"
     );
-    fs::remove_dir_all(folder).expect("the folder");
 }
 
 #[test]
@@ -175,7 +174,6 @@ fn a_file_that_is_cut_or_spoilt_is_refused_and_changes_nothing() {
     // The last line break alone is nobody's loss.
     fs::write(&file, &whole[..whole.len() - 1]).expect("the file");
     to.json(&["backlog", "import", path(&file)]);
-    fs::remove_dir_all(folder).expect("the folder");
 }
 
 #[test]
@@ -199,7 +197,6 @@ fn an_export_that_fails_leaves_the_file_before_alone() {
         nowhere.refusal(&["backlog", "export"]),
         ("usage".into(), Some(2))
     );
-    fs::remove_dir_all(folder).expect("the folder");
 }
 
 #[test]
@@ -230,7 +227,6 @@ fn a_backup_of_an_external_database_comes_back() {
         external.refusal(&["db", "restore", path(&file)]),
         ("bad_transition".into(), Some(7))
     );
-    fs::remove_dir_all(folder).expect("the folder");
 }
 
 #[test]
@@ -277,7 +273,6 @@ fn a_backup_of_the_embedded_server_comes_back() {
         to.json(&["backlog", "show", "A3"])["card"]["open_dependencies"],
         json!(0)
     );
-    fs::remove_dir_all(folder).expect("the folder");
 }
 
 #[test]
@@ -323,5 +318,4 @@ fn a_restore_keeps_tables_of_the_operators_own_and_heals_after_a_kill() {
         "2"
     );
     assert_eq!(to.lines(), from.lines());
-    fs::remove_dir_all(folder).expect("the folder");
 }

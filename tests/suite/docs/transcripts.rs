@@ -111,7 +111,7 @@ impl Shell {
     }
 
     fn start(environment: impl FnOnce(&mut Command) -> &mut Command) -> Self {
-        let folder = folder::create();
+        let folder = folder::kept();
         let home = folder.join("home");
         let mut command = Command::new("bash");
         command

@@ -1,0 +1,58 @@
+//! Cards that wait for a time, made known to claims when it has come.
+
+use std::thread::LocalKey;
+
+use crate::clock::{self, Micros};
+use crate::frontier::{self, Key, LOOK, Next, Range, Set};
+use crate::statement::{Session, Statement, param, statements};
+
+statements! {
+    /// Times for which cards wait, from one up to another.
+    TIMES(TIMESTAMPTZOID, TIMESTAMPTZOID, INT4OID) =
+        "select distinct not_before from mosaic.backlog
+         where opened and not_before is not null
+           and not_before between $1 and $2
+         order by not_before limit $3";
+    COME(TIMESTAMPTZARRAYOID) =
+        "select claim_order from mosaic.backlog
+         where opened and not_before is not null and not_before = any($1)";
+}
+
+/// Lets claims find the cards whose time has come by `now`.
+pub fn promote(session: &Session, now: Micros) {
+    while frontier::concerns(Set::Due, now) {
+        match frontier::peek(Set::Due, now, LOOK) {
+            Next::Candidates(times, _) => {
+                frontier::has_come_due(&orders(session, &times));
+                frontier::done(Set::Due, &times);
+            }
+            Next::Look(look) => {
+                let times = times(session, &TIMES, look.range());
+                look.end_times(&times, now);
+            }
+            Next::Unknown | Next::Nothing => break,
+        }
+    }
+    let own = frontier::own_due(now);
+    if !own.is_empty() {
+        for order in orders(session, &own) {
+            frontier::add_claimable(order);
+        }
+    }
+}
+
+/// The cards that wait for these times, in claim order.
+fn orders(session: &Session, times: &[Key]) -> Vec<Key> {
+    let mut orders: Vec<Key> = session.run(&COME, &[param(clock::times(times))]).column(1);
+    orders.sort_unstable();
+    orders
+}
+
+/// The first times of a range, one more than a look collects.
+pub fn times(session: &Session, statement: &'static LocalKey<Statement>, range: Range) -> Vec<Key> {
+    let last = range.last().clamp(clock::FIRST, Key::MAX);
+    let first = range.from.max(clock::FIRST);
+    let limit = LOOK as i32 + 1;
+    let answer = session.run(statement, &[param(first), param(last), param(limit)]);
+    answer.column(1)
+}

@@ -1,0 +1,415 @@
+//! What is known of the front of one ordered set of cards, as plain data without pointers.
+//!
+//! Every member of the set is a candidate, or waits for another look because somebody has it
+//! locked, or lies in a range that has not been examined, or has been taken by a transaction
+//! that gives it back if it ends without effect. Whatever else is in here costs a vain look at
+//! one row and nothing more, since the row decides.
+
+pub type Key = i64;
+
+const CANDIDATES: usize = 256;
+const RANGES: usize = 32;
+const LOCKED: usize = 32;
+
+/// Keys that one look collects. The rest of the room is for those that come in between.
+pub const LOOK: usize = 128;
+
+/// Keys from `from` up to, but not including, `to`; up to the last if `to` is `Key::MAX`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Range {
+    pub from: Key,
+    pub to: Key,
+}
+
+impl Range {
+    /// The last key that can be in it.
+    pub fn last(&self) -> Key {
+        if self.to == Key::MAX {
+            Key::MAX
+        } else {
+            self.to - 1
+        }
+    }
+}
+
+/// A member that somebody else had locked.
+#[derive(Clone, Copy)]
+struct Locked {
+    key: Key,
+    again_at: i64,
+}
+
+#[derive(Clone, Copy)]
+pub struct Head {
+    /// Largest first, so that the next is at the end.
+    candidates: [Key; CANDIDATES],
+    candidates_len: usize,
+    /// Not examined; ascending and disjoint.
+    ranges: [Range; RANGES],
+    ranges_len: usize,
+    locked: [Locked; LOCKED],
+    locked_len: usize,
+    /// The largest key that has been seen; `Key::MIN`: none.
+    highest: Key,
+    /// Nothing has been added since a look found the last range empty.
+    settled: bool,
+    /// A look is under way; what came in meanwhile may lie in what it has examined.
+    looking: bool,
+    looking_from: Key,
+    added_meanwhile: bool,
+    smallest_meanwhile: Key,
+}
+
+/// A look at the first unexamined range, to be ended by `Head::end_look` or `give_up_look`.
+#[derive(Clone, Copy)]
+pub struct Look {
+    pub range: Range,
+    /// No key above has been seen; what appears there meanwhile has told so.
+    pub highest: Option<Key>,
+}
+
+impl Head {
+    /// Of a set of which nothing is known but that it has no keys below `from`.
+    pub const fn unexamined(from: Key) -> Self {
+        Self {
+            candidates: [0; CANDIDATES],
+            candidates_len: 0,
+            ranges: [Range { from, to: Key::MAX }; RANGES],
+            ranges_len: 1,
+            locked: [Locked {
+                key: 0,
+                again_at: 0,
+            }; LOCKED],
+            locked_len: 0,
+            highest: Key::MIN,
+            settled: false,
+            looking: false,
+            looking_from: Key::MIN,
+            added_meanwhile: false,
+            smallest_meanwhile: Key::MAX,
+        }
+    }
+
+    fn candidates(&self) -> &[Key] {
+        &self.candidates[..self.candidates_len]
+    }
+
+    pub fn ranges(&self) -> &[Range] {
+        &self.ranges[..self.ranges_len]
+    }
+
+    /// The largest key that has been seen, if any.
+    fn highest(&self) -> Option<Key> {
+        (self.highest != Key::MIN).then_some(self.highest)
+    }
+
+    /// Nothing known or unknown sorts below.
+    pub fn floor(&self) -> Key {
+        let range = self.ranges().first().map_or(Key::MAX, |range| range.from);
+        let candidate = self.candidates().last().copied().unwrap_or(Key::MAX);
+        self.locked[..self.locked_len]
+            .iter()
+            .map(|locked| locked.key)
+            .fold(range.min(candidate), Key::min)
+    }
+
+    /// Whether a claim up to `last` needs an answer from the table: a candidate, or a look.
+    pub fn concerns(&self, last: Key) -> bool {
+        self.candidates().last().is_some_and(|key| *key <= last)
+            || self.locked_len > 0
+            || !self.settled && self.ranges().first().is_some_and(|r| r.from <= last)
+    }
+
+    /// Members were added, or came back: `keys` ascending, each committed before this call.
+    pub fn add(&mut self, keys: &[Key]) {
+        let Some(last) = keys.last() else {
+            return;
+        };
+        self.highest = self.highest.max(*last);
+        self.tell_look(keys);
+        self.settled = false;
+        // The last range has no end: what sorts behind its start is found by the next look.
+        let open_end = match self.ranges().last() {
+            Some(range) if range.to == Key::MAX => range.from,
+            _ => Key::MAX,
+        };
+        let below = &keys[..keys.partition_point(|key| *key < open_end)];
+        if let [key] = below {
+            if !self.is_covered(*key) {
+                self.remember(*key);
+            }
+        } else if !below.is_empty() {
+            let unknown: Vec<Key> = below
+                .iter()
+                .copied()
+                .filter(|key| !self.is_covered(*key))
+                .collect();
+            self.remember_many(unknown);
+        }
+    }
+
+    /// What comes in while a look is under way may lie in what it has examined already.
+    fn tell_look(&mut self, keys: &[Key]) {
+        if self.looking {
+            self.added_meanwhile = true;
+            let inside = keys.partition_point(|key| *key < self.looking_from);
+            if let Some(key) = keys.get(inside) {
+                self.smallest_meanwhile = self.smallest_meanwhile.min(*key);
+            }
+        }
+    }
+
+    /// Nothing is known of the keys from `from` up to `to` any more.
+    pub fn forget(&mut self, range: Range) {
+        self.tell_look(&[range.from.max(self.looking_from)]);
+        self.cover_ranges(vec![range]);
+    }
+
+    fn is_covered(&self, key: Key) -> bool {
+        self.ranges()
+            .iter()
+            .any(|range| range.from <= key && (key < range.to || range.to == Key::MAX))
+    }
+
+    fn remember(&mut self, key: Key) {
+        if self.candidates_len == CANDIDATES {
+            self.remember_many(vec![key]);
+            return;
+        }
+        let at = self.candidates().partition_point(|other| *other > key);
+        if self.candidates().get(at) == Some(&key) {
+            return;
+        }
+        self.candidates.copy_within(at..self.candidates_len, at + 1);
+        self.candidates[at] = key;
+        self.candidates_len += 1;
+    }
+
+    /// Takes the smallest as candidates and leaves the rest to looks at where they lie.
+    fn remember_many(&mut self, mut keys: Vec<Key>) {
+        keys.extend_from_slice(self.candidates());
+        keys.sort_unstable();
+        keys.dedup();
+        let room = if keys.len() > CANDIDATES {
+            CANDIDATES - LOOK
+        } else {
+            keys.len()
+        };
+        let rest = keys.split_off(room);
+        self.candidates_len = keys.len();
+        for (slot, key) in self.candidates.iter_mut().zip(keys.iter().rev()) {
+            *slot = *key;
+        }
+        self.cover(&rest);
+    }
+
+    /// Makes the ranges cover `keys` (ascending), with as little else as there is room for.
+    fn cover(&mut self, keys: &[Key]) {
+        if !keys.is_empty() {
+            self.tell_look(keys);
+            let single = |key: &Key| Range {
+                from: *key,
+                to: key.saturating_add(1),
+            };
+            self.cover_ranges(keys.iter().map(single).collect());
+        }
+    }
+
+    fn cover_ranges(&mut self, more: Vec<Range>) {
+        self.settled = false;
+        let mut all: Vec<Range> = self.ranges().to_vec();
+        all.extend(more);
+        all.sort_unstable_by_key(|range| range.from);
+        let mut gaps: Vec<Key> = all
+            .windows(2)
+            .map(|pair| pair[1].from.saturating_sub(pair[0].to))
+            .filter(|gap| *gap > 0)
+            .collect();
+        // The widest gaps stay out of it.
+        gaps.sort_unstable_by(|a, b| b.cmp(a));
+        let narrow = gaps.get(RANGES - 1).copied().unwrap_or(0);
+        self.ranges_len = 0;
+        for range in all {
+            let len = self.ranges_len;
+            if len > 0 {
+                let before = &mut self.ranges[len - 1];
+                if len == RANGES || range.from.saturating_sub(before.to) <= narrow {
+                    before.to = before.to.max(range.to);
+                    continue;
+                }
+            }
+            self.ranges[len] = range;
+            self.ranges_len += 1;
+        }
+    }
+
+    /// All members below are candidates, or locked by somebody.
+    pub fn known(&self) -> Key {
+        match self.ranges().first() {
+            Some(range) if !self.settled => range.from,
+            _ => Key::MAX,
+        }
+    }
+
+    /// Takes up to `max` candidates that sort before all that is unexamined, up to `last`.
+    pub fn take(&mut self, last: Key, max: usize, taken: &mut Vec<Key>) {
+        let known = self.known();
+        while taken.len() < max
+            && let Some(key) = self.candidates().last().copied()
+            && key <= last
+            && key < known
+        {
+            self.candidates_len -= 1;
+            taken.push(key);
+        }
+    }
+
+    /// The same without taking them.
+    pub fn peek(&self, last: Key, max: usize, seen: &mut Vec<Key>) {
+        let mut copy = *self;
+        copy.take(last, max, seen);
+    }
+
+    /// Removes candidates.
+    pub fn remove(&mut self, keys: &[Key]) {
+        let mut left = self.candidates().to_vec();
+        left.retain(|key| !keys.contains(key));
+        self.candidates_len = left.len();
+        self.candidates[..left.len()].copy_from_slice(&left);
+    }
+
+    /// Begins a look at the first unexamined range, if there is one up to `last`, nothing sorts
+    /// before it and nobody looks already.
+    pub fn begin_look(&mut self, last: Key) -> Option<Look> {
+        let range = *self.ranges().first()?;
+        if self.settled || self.looking || range.from > last {
+            return None;
+        }
+        self.looking = true;
+        self.looking_from = range.from;
+        self.added_meanwhile = false;
+        self.smallest_meanwhile = Key::MAX;
+        Some(Look {
+            range,
+            highest: self.highest(),
+        })
+    }
+
+    pub fn is_looking(&self) -> bool {
+        self.looking
+    }
+
+    pub fn give_up_look(&mut self) {
+        self.looking = false;
+    }
+
+    /// Ends a look. `found` are the members of the range in ascending order up to the first
+    /// that is not in `found`; that is at `rest` or behind it, `None`: there is none.
+    pub fn end_look(&mut self, look: &Look, found: &[Key], rest: Option<Key>) {
+        self.looking = false;
+        let seen = found.last().copied().unwrap_or(Key::MIN);
+        // A key that was added before the look began is at most `look.highest`; one that was
+        // added meanwhile has told so.
+        let end = match rest {
+            Some(rest) => rest,
+            None if look.range.to == Key::MAX => look
+                .highest
+                .unwrap_or(Key::MIN)
+                .max(seen)
+                .saturating_add(1)
+                .max(look.range.from),
+            None => look.range.to,
+        };
+        let end = end.min(self.smallest_meanwhile);
+        // Ranges may have been joined to this one meanwhile; what lies before it stays.
+        let examined = Range {
+            from: look.range.from,
+            to: end,
+        };
+        self.uncover(examined);
+        self.highest = self.highest.max(seen);
+        let known: Vec<Key> = found.iter().copied().filter(|key| *key < end).collect();
+        self.remember_many(known);
+        if rest.is_none() && look.range.to == Key::MAX && !self.added_meanwhile {
+            self.settled = self.ranges_len == 1;
+        }
+    }
+
+    /// Takes `examined` out of the range that it begins in.
+    fn uncover(&mut self, examined: Range) {
+        let mut left = Vec::with_capacity(self.ranges_len + 1);
+        for range in self.ranges() {
+            let inside =
+                range.from <= examined.from && (examined.from < range.to || range.to == Key::MAX);
+            if !inside {
+                left.push(*range);
+                continue;
+            }
+            if range.from < examined.from {
+                left.push(Range {
+                    from: range.from,
+                    to: examined.from,
+                });
+            }
+            if examined.to < range.to || range.to == Key::MAX {
+                left.push(Range {
+                    from: examined.to,
+                    to: range.to,
+                });
+            }
+        }
+        // One more than there is room for: the last two become one.
+        while left.len() > RANGES {
+            let end = left.pop().map_or(Key::MAX, |range| range.to);
+            if let Some(range) = left.last_mut() {
+                range.to = end;
+            }
+        }
+        self.ranges_len = left.len();
+        self.ranges[..left.len()].copy_from_slice(&left);
+    }
+
+    /// Puts members aside that somebody else has locked, until `again_at`. Those for which
+    /// there is no room stay candidates; then the answer is false.
+    pub fn put_aside(&mut self, keys: &[Key], again_at: i64) -> bool {
+        let room = (LOCKED - self.locked_len).min(keys.len());
+        for key in &keys[..room] {
+            self.locked[self.locked_len] = Locked {
+                key: *key,
+                again_at,
+            };
+            self.locked_len += 1;
+        }
+        self.give_back(&keys[room..]);
+        room == keys.len()
+    }
+
+    /// Makes candidates again of those put aside whose time has come, or of all.
+    pub fn try_again(&mut self, now: i64, all: bool) {
+        let mut index = 0;
+        while index < self.locked_len {
+            let locked = self.locked[index];
+            // A time far ahead is one from before the clock was set back.
+            if all || locked.again_at <= now || locked.again_at > now + 1_000_000 {
+                self.locked_len -= 1;
+                self.locked[index] = self.locked[self.locked_len];
+                self.give_back(&[locked.key]);
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    pub fn has_put_aside(&self) -> bool {
+        self.locked_len > 0
+    }
+
+    /// Makes candidates of taken keys again.
+    pub fn give_back(&mut self, keys: &[Key]) {
+        if let [key] = keys {
+            self.remember(*key);
+        } else if !keys.is_empty() {
+            self.remember_many(keys.to_vec());
+        }
+    }
+}
