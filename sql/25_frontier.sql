@@ -6,8 +6,8 @@ create sequence mosaic.backlog_frontier_seq as bigint;
 create index backlog_due on mosaic.backlog (not_before)
   where opened and not_before is not null;
 
+-- Without a WHEN, which would be read anew in each statement.
 create trigger backlog_watch after insert or update on mosaic.backlog for each row
-  when (new.status = 'claimed' or new.status = 'ready' and new.open_dependencies = 0)
   execute function mosaic.backlog_watch();
 
 -- Whoever writes: a replica's rows count as well.

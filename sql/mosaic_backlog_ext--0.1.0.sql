@@ -112,24 +112,11 @@ create table mosaic.backlog (
   -- The reason of the last fail, for the next claimer.
   last_failure       text,
 
-  constraint backlog_priority_range check (priority between -1000000 and 1000000),
-  constraint backlog_creation_seq_range check (creation_seq between 1 and 4398046511103),
-  constraint backlog_attempts_not_negative check (attempts >= 0),
-  constraint backlog_max_attempts_positive check (max_attempts >= 1),
-  constraint backlog_open_dependencies_not_negative check (open_dependencies >= 0),
+  -- PostgreSQL reads the text of every CHECK anew in each statement that writes cards. These
+  -- two are short; what else must hold is checked by the trigger backlog_watch.
   constraint backlog_claim_iff_claimed check (
-    case when status = 'claimed'
-      then claim_owner is not null and claim_token is not null and claim_ttl_seconds is not null
-        and claimed_at is not null and claim_expires_at is not null
-      else claim_owner is null and claim_token is null and claim_ttl_seconds is null
-        and claimed_at is null and claim_expires_at is null
-    end),
-  constraint backlog_block_iff_blocked check (
-    case when status = 'blocked'
-      then block_kind in ('input', 'dependency', 'capability', 'attempts', 'other') and block_kind is not null
-        and block_reason is not null
-      else block_kind is null and block_reason is null
-    end),
+    pg_catalog.num_nonnulls(claim_owner, claim_token, claim_ttl_seconds, claimed_at, claim_expires_at)
+      = case status when 'claimed' then 5 else 0 end),
   constraint backlog_completed_iff_done check ((status = 'done') = (completed_at is not null))
 );
 
@@ -197,6 +184,40 @@ select pg_catalog.pg_extension_config_dump('mosaic.backlog_claim_request', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- mosaic_backlog_ext/src/schema.rs:30
+-- requires:
+--   schema
+
+-- When the last wake-up went out, in microseconds since 2000-01-01 UTC. Not dumped.
+create sequence mosaic.backlog_wake_seq as bigint;
+
+comment on sequence mosaic.backlog_wake_seq is 'internal: when waiters were last notified';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/schema.rs:15
+-- requires:
+--   card
+
+-- No foreign keys: the functions hold stronger locks on both cards than a foreign key
+-- would take, no function deletes a card, and two checks an edge would halve the speed
+-- of a large batch.
+create table mosaic.backlog_dependency (
+  card_id     text not null,
+  depends_on  text not null,
+  created_at  timestamptz not null,
+  primary key (card_id, depends_on),
+  constraint backlog_dependency_not_itself check (card_id <> depends_on)
+);
+
+create index backlog_dependency_dependents on mosaic.backlog_dependency (depends_on, card_id);
+
+comment on table mosaic.backlog_dependency is 'The edges of the dependency graph: card_id waits until depends_on is done.';
+
+select pg_catalog.pg_extension_config_dump('mosaic.backlog_dependency', '');
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- mosaic_backlog_ext/src/schema.rs:20
 -- requires:
 --   card
@@ -236,40 +257,6 @@ select pg_catalog.pg_extension_config_dump('mosaic.backlog_event_id_seq', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/schema.rs:15
--- requires:
---   card
-
--- No foreign keys: the functions hold stronger locks on both cards than a foreign key
--- would take, no function deletes a card, and two checks an edge would halve the speed
--- of a large batch.
-create table mosaic.backlog_dependency (
-  card_id     text not null,
-  depends_on  text not null,
-  created_at  timestamptz not null,
-  primary key (card_id, depends_on),
-  constraint backlog_dependency_not_itself check (card_id <> depends_on)
-);
-
-create index backlog_dependency_dependents on mosaic.backlog_dependency (depends_on, card_id);
-
-comment on table mosaic.backlog_dependency is 'The edges of the dependency graph: card_id waits until depends_on is done.';
-
-select pg_catalog.pg_extension_config_dump('mosaic.backlog_dependency', '');
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/schema.rs:30
--- requires:
---   schema
-
--- When the last wake-up went out, in microseconds since 2000-01-01 UTC. Not dumped.
-create sequence mosaic.backlog_wake_seq as bigint;
-
-comment on sequence mosaic.backlog_wake_seq is 'internal: when waiters were last notified';
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- mosaic_backlog_ext/src/drop.rs:49
 -- mosaic_backlog_ext::drop::backlog_refuse_drop
 
@@ -296,7 +283,7 @@ comment on function mosaic.backlog_refuse_drop is
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/frontier/watch.rs:49
+-- mosaic_backlog_ext/src/frontier/watch.rs:126
 -- mosaic_backlog_ext::frontier::watch::backlog_watch
 
 create function mosaic.backlog_watch() returns trigger
@@ -305,7 +292,7 @@ language c as 'MODULE_PATHNAME', 'backlog_watch_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/frontier/watch.rs:10
+-- mosaic_backlog_ext/src/frontier/watch.rs:12
 -- requires:
 --   card
 --   backlog_watch
@@ -318,8 +305,8 @@ create sequence mosaic.backlog_frontier_seq as bigint;
 create index backlog_due on mosaic.backlog (not_before)
   where opened and not_before is not null;
 
+-- Without a WHEN, which would be read anew in each statement.
 create trigger backlog_watch after insert or update on mosaic.backlog for each row
-  when (new.status = 'claimed' or new.status = 'ready' and new.open_dependencies = 0)
   execute function mosaic.backlog_watch();
 
 -- Whoever writes: a replica's rows count as well.
@@ -336,6 +323,34 @@ CREATE SCHEMA IF NOT EXISTS mosaic; /* mosaic_backlog_ext::schema::mosaic */
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- mosaic_backlog_ext/src/link.rs:159
+-- mosaic_backlog_ext::link::backlog_link
+CREATE  FUNCTION mosaic."backlog_link"(
+	"id" TEXT, /* Option < String > */
+	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_link_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/lease.rs:66
+-- mosaic_backlog_ext::lease::backlog_renew
+CREATE  FUNCTION mosaic."backlog_renew"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint, /* Option < i64 > */
+	"ttl" interval DEFAULT NULL /* Option < Interval > */
+) RETURNS timestamp with time zone /* Result < TimestampWithTimeZone, pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_renew_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- mosaic_backlog_ext/src/cancel.rs:141
 -- mosaic_backlog_ext::cancel::backlog_reopen
 CREATE  FUNCTION mosaic."backlog_reopen"(
@@ -347,50 +362,6 @@ VOLATILE SECURITY DEFINER PARALLEL UNSAFE
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'backlog_reopen_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/complete.rs:68
--- mosaic_backlog_ext::complete::backlog_complete
-CREATE  FUNCTION mosaic."backlog_complete"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
-	"result" jsonb DEFAULT NULL, /* Option < Jsonb > */
-	"force" bool DEFAULT false, /* Option < bool > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], unblocked text[]) /* Result < Rows < CompletedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_complete_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/transfer/export.rs:82
--- mosaic_backlog_ext::transfer::export::backlog_export
-CREATE  FUNCTION mosaic."backlog_export"(
-	"with_dependencies" bool DEFAULT true, /* Option < bool > */
-	"with_events" bool DEFAULT true /* Option < bool > */
-) RETURNS TABLE (line text) /* Stream < LineRow > */
-STABLE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_export_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/lease.rs:175
--- mosaic_backlog_ext::lease::backlog_fail
-CREATE  FUNCTION mosaic."backlog_fail"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint, /* Option < i64 > */
-	"reason" TEXT, /* Option < String > */
-	"retry_in" interval DEFAULT NULL /* Option < Interval > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_fail_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -410,6 +381,53 @@ VOLATILE SECURITY DEFINER PARALLEL UNSAFE
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'backlog_list_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/transfer/import.rs:101
+-- mosaic_backlog_ext::transfer::import::backlog_import
+CREATE  FUNCTION mosaic."backlog_import"(
+	"lines" jsonb, /* Option < Jsonb > */
+	"with_dependencies" bool DEFAULT true, /* Option < bool > */
+	"with_events" bool DEFAULT true, /* Option < bool > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (lines bigint, cards bigint, dependencies bigint, events bigint, finished boolean) /* Result < Rows < ImportRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_import_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/lease.rs:235
+-- mosaic_backlog_ext::lease::backlog_assert_held
+CREATE  FUNCTION mosaic."backlog_assert_held"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint /* Option < i64 > */
+) RETURNS VOID /* Result < (), pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_assert_held_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/claim.rs:158
+-- mosaic_backlog_ext::claim::backlog_claim
+CREATE  FUNCTION mosaic."backlog_claim"(
+	"worker" TEXT, /* Option < String > */
+	"ttl" interval DEFAULT '15 minutes', /* Option < Interval > */
+	"max_cards" INT DEFAULT 1, /* Option < i32 > */
+	"phase" TEXT DEFAULT NULL, /* Option < String > */
+	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"offers" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"id" TEXT DEFAULT NULL, /* Option < String > */
+	"request_id" uuid DEFAULT NULL /* Option < Uuid > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], dependencies jsonb, last_failure text) /* Result < Rows < ClaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_claim_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -437,17 +455,48 @@ AS 'MODULE_PATHNAME', 'backlog_create_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/events.rs:62
--- mosaic_backlog_ext::events::backlog_events
-CREATE  FUNCTION mosaic."backlog_events"(
-	"id" TEXT DEFAULT NULL, /* Option < String > */
-	"after" TEXT DEFAULT NULL, /* Option < String > */
-	"max_events" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS TABLE (event_id bigint, card_id text, at timestamptz, kind text, actor text, login_role text, claim_token bigint, old_status mosaic.backlog_status, new_status mosaic.backlog_status, detail jsonb, cursor text) /* Result < Rows < EventRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+-- mosaic_backlog_ext/src/transfer/export.rs:82
+-- mosaic_backlog_ext::transfer::export::backlog_export
+CREATE  FUNCTION mosaic."backlog_export"(
+	"with_dependencies" bool DEFAULT true, /* Option < bool > */
+	"with_events" bool DEFAULT true /* Option < bool > */
+) RETURNS TABLE (line text) /* Stream < LineRow > */
+STABLE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_export_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/complete.rs:68
+-- mosaic_backlog_ext::complete::backlog_complete
+CREATE  FUNCTION mosaic."backlog_complete"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
+	"result" jsonb DEFAULT NULL, /* Option < Jsonb > */
+	"force" bool DEFAULT false, /* Option < bool > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], unblocked text[]) /* Result < Rows < CompletedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_events_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_complete_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/block.rs:32
+-- mosaic_backlog_ext::block::backlog_block
+CREATE  FUNCTION mosaic."backlog_block"(
+	"id" TEXT, /* Option < String > */
+	"reason" TEXT, /* Option < String > */
+	"kind" TEXT DEFAULT 'other', /* Option < String > */
+	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_block_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -467,33 +516,6 @@ AS 'MODULE_PATHNAME', 'backlog_cancel_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/transfer/import.rs:101
--- mosaic_backlog_ext::transfer::import::backlog_import
-CREATE  FUNCTION mosaic."backlog_import"(
-	"lines" jsonb, /* Option < Jsonb > */
-	"with_dependencies" bool DEFAULT true, /* Option < bool > */
-	"with_events" bool DEFAULT true, /* Option < bool > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (lines bigint, cards bigint, dependencies bigint, events bigint, finished boolean) /* Result < Rows < ImportRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_import_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/list.rs:48
--- mosaic_backlog_ext::list::backlog_get
-CREATE  FUNCTION mosaic."backlog_get"(
-	"id" TEXT /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_get_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- mosaic_backlog_ext/src/reclaim.rs:206
 -- mosaic_backlog_ext::reclaim::backlog_reclaim
 CREATE  FUNCTION mosaic."backlog_reclaim"(
@@ -510,39 +532,6 @@ AS 'MODULE_PATHNAME', 'backlog_reclaim_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/claim.rs:149
--- mosaic_backlog_ext::claim::backlog_claim
-CREATE  FUNCTION mosaic."backlog_claim"(
-	"worker" TEXT, /* Option < String > */
-	"ttl" interval DEFAULT '15 minutes', /* Option < Interval > */
-	"max_cards" INT DEFAULT 1, /* Option < i32 > */
-	"phase" TEXT DEFAULT NULL, /* Option < String > */
-	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"offers" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"id" TEXT DEFAULT NULL, /* Option < String > */
-	"request_id" uuid DEFAULT NULL /* Option < Uuid > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], dependencies jsonb, last_failure text) /* Result < Rows < ClaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_claim_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/link.rs:194
--- mosaic_backlog_ext::link::backlog_unlink
-CREATE  FUNCTION mosaic."backlog_unlink"(
-	"id" TEXT, /* Option < String > */
-	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_unlink_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- mosaic_backlog_ext/src/stats.rs:96
 -- mosaic_backlog_ext::stats::backlog_stats
 CREATE  FUNCTION mosaic."backlog_stats"(
@@ -555,17 +544,69 @@ AS 'MODULE_PATHNAME', 'backlog_stats_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/link.rs:159
--- mosaic_backlog_ext::link::backlog_link
-CREATE  FUNCTION mosaic."backlog_link"(
+-- mosaic_backlog_ext/src/block.rs:104
+-- mosaic_backlog_ext::block::backlog_unblock
+CREATE  FUNCTION mosaic."backlog_unblock"(
 	"id" TEXT, /* Option < String > */
-	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
 	"actor" TEXT DEFAULT NULL /* Option < String > */
 ) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_link_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_unblock_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/list.rs:48
+-- mosaic_backlog_ext::list::backlog_get
+CREATE  FUNCTION mosaic."backlog_get"(
+	"id" TEXT /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_get_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/why.rs:142
+-- mosaic_backlog_ext::why::backlog_why
+CREATE  FUNCTION mosaic."backlog_why"(
+	"id" TEXT /* Option < String > */
+) RETURNS TABLE (kind text, id text, title text, status mosaic.backlog_status, owner text, until timestamptz, block_kind text, reason text, depth integer) /* Result < Rows < WhyRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_why_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/lease.rs:175
+-- mosaic_backlog_ext::lease::backlog_fail
+CREATE  FUNCTION mosaic."backlog_fail"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint, /* Option < i64 > */
+	"reason" TEXT, /* Option < String > */
+	"retry_in" interval DEFAULT NULL /* Option < Interval > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_fail_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/events.rs:62
+-- mosaic_backlog_ext::events::backlog_events
+CREATE  FUNCTION mosaic."backlog_events"(
+	"id" TEXT DEFAULT NULL, /* Option < String > */
+	"after" TEXT DEFAULT NULL, /* Option < String > */
+	"max_events" INT DEFAULT 100 /* Option < i32 > */
+) RETURNS TABLE (event_id bigint, card_id text, at timestamptz, kind text, actor text, login_role text, claim_token bigint, old_status mosaic.backlog_status, new_status mosaic.backlog_status, detail jsonb, cursor text) /* Result < Rows < EventRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_events_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -592,19 +633,6 @@ AS 'MODULE_PATHNAME', 'backlog_update_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/create.rs:82
--- mosaic_backlog_ext::create::backlog_create_many
-CREATE  FUNCTION mosaic."backlog_create_many"(
-	"cards" jsonb, /* Option < Jsonb > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, created boolean) /* Result < Rows < BatchRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_create_many_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- mosaic_backlog_ext/src/lease.rs:110
 -- mosaic_backlog_ext::lease::backlog_release
 CREATE  FUNCTION mosaic."backlog_release"(
@@ -620,71 +648,30 @@ AS 'MODULE_PATHNAME', 'backlog_release_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/why.rs:142
--- mosaic_backlog_ext::why::backlog_why
-CREATE  FUNCTION mosaic."backlog_why"(
-	"id" TEXT /* Option < String > */
-) RETURNS TABLE (kind text, id text, title text, status mosaic.backlog_status, owner text, until timestamptz, block_kind text, reason text, depth integer) /* Result < Rows < WhyRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_why_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/block.rs:104
--- mosaic_backlog_ext::block::backlog_unblock
-CREATE  FUNCTION mosaic."backlog_unblock"(
+-- mosaic_backlog_ext/src/link.rs:194
+-- mosaic_backlog_ext::link::backlog_unlink
+CREATE  FUNCTION mosaic."backlog_unlink"(
 	"id" TEXT, /* Option < String > */
+	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
 	"actor" TEXT DEFAULT NULL /* Option < String > */
 ) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_unblock_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_unlink_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/lease.rs:66
--- mosaic_backlog_ext::lease::backlog_renew
-CREATE  FUNCTION mosaic."backlog_renew"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint, /* Option < i64 > */
-	"ttl" interval DEFAULT NULL /* Option < Interval > */
-) RETURNS timestamp with time zone /* Result < TimestampWithTimeZone, pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_renew_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/lease.rs:235
--- mosaic_backlog_ext::lease::backlog_assert_held
-CREATE  FUNCTION mosaic."backlog_assert_held"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint /* Option < i64 > */
-) RETURNS VOID /* Result < (), pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_assert_held_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/block.rs:32
--- mosaic_backlog_ext::block::backlog_block
-CREATE  FUNCTION mosaic."backlog_block"(
-	"id" TEXT, /* Option < String > */
-	"reason" TEXT, /* Option < String > */
-	"kind" TEXT DEFAULT 'other', /* Option < String > */
-	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
+-- mosaic_backlog_ext/src/create.rs:82
+-- mosaic_backlog_ext::create::backlog_create_many
+CREATE  FUNCTION mosaic."backlog_create_many"(
+	"cards" jsonb, /* Option < Jsonb > */
 	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+) RETURNS TABLE (id text, created boolean) /* Result < Rows < BatchRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_block_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_create_many_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */

@@ -53,14 +53,24 @@ macro_rules! card_table {
 }
 pub(crate) use card_table;
 
-/// The same columns in a select list or a RETURNING, of the table under the alias `c`.
-macro_rules! card_columns {
+/// The columns of the table among them, under the alias `c`.
+macro_rules! own_columns {
     () => {
         "c.id, c.title, c.body, c.phase, c.labels, c.requires, c.priority, c.status, c.acceptance, \
          c.idempotency_key, c.not_before, c.claim_owner, c.claim_token, c.claim_ttl_seconds, c.claimed_at, \
          c.claim_expires_at, c.attempts, c.max_attempts, c.block_kind, c.block_reason, c.result, \
-         c.open_dependencies, c.created_at, c.updated_at, c.completed_at, \
-         array(select d.depends_on from mosaic.backlog_dependency d where d.card_id = c.id order by d.depends_on)"
+         c.open_dependencies, c.created_at, c.updated_at, c.completed_at"
+    };
+}
+pub(crate) use own_columns;
+
+/// All of them in a select list or a RETURNING.
+macro_rules! card_columns {
+    () => {
+        concat!(
+            $crate::card::own_columns!(),
+            ", array(select d.depends_on from mosaic.backlog_dependency d where d.card_id = c.id order by d.depends_on)"
+        )
     };
 }
 pub(crate) use card_columns;

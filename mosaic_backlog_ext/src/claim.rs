@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument;
-use crate::card::{Card, Status, card_columns, card_table};
+use crate::card::{Card, Status, card_columns, card_table, own_columns};
 use crate::clock::{self, Micros, SECOND};
 use crate::due;
 use crate::event::{self, Event};
@@ -24,23 +24,39 @@ shapes! {
     ClaimedRow = concat!("TABLE (", card_table!(), ", dependencies jsonb, last_failure text)");
 }
 
+/// The columns of a claimed card, and behind those that the caller sees: its place in the claim
+/// order and since when it was claimable.
 macro_rules! claimed_columns {
     () => {
-        concat!(card_columns!(), ",
-           case when exists (select from mosaic.backlog_dependency d where d.card_id = c.id) then
-             (select pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+        concat!(
+            card_columns!(),
+            ",
+           coalesce((select pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                  'id', x.id, 'title', x.title, 'result', x.result) order by x.id)
               from mosaic.backlog_dependency d join mosaic.backlog x on x.id = d.depends_on
-              where d.card_id = c.id)
-             else '[]'::jsonb end,
-           c.last_failure")
+              where d.card_id = c.id), '[]'),
+           c.last_failure, c.claim_order, greatest(c.claimable_since, c.not_before)"
+        )
+    };
+}
+
+/// The same of a card just taken, as if it had no dependencies, and whether it has some: to
+/// prepare for reading them costs as much as the rest, also where there are none.
+macro_rules! taken_columns {
+    () => {
+        concat!(
+            own_columns!(),
+            ", '{}'::text[], '[]'::jsonb,
+           c.last_failure, c.claim_order, greatest(c.claimable_since, c.not_before),
+           exists (select from mosaic.backlog_dependency d where d.card_id = c.id)"
+        )
     };
 }
 
 /// Assigns a claim to a row; the parameters are the same in every statement that takes cards.
 macro_rules! claimed {
     () => {
-        "status = 'claimed', claim_owner = $2,
+        "update mosaic.backlog c set status = 'claimed', claim_owner = $2,
            claim_token = pg_catalog.nextval('mosaic.backlog_claim_token_seq'), claim_ttl_seconds = $3,
            claimed_at = $4, claim_expires_at = $5, attempts = attempts + 1, settled_token = null,
            updated_at = $4"
@@ -52,16 +68,12 @@ statements! {
     /// predicate on the locked row, and what a rival has locked is skipped.
     TAKE_CANDIDATES(INT8ARRAYOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID,
                     TEXTARRAYOID, INT4OID) = concat!(
-        "with picked as materialized (
-           select ctid as place from mosaic.backlog
-           where claim_order = any($1) and opened and (not_before is null or not_before <= $4) and requires <@ $6
-             and ($7 is null or phase = $7) and labels @> $8
-             and attempts < coalesce(max_attempts, $9)
-           order by claim_order for no key update skip locked),
-         taken as (
-           update mosaic.backlog b set ", claimed!(), " from picked where b.ctid = picked.place returning b.*)
-         select ", claimed_columns!(), ", c.claim_order, greatest(c.claimable_since, c.not_before)
-         from taken c order by c.claim_order");
+        claimed!(), " from (
+             select ctid as place from mosaic.backlog
+             where claim_order = any($1) and opened and (not_before is null or not_before <= $4) and requires <@ $6
+               and ($7 is null or phase = $7) and labels @> $8 and attempts < coalesce(max_attempts, $9)
+             for no key update skip locked) picked
+         where c.ctid = picked.place returning ", taken_columns!());
     /// What has become of candidates that could not be taken.
     NOT_TAKEN(INT8ARRAYOID, INT4OID, TEXTARRAYOID, TEXTOID, TEXTARRAYOID) =
         "select claim_order, id, not_before, attempts >= coalesce(max_attempts, $2),
@@ -90,13 +102,9 @@ statements! {
          order by claim_order limit $3 for no key update skip locked";
     /// Takes locked cards.
     TAKE(TEXTARRAYOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID) = concat!(
-        "with taken as (
-           update mosaic.backlog set ", claimed!(), " where id = any($1) returning *)
-         select ", claimed_columns!(), ", c.claim_order, greatest(c.claimable_since, c.not_before)
-         from taken c order by c.claim_order");
+        claimed!(), " where id = any($1) returning ", taken_columns!());
     HELD(TEXTARRAYOID, INT8ARRAYOID) = concat!(
-        "select ", claimed_columns!(), ", c.claim_order, greatest(c.claimable_since, c.not_before)
-         from unnest($1, $2) as asked(id, token)
+        "select ", claimed_columns!(), " from unnest($1, $2) as asked(id, token)
            join mosaic.backlog c on c.id = asked.id and c.claim_token = asked.token
          where c.status = 'claimed' order by c.claim_order");
     LOCK_REQUEST(INT8OID) = "select pg_catalog.pg_advisory_xact_lock($1)";
@@ -124,7 +132,8 @@ const ATTEMPTS_COLUMN: i32 = 17;
 /// Behind the columns that the caller sees.
 const ORDER_COLUMN: i32 = 29;
 const SINCE_COLUMN: i32 = 30;
-const INTERNAL_COLUMNS: usize = 2;
+const HAS_DEPENDENCIES_COLUMN: i32 = 31;
+const CLAIMED_COLUMNS: usize = 28;
 
 /// Cards that the calling transaction itself made claimable and that are merged with the
 /// candidates; with more, the table is scanned.
@@ -176,13 +185,43 @@ fn backlog_claim(
         .into());
     }
     Ok(session(|session| match request_id {
-        None => claim(session, &request).map(|claimed| rows(session, &claimed)),
+        None => claim(session, &request).map(|claimed| reply(session, &claimed)),
         Some(request_id) => claim_once(session, &request, request_id),
     })?)
 }
 
-fn rows(session: &Session, answers: &[Answer]) -> Rows<ClaimedRow> {
-    Rows::without_last(session, answers, INTERNAL_COLUMNS)
+/// The claimed cards in claim order.
+fn reply(session: &Session, claimed: &[Answer]) -> Rows<ClaimedRow> {
+    let mut rows: Vec<(&Answer, usize)> = all_rows(claimed);
+    let wait_for_others =
+        |(answer, row): &(&Answer, usize)| answer.must(*row, HAS_DEPENDENCIES_COLUMN);
+    if rows.iter().any(wait_for_others) {
+        return held(
+            session,
+            column(claimed, ID_COLUMN),
+            column(claimed, TOKEN_COLUMN),
+        );
+    }
+    rows.sort_by_key(|(answer, row)| answer.must::<Key>(*row, ORDER_COLUMN));
+    Rows::first_columns(session, &rows, CLAIMED_COLUMNS)
+}
+
+/// Those of the cards that are still held under these tokens, read anew.
+fn held(session: &Session, ids: Vec<String>, tokens: Vec<i64>) -> Rows<ClaimedRow> {
+    let held = [session.run(&HELD, &[param(ids), param(tokens)])];
+    Rows::first_columns(session, &all_rows(&held), CLAIMED_COLUMNS)
+}
+
+fn all_rows(answers: &[Answer]) -> Vec<(&Answer, usize)> {
+    let rows = |answer: &'_ Answer| 0..answer.len();
+    answers
+        .iter()
+        .flat_map(|answer| rows(answer).map(move |row| (answer, row)))
+        .collect()
+}
+
+fn column<T: FromDatum>(answers: &[Answer], column: i32) -> Vec<T> {
+    answers.iter().flat_map(|a| a.column(column)).collect()
 }
 
 /// Claims, and records it.
@@ -467,14 +506,35 @@ fn take(session: &Session, ids: Vec<String>, request: &Request, now: Micros) -> 
     session.run(&TAKE, &[param(ids), worker, ttl, at, until])
 }
 
+/// What a claim of `ids` would do if it had not to find them.
+#[cfg(feature = "bench")]
+pub fn claim_known(
+    session: &Session,
+    ids: Vec<String>,
+    worker: String,
+    ttl: i32,
+) -> Rows<ClaimedRow> {
+    let request = Request {
+        worker,
+        ttl,
+        max_cards: 1,
+        phase: None,
+        labels: Vec::new(),
+        offers: Vec::new(),
+        id: None,
+    };
+    let now = clock::now();
+    let claimed = vec![take(session, ids, &request, now)];
+    record(session, &request, &claimed, now);
+    reply(session, &claimed)
+}
+
 /// Writes the history of claimed cards.
 fn record(session: &Session, request: &Request, claimed: &[Answer], now: Micros) {
     let expires_at = now + i64::from(request.ttl) * SECOND;
-    let cards: Vec<(&Answer, usize, String)> = claimed
-        .iter()
-        .flat_map(|answer| {
-            (0..answer.len()).map(move |row| (answer, row, answer.must(row, ID_COLUMN)))
-        })
+    let cards: Vec<(&Answer, usize, String)> = all_rows(claimed)
+        .into_iter()
+        .map(|(answer, row)| (answer, row, answer.must(row, ID_COLUMN)))
         .collect();
     let events: Vec<Event> = cards
         .iter()
@@ -536,21 +596,18 @@ fn claim_once(
             ));
         }
         let (ids, tokens): (Vec<String>, Vec<i64>) = (found.must(0, 2), found.must(0, 3));
-        let held = session.run(&HELD, &[param(ids), param(tokens)]);
+        let held = held(session, ids, tokens);
         if held.is_empty() {
             return Err(Refusal::request_lost(&request_id.to_string()));
         }
-        return Ok(rows(session, &[held]));
+        return Ok(held);
     }
     let claimed = claim(session, request)?;
     if claimed.iter().any(|answer| !answer.is_empty()) {
         let now = clock::now();
         session.run(&FORGET_REQUESTS, &[param(now - REMEMBERED)]);
-        let ids: Vec<String> = claimed.iter().flat_map(|c| c.column(ID_COLUMN)).collect();
-        let tokens: Vec<i64> = claimed
-            .iter()
-            .flat_map(|c| c.column(TOKEN_COLUMN))
-            .collect();
+        let ids: Vec<String> = column(&claimed, ID_COLUMN);
+        let tokens: Vec<i64> = column(&claimed, TOKEN_COLUMN);
         session.run(
             &KEEP_REQUEST,
             &[
@@ -562,5 +619,5 @@ fn claim_once(
             ],
         );
     }
-    Ok(rows(session, &claimed))
+    Ok(reply(session, &claimed))
 }

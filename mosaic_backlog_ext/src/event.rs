@@ -8,7 +8,6 @@ use crate::guard;
 use crate::statement::{Session, param, statements};
 
 statements! {
-    NEXT_ID() = "select pg_catalog.nextval('mosaic.backlog_event_id_seq')";
     NEXT_IDS(INT4OID) =
         "select pg_catalog.nextval('mosaic.backlog_event_id_seq') from pg_catalog.generate_series(1, $1)";
     RECORD_MANY(INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID, INT8ARRAYOID,
@@ -50,9 +49,19 @@ fn horizon() -> String {
     }
 }
 
+/// Draws an event's number, without a statement.
+fn next_id() -> i64 {
+    let sequence = unsafe {
+        let schema = pg_sys::get_namespace_oid(c"mosaic".as_ptr(), false);
+        pg_sys::get_relname_relid(c"backlog_event_id_seq".as_ptr(), schema)
+    };
+    unsafe { pgrx::direct_function_call(pg_sys::nextval_oid, &[sequence.into_datum()]) }
+        .expect("a sequence gives a number")
+}
+
 /// Appends `event` to the history.
 pub fn record(session: &Session, at: Micros, event: &Event) {
-    let id: i64 = session.run(&NEXT_ID, &[]).must(0, 1);
+    let id = next_id();
     let login_role = guard::login_role();
     session.run(
         &RECORD,

@@ -53,6 +53,9 @@ pub extern "C-unwind" fn _PG_init() {
     settings::register();
 }
 
+#[cfg(feature = "bench")]
+mod floor;
+
 #[cfg(any(test, feature = "pg_test"))]
 mod pgrx_tests;
 

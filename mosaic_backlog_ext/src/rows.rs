@@ -26,23 +26,38 @@ pub struct Rows<T: Shape> {
 impl<T: Shape> Rows<T> {
     /// Takes all rows of `answer` out of the session.
     pub fn new(session: &Session, answer: &Answer) -> Self {
-        Self::without_last(session, std::slice::from_ref(answer), 0)
+        let rows: Vec<_> = (0..answer.len()).map(|row| (answer, row)).collect();
+        Self::described(session, Some(answer), &rows, None)
     }
 
-    /// The rows of several answers of one shape, without their last `internal` columns. Of no
-    /// answers it makes no rows.
-    pub fn without_last(session: &Session, answers: &[Answer], internal: usize) -> Self {
+    /// Takes the first `columns` of these rows out of the session; of no rows, it makes none.
+    pub fn first_columns(session: &Session, rows: &[(&Answer, usize)], columns: usize) -> Self {
+        let answer = rows.first().map(|(answer, _)| *answer);
+        Self::described(session, answer, rows, Some(columns))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.tuples.is_empty()
+    }
+
+    fn described(
+        session: &Session,
+        answer: Option<&Answer>,
+        rows: &[(&Answer, usize)],
+        columns: Option<usize>,
+    ) -> Self {
         unsafe {
-            let tuples = answers
+            let tuples = rows
                 .iter()
-                .flat_map(|answer| (0..answer.len()).map(|row| answer.tuple(row)))
-                .map(|tuple| pg_sys::SPI_copytuple(tuple))
+                .map(|(answer, row)| pg_sys::SPI_copytuple(answer.tuple(*row)))
                 .collect();
             let inner = pg_sys::MemoryContextSwitchTo(session.outer());
-            let descriptor = answers.first().map_or(std::ptr::null_mut(), |answer| {
+            let descriptor = answer.map_or(std::ptr::null_mut(), |answer| {
                 let descriptor = pg_sys::CreateTupleDescCopy(answer.descriptor());
-                // What lies behind its last attribute is not read from a row.
-                (*descriptor).natts -= internal as i32;
+                if let Some(columns) = columns {
+                    // What lies behind its last attribute is not read from a row.
+                    (*descriptor).natts = columns as i32;
+                }
                 descriptor
             });
             pg_sys::MemoryContextSwitchTo(inner);

@@ -1,6 +1,8 @@
-//! Sees every change of a card, whoever makes it: a verb, a restore, a superuser by hand.
+//! Sees every change of a card, whoever makes it: a verb, a restore, a superuser by hand. Tells
+//! the frontier, and refuses what no verb would write.
 
 use std::cell::Cell;
+use std::ffi::CStr;
 
 use pgrx::prelude::*;
 
@@ -17,42 +19,117 @@ extension_sql_file!(
 #[derive(Clone, Copy)]
 struct Columns {
     table: pg_sys::Oid,
+    id: i32,
+    status: i32,
     claim_expires_at: i32,
     not_before: i32,
     claim_order: i32,
+    opened: i32,
+    priority: i32,
+    creation_seq: i32,
+    attempts: i32,
+    max_attempts: i32,
+    open_dependencies: i32,
+    block_kind: i32,
+    block_reason: i32,
+    /// The value of `blocked` in the enum.
+    blocked: pg_sys::Oid,
 }
 
 thread_local! {
     static COLUMNS: Cell<Option<Columns>> = const { Cell::new(None) };
 }
 
-unsafe fn columns(table: pg_sys::Oid) -> Columns {
-    match COLUMNS.get() {
-        Some(columns) if columns.table == table => columns,
-        _ => {
-            let number = |name: &std::ffi::CStr| unsafe {
-                i32::from(pg_sys::get_attnum(table, name.as_ptr()))
-            };
-            let columns = Columns {
-                table,
-                claim_expires_at: number(c"claim_expires_at"),
-                not_before: number(c"not_before"),
-                claim_order: number(c"claim_order"),
-            };
-            COLUMNS.set(Some(columns));
-            columns
+unsafe fn columns(relation: pg_sys::Relation) -> Columns {
+    unsafe {
+        let table = (*relation).rd_id;
+        if let Some(columns) = COLUMNS.get().filter(|columns| columns.table == table) {
+            return columns;
+        }
+        let number = |name: &CStr| i32::from(pg_sys::get_attnum(table, name.as_ptr()));
+        let status = number(c"status");
+        let status_type = pg_sys::get_atttype(table, status as i16);
+        let blocked = pgrx::direct_function_call(
+            pg_sys::enum_in,
+            &[c"blocked".into_datum(), status_type.into_datum()],
+        );
+        let columns = Columns {
+            table,
+            id: number(c"id"),
+            status,
+            claim_expires_at: number(c"claim_expires_at"),
+            not_before: number(c"not_before"),
+            claim_order: number(c"claim_order"),
+            opened: number(c"opened"),
+            priority: number(c"priority"),
+            creation_seq: number(c"creation_seq"),
+            attempts: number(c"attempts"),
+            max_attempts: number(c"max_attempts"),
+            open_dependencies: number(c"open_dependencies"),
+            block_kind: number(c"block_kind"),
+            block_reason: number(c"block_reason"),
+            blocked: blocked.unwrap_or(pg_sys::InvalidOid),
+        };
+        COLUMNS.set(Some(columns));
+        columns
+    }
+}
+
+struct Row {
+    tuple: pg_sys::HeapTuple,
+    descriptor: pg_sys::TupleDesc,
+}
+
+impl Row {
+    fn get<T: FromDatum>(&self, column: i32) -> Option<T> {
+        unsafe {
+            let mut is_null = false;
+            let datum = pg_sys::heap_getattr(self.tuple, column, self.descriptor, &mut is_null);
+            T::from_datum(datum, is_null)
+        }
+    }
+
+    fn is_within(&self, column: i32, least: i32, most: i32) -> bool {
+        self.get::<i32>(column)
+            .is_none_or(|value| (least..=most).contains(&value))
+    }
+
+    /// What is wrong with the card, as the name of a constraint. A CHECK would say it as well;
+    /// but PostgreSQL reads the text of a CHECK anew in each statement, which cost a claim more
+    /// than finding its card.
+    fn fault(&self, columns: &Columns) -> Option<&'static str> {
+        let kind: Option<&str> = self.get(columns.block_kind);
+        let is_blocked = self.get(columns.status) == Some(columns.blocked);
+        let has_reason = self.get::<&str>(columns.block_reason).is_some();
+        let known = ["input", "dependency", "capability", "attempts", "other"];
+        if kind.is_some() != is_blocked || has_reason != is_blocked {
+            Some("backlog_block_iff_blocked")
+        } else if kind.is_some_and(|kind| !known.contains(&kind)) {
+            Some("backlog_block_kind_known")
+        } else if !self.is_within(columns.priority, -1_000_000, 1_000_000) {
+            Some("backlog_priority_range")
+        } else if !self.is_within(columns.attempts, 0, i32::MAX) {
+            Some("backlog_attempts_not_negative")
+        } else if !self.is_within(columns.max_attempts, 1, i32::MAX) {
+            Some("backlog_max_attempts_positive")
+        } else if !self.is_within(columns.open_dependencies, 0, i32::MAX) {
+            Some("backlog_open_dependencies_not_negative")
+        } else if !(1..1 << 42).contains(&self.get::<i64>(columns.creation_seq).unwrap_or(1)) {
+            Some("backlog_creation_seq_range")
+        } else {
+            None
         }
     }
 }
 
-/// Tells the frontier of a card that is, or will be, claimable, or whose lease will end.
+/// For each row that was inserted or updated.
 #[pg_extern(sql = "
 create function mosaic.backlog_watch() returns trigger
 volatile parallel unsafe
 language c as 'MODULE_PATHNAME', 'backlog_watch_wrapper';
 ")]
 fn backlog_watch(fcinfo: pg_sys::FunctionCallInfo) {
-    unsafe {
+    let (row, columns) = unsafe {
         let context = (*fcinfo).context;
         if context.is_null() || !pgrx::is_a(context, pg_sys::NodeTag::T_TriggerData) {
             return;
@@ -60,23 +137,33 @@ fn backlog_watch(fcinfo: pg_sys::FunctionCallInfo) {
         let data = context.cast::<pg_sys::TriggerData>();
         let updated =
             (*data).tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
-        let row = if updated {
-            (*data).tg_newtuple
-        } else {
-            (*data).tg_trigtuple
+        let row = Row {
+            tuple: if updated {
+                (*data).tg_newtuple
+            } else {
+                (*data).tg_trigtuple
+            },
+            descriptor: (*(*data).tg_relation).rd_att,
         };
-        let table = (*(*data).tg_relation).rd_id;
-        let descriptor = (*(*data).tg_relation).rd_att;
-        let columns = columns(table);
-        let value = |column: i32| -> Option<i64> {
-            let mut is_null = false;
-            let datum = pg_sys::heap_getattr(row, column, descriptor, &mut is_null);
-            i64::from_datum(datum, is_null)
-        };
-        match (value(columns.claim_expires_at), value(columns.not_before)) {
-            (Some(end), _) => transaction::add_lease(end),
-            (None, Some(at)) if at > clock::now() => transaction::add_due(at),
-            (None, _) => transaction::add_claimable(value(columns.claim_order).unwrap_or_default()),
+        (row, columns((*data).tg_relation))
+    };
+    if let Some(constraint) = row.fault(&columns) {
+        let id: Option<String> = row.get(columns.id);
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_CHECK_VIOLATION,
+            format!(
+                "card \"{}\" violates constraint \"{constraint}\"",
+                id.unwrap_or_default()
+            )
+        );
+    }
+    if let Some(end) = row.get(columns.claim_expires_at) {
+        transaction::add_lease(end);
+    } else if row.get(columns.opened) == Some(true) {
+        match row.get(columns.not_before) {
+            Some(at) if at > clock::now() => transaction::add_due(at),
+            _ => transaction::add_claimable(row.get(columns.claim_order).unwrap_or_default()),
         }
     }
 }
