@@ -53,12 +53,14 @@ create table mosaic.backlog (
   -- The reason of the last fail, for the next claimer.
   last_failure       text,
 
-  -- PostgreSQL reads the text of every CHECK anew in each statement that writes cards. These
-  -- two are short; what else must hold is checked by the trigger backlog_watch.
-  constraint backlog_claim_iff_claimed check (
+  -- PostgreSQL reads the text of every CHECK anew in each statement that writes cards. This one
+  -- is short; what else must hold is checked by the trigger backlog_watch.
+  constraint backlog_columns_fit_status check (
     pg_catalog.num_nonnulls(claim_owner, claim_token, claim_ttl_seconds, claimed_at, claim_expires_at)
-      = case status when 'claimed' then 5 else 0 end),
-  constraint backlog_completed_iff_done check ((status = 'done') = (completed_at is not null))
+      = case status when 'claimed' then 5 else 0 end
+    and (status = 'done') = (completed_at is not null)
+    and (status = 'blocked') = (block_kind is not null)
+    and attempts >= 0)
 );
 
 create unique index backlog_idempotency_key on mosaic.backlog (idempotency_key) where idempotency_key is not null;

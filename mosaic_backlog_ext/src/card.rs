@@ -91,6 +91,9 @@ macro_rules! lock_columns {
 statements! {
     LOCK(TEXTOID) = concat!(lock_columns!(), "where id = $1 for no key update");
     TRY_LOCK(TEXTOID) = concat!(lock_columns!(), "where id = $1 for no key update skip locked");
+    LOCK_ALONE(TEXTOID) = concat!(lock_columns!(),
+        "where id = $1 and not exists (select from mosaic.backlog_dependency where depends_on = $1)
+         for update skip locked");
     LOCK_MANY(TEXTARRAYOID) = concat!(lock_columns!(), "where id = any($1) order by id collate \"C\" for no key update");
     GET(TEXTOID) = concat!("select ", card_columns!(), " from mosaic.backlog c where c.id = $1");
     GET_MANY(TEXTARRAYOID) = concat!("select ", card_columns!(),
@@ -157,6 +160,13 @@ impl Card {
     /// Locks the card's row unless somebody else has it, or it is gone.
     pub fn try_lock(session: &Session, id: &str) -> Option<Self> {
         let answer = session.run(&TRY_LOCK, &[param(id)]);
+        (!answer.is_empty()).then(|| Self::read(&answer, 0))
+    }
+
+    /// Locks a card on which nothing depends against links to it; `None` if something does, or
+    /// somebody else has it, or it is gone.
+    pub fn lock_alone(session: &Session, id: &str) -> Option<Self> {
+        let answer = session.run(&LOCK_ALONE, &[param(id)]);
         (!answer.is_empty()).then(|| Self::read(&answer, 0))
     }
 

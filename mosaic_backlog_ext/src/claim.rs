@@ -233,6 +233,7 @@ fn claim(session: &Session, request: &Request) -> Result<Vec<Answer>, Refusal> {
         }
         None => {
             let now = clock::now();
+            frontier::begin();
             reclaim::sweep(session, &request.worker, now)?;
             due::promote(session, now);
             (take_next(session, request, now)?, now)
@@ -267,60 +268,120 @@ fn take_next(session: &Session, request: &Request, now: Micros) -> Result<Vec<An
     let Some(mut own) = frontier::own_claimable(OWN_MAX) else {
         return Ok(vec![scan(session, request, set, wanted, now)?]);
     };
-    let mut tried_all = false;
-    let mut all = false;
-    let mut vain = false;
+    // What somebody else has locked is tried once, and once more before the claim gives up.
+    let mut tried = HashSet::new();
     while wanted > 0 {
-        let take = if vain { LOOK } else { wanted };
-        let (shared, known) = match frontier::next(set, Key::MAX, take, std::mem::take(&mut all)) {
-            Next::Candidates(keys, _) if vain => {
-                vain = false;
-                let left = session.run(&STILL_THERE, &[param(keys)]);
-                frontier::give_back(set, &left.column::<Key>(1));
-                continue;
-            }
-            Next::Candidates(keys, known) => (keys, known),
-            Next::Look(look) => {
-                examine(session, request, look, now);
-                continue;
-            }
-            Next::Unknown => {
+        let (shared, known) = match gather(session, request, set, wanted, now) {
+            Gathered::Candidates(keys, known) => (keys, known),
+            Gathered::Unknown => {
                 claimed.push(scan(session, request, set, wanted, now)?);
                 break;
             }
-            Next::Nothing => (Vec::new(), Key::MAX),
         };
+        let (again, shared): (Vec<Key>, Vec<Key>) =
+            shared.into_iter().partition(|key| tried.contains(key));
         let mut keys = [shared.as_slice(), own.as_slice()].concat();
         keys.retain(|key| *key < known);
         keys.sort_unstable();
         keys.dedup();
         keys.truncate(wanted);
-        if keys.is_empty() {
-            // Nothing is left, unless what was locked is free by now.
-            if tried_all || !frontier::has_put_aside(set) {
-                break;
-            }
-            tried_all = true;
-            all = true;
-            continue;
-        }
         let chosen: HashSet<Key> = keys.iter().copied().collect();
         let surplus: Vec<Key> = shared.into_iter().filter(|k| !chosen.contains(k)).collect();
         frontier::give_back(set, &surplus);
         own.retain(|key| !chosen.contains(key));
+        let mut has_room = frontier::put_aside(set, &again);
+        if keys.is_empty() {
+            frontier::tried();
+            if again.is_empty() {
+                claimed.extend(take_locked(session, request, set, wanted, now)?);
+                break;
+            }
+            continue;
+        }
         let answer = take_candidates(session, &keys, request, now);
         let taken: HashSet<Key> = answer.column(ORDER_COLUMN).into_iter().collect();
         wanted -= taken.len();
         claimed.push(answer);
-        keys.retain(|key| !taken.contains(key));
         frontier::own_taken(&taken);
-        vain = taken.is_empty();
-        if !keys.is_empty() && !settle(session, request, set, &keys, now)? && wanted > 0 {
+        keys.retain(|key| !taken.contains(key));
+        let locked = settle(session, request, &keys, now)?;
+        has_room &= frontier::put_aside(set, &locked);
+        frontier::tried();
+        if !has_room && wanted > 0 {
             claimed.push(scan(session, request, set, wanted, now)?);
             break;
         }
+        if taken.is_empty() && locked.is_empty() {
+            sift(session, set);
+        }
+        tried.extend(locked);
     }
     Ok(claimed)
+}
+
+/// Takes what was locked when it was tried, as far as it is free by now: nothing else is left.
+fn take_locked(
+    session: &Session,
+    request: &Request,
+    set: Set,
+    mut wanted: usize,
+    now: Micros,
+) -> Result<Vec<Answer>, Refusal> {
+    let mut claimed = Vec::new();
+    let mut left = frontier::take_locked(set);
+    left.reverse();
+    while wanted > 0
+        && let Some(key) = left.pop()
+    {
+        let answer = take_candidates(session, &[key], request, now);
+        if answer.is_empty() {
+            let locked = settle(session, request, &[key], now)?;
+            frontier::put_aside(set, &locked);
+        } else {
+            wanted -= 1;
+            claimed.push(answer);
+        }
+    }
+    frontier::put_aside(set, &left);
+    frontier::tried();
+    Ok(claimed)
+}
+
+enum Gathered {
+    /// Candidates in order, and up to where all are known.
+    Candidates(Vec<Key>, Key),
+    Unknown,
+}
+
+/// Collects candidates for `wanted` cards, looking through what has not been examined.
+fn gather(session: &Session, request: &Request, set: Set, wanted: usize, now: Micros) -> Gathered {
+    let mut keys = Vec::new();
+    loop {
+        match frontier::next(set, Key::MAX, wanted - keys.len()) {
+            Next::Candidates(more, known) => {
+                keys.extend(more);
+                if keys.len() == wanted {
+                    return Gathered::Candidates(keys, known);
+                }
+            }
+            Next::Look(look) => examine(session, request, look, wanted, now),
+            Next::Nothing => return Gathered::Candidates(keys, Key::MAX),
+            Next::Unknown => {
+                frontier::give_back(set, &keys);
+                frontier::tried();
+                return Gathered::Unknown;
+            }
+        }
+    }
+}
+
+/// After a vain attempt: drops the candidates that are none any more, all with one look.
+fn sift(session: &Session, set: Set) {
+    if let Next::Candidates(keys, _) = frontier::next(set, Key::MAX, LOOK) {
+        let left = session.run(&STILL_THERE, &[param(keys)]);
+        frontier::give_back(set, &left.column::<Key>(1));
+        frontier::tried();
+    }
 }
 
 fn take_candidates(session: &Session, keys: &[Key], request: &Request, now: Micros) -> Answer {
@@ -342,15 +403,16 @@ fn take_candidates(session: &Session, keys: &[Key], request: &Request, now: Micr
 }
 
 /// Finds out about candidates that could not be taken. A card that used up its attempts,
-/// because the maximum was lowered, is quarantined. False if cards are claimable but locked,
-/// and the frontier has no room for them.
+/// because the maximum was lowered, is quarantined. Gives those that somebody has locked.
 fn settle(
     session: &Session,
     request: &Request,
-    set: Set,
     keys: &[Key],
     now: Micros,
-) -> Result<bool, Refusal> {
+) -> Result<Vec<Key>, Refusal> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
     let answer = session.run(
         &NOT_TAKEN,
         &[
@@ -385,7 +447,7 @@ fn settle(
             _ => locked.push(key),
         }
     }
-    Ok(frontier::put_aside(set, &locked))
+    Ok(locked)
 }
 
 fn quarantine(session: &Session, card: &Card, request: &Request, now: Micros) {
@@ -394,8 +456,9 @@ fn quarantine(session: &Session, card: &Card, request: &Request, now: Micros) {
 }
 
 /// Ends a look at a part of the order that nobody has examined.
-fn examine(session: &Session, request: &Request, mut look: Look, now: Micros) {
+fn examine(session: &Session, request: &Request, mut look: Look, wanted: usize, now: Micros) {
     let range = look.range();
+    let limit = wanted.clamp(LOOK, 2 * LOOK);
     let found = session.run(
         &EXAMINE,
         &[
@@ -405,14 +468,14 @@ fn examine(session: &Session, request: &Request, mut look: Look, now: Micros) {
             param(request.offers.clone()),
             param(request.phase.as_deref()),
             param(request.labels.clone()),
-            param(LOOK as i32),
+            param(limit as i32),
         ],
     );
     let found: Vec<Key> = found.column(1);
     if found.is_empty() && look.is_first() {
         look.set_highest(session.run(&LAST, &[]).get(0, 1));
     }
-    look.end_claims(&found, now);
+    look.end_claims(&found, limit, now);
 }
 
 /// Takes cards by a scan, past everything that is locked: where the frontier cannot tell.
@@ -532,6 +595,9 @@ pub fn claim_known(
 /// Writes the history of claimed cards.
 fn record(session: &Session, request: &Request, claimed: &[Answer], now: Micros) {
     let expires_at = now + i64::from(request.ttl) * SECOND;
+    if claimed.iter().any(|answer| !answer.is_empty()) {
+        frontier::add_lease(expires_at);
+    }
     let cards: Vec<(&Answer, usize, String)> = all_rows(claimed)
         .into_iter()
         .map(|(answer, row)| (answer, row, answer.must(row, ID_COLUMN)))

@@ -18,13 +18,19 @@ shapes! {
     CompletedRow = concat!("TABLE (", card_table!(), ", unblocked text[])");
 }
 
-statements! {
-    COMPLETE(TEXTOID, JSONBOID, TIMESTAMPTZOID, INT8OID, TEXTARRAYOID) = concat!(
+macro_rules! completed {
+    () => {
         "update mosaic.backlog c set status = 'done', claim_owner = null, claim_token = null,
            claim_ttl_seconds = null, claimed_at = null, claim_expires_at = null,
-           block_kind = null, block_reason = null,
-           result = $2, completed_at = $3, updated_at = $3, settled_token = $4
-         where id = $1 returning ", card_columns!(), ", $5");
+           result = $2, completed_at = $3, updated_at = $3, settled_token = $4"
+    };
+}
+
+statements! {
+    COMPLETE(TEXTOID, JSONBOID, TIMESTAMPTZOID, INT8OID, TEXTARRAYOID) =
+        concat!(completed!(), " where id = $1 returning ", card_columns!(), ", $5");
+    COMPLETE_BLOCKED(TEXTOID, JSONBOID, TIMESTAMPTZOID, INT8OID, TEXTARRAYOID) =
+        concat!(completed!(), ", block_kind = null, block_reason = null where id = $1 returning ", card_columns!(), ", $5");
     REPEAT(TEXTOID) = concat!("select ", card_columns!(), ", '{}'::text[] from mosaic.backlog c where id = $1");
 }
 
@@ -99,8 +105,12 @@ fn backlog_complete(
         unblocked.sort();
         let opened = json!(&unblocked[..unblocked.len().min(UNBLOCKED_MAX)]);
         let opened_count = unblocked.len();
+        let complete = match card.status {
+            Status::Blocked => &COMPLETE_BLOCKED,
+            _ => &COMPLETE,
+        };
         let answer = session.run(
-            &COMPLETE,
+            complete,
             &[
                 param(id.as_str()),
                 result,

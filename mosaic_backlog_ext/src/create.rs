@@ -2,6 +2,7 @@
 
 mod batch;
 mod draft;
+mod single;
 
 use pgrx::prelude::*;
 
@@ -71,6 +72,10 @@ fn backlog_create(
     Jsonb::parameter("acceptance", acceptance.as_ref())?;
     draft.acceptance = acceptance.map(|json| json.text());
     Ok(session(|session| {
+        if single::suits(&draft) {
+            let answer = single::create(session, &draft, actor.as_deref())?;
+            return Ok(Rows::new(session, &answer));
+        }
         let outcome = create(session, &[draft], actor.as_deref())?.swap_remove(0);
         let answer = session.run(&CREATED, &[param(outcome.id), param(outcome.created)]);
         Ok::<_, Refusal>(Rows::new(session, &answer))

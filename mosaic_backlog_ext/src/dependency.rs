@@ -26,7 +26,6 @@ statements! {
            claimable_since = case when $2 < 0 and open_dependencies + $2 = 0 then $3 else claimable_since end
          where id = any($1)
          returning id, status::text, open_dependencies";
-    TRY_LOCK(TEXTOID) = "select from mosaic.backlog where id = $1 for update skip locked";
     TRY_LOCK_ALL(TEXTARRAYOID) = "select from mosaic.backlog where id = any($1) for no key update skip locked";
     LOCK(TEXTARRAYOID) = "select from mosaic.backlog where id = any($1) order by id collate \"C\" for update";
     LOCK_SHARED(TEXTARRAYOID) =
@@ -43,12 +42,12 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// the card and its dependents.
 pub fn lock_with_dependents(session: &Session, id: &str) -> Result<(Card, Vec<String>), Refusal> {
     // The common case: nothing depends on the card and nobody else has it.
-    if dependents(session, id).is_empty() && !session.run(&TRY_LOCK, &[param(id)]).is_empty() {
+    if let Some(card) = Card::lock_alone(session, id) {
         let dependents = dependents(session, id);
         if !dependents.is_empty() {
             lock_late(session, id, &dependents)?;
         }
-        return Ok((Card::lock(session, id)?, dependents));
+        return Ok((card, dependents));
     }
     lock_closed(session, || {
         let mut all = dependents(session, id);

@@ -6,6 +6,7 @@ use std::ffi::CStr;
 use pgrx::list::List;
 use pgrx::prelude::*;
 
+use crate::frontier;
 use crate::refusal::Refusal;
 use crate::settings;
 use crate::statement::{session, statements};
@@ -55,15 +56,16 @@ language c as 'MODULE_PATHNAME', 'backlog_refuse_drop_wrapper';
 fn backlog_refuse_drop(
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Result<(), pgrx::pg_sys::panic::ErrorReport> {
-    if settings::ALLOW_DROP.get() || !unsafe { drops_us(fcinfo) } {
+    if !unsafe { drops_us(fcinfo) } {
         return Ok(());
     }
     session(|session| {
-        if session.run(&CARDS_EXIST, &[]).must(0, 1) {
+        if !settings::ALLOW_DROP.get() && session.run(&CARDS_EXIST, &[]).must(0, 1) {
             Err(Refusal::cards_exist())
         } else {
             Ok(())
         }
     })?;
+    frontier::drop_memory();
     Ok(())
 }

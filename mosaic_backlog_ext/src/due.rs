@@ -21,10 +21,9 @@ statements! {
 /// Lets claims find the cards whose time has come by `now`.
 pub fn promote(session: &Session, now: Micros) {
     while frontier::concerns(Set::Due, now) {
-        match frontier::peek(Set::Due, now, LOOK) {
+        match frontier::peek_due(now, LOOK) {
             Next::Candidates(times, _) => {
-                frontier::has_come_due(&orders(session, &times));
-                frontier::done(Set::Due, &times);
+                frontier::come(&times, &orders(session, &times));
             }
             Next::Look(look) => {
                 let times = times(session, &TIMES, look.range());

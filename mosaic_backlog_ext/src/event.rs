@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 use crate::card::Status;
 use crate::clock::Micros;
 use crate::guard;
+use crate::sequence;
 use crate::statement::{Session, param, statements};
 
 statements! {
@@ -49,19 +50,9 @@ fn horizon() -> String {
     }
 }
 
-/// Draws an event's number, without a statement.
-fn next_id() -> i64 {
-    let sequence = unsafe {
-        let schema = pg_sys::get_namespace_oid(c"mosaic".as_ptr(), false);
-        pg_sys::get_relname_relid(c"backlog_event_id_seq".as_ptr(), schema)
-    };
-    unsafe { pgrx::direct_function_call(pg_sys::nextval_oid, &[sequence.into_datum()]) }
-        .expect("a sequence gives a number")
-}
-
 /// Appends `event` to the history.
 pub fn record(session: &Session, at: Micros, event: &Event) {
-    let id = next_id();
+    let id = sequence::next(c"backlog_event_id_seq");
     let login_role = guard::login_role();
     session.run(
         &RECORD,

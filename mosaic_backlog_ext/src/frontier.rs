@@ -24,13 +24,23 @@ pub use head::{Key, LOOK, Range};
 pub use memory::Set;
 use memory::{Filter, Memory};
 pub use transaction::{
-    add_claimable, own_claimable, own_due, own_floor, own_leases_end, own_taken,
+    add_claimable, add_lease, own_claimable, own_due, own_floor, own_leases_end, own_taken,
 };
 
 /// How long a card that somebody has locked is left alone while others can be had.
 const AGAIN_AFTER: i64 = 10_000;
-/// How long one waits for somebody else's look, in milliseconds, before looking for oneself.
-const LOOK_PATIENCE: i64 = 100;
+/// How long one waits for what somebody else does, in milliseconds, before scanning the table.
+const PATIENCE: i64 = 100;
+
+/// What every call that uses the frontier begins with.
+pub fn begin() {
+    memory::attach().begin();
+}
+
+/// The extension is being dropped.
+pub fn drop_memory() {
+    transaction::add_dropped(memory::attach());
+}
 
 /// The claimable cards that a claim with these arguments may get.
 pub fn claims(phase: Option<&str>, labels: &[String], offers: &[String]) -> Set {
@@ -39,9 +49,7 @@ pub fn claims(phase: Option<&str>, labels: &[String], offers: &[String]) -> Set 
     } else {
         fingerprint(phase, labels, offers)
     };
-    let memory = memory::attach();
-    heed_prepared(memory);
-    memory.lock().claims(filter)
+    memory::attach().lock().claims(filter)
 }
 
 fn fingerprint(phase: Option<&str>, labels: &[String], offers: &[String]) -> Filter {
@@ -66,21 +74,6 @@ fn fingerprint(phase: Option<&str>, labels: &[String], offers: &[String]) -> Fil
     std::array::from_fn(|byte| digest[byte])
 }
 
-/// A prepared transaction may end in a session that has never heard of us.
-fn heed_prepared(memory: Memory) {
-    let prepared = memory.lock().prepared().to_vec();
-    if prepared.is_empty() {
-        return;
-    }
-    let ended: Vec<pg_sys::TransactionId> = prepared
-        .into_iter()
-        .filter(|transaction| unsafe { !pg_sys::TransactionIdIsInProgress(*transaction) })
-        .collect();
-    if !ended.is_empty() {
-        memory.lock().remove_prepared(&ended);
-    }
-}
-
 /// Whether the set has, or may have, members up to `last`.
 pub fn concerns(set: Set, last: Key) -> bool {
     memory::attach()
@@ -102,32 +95,48 @@ pub enum Next {
     Nothing,
 }
 
-/// The next candidates of a set up to `last`, at most `max`. Those that were put aside are
-/// tried again when their time has come, or `all` of them.
-pub fn next(set: Set, last: Key, max: usize, all: bool) -> Next {
-    let next = find(set, last, all, |head, keys| head.take(last, max, keys));
+/// The next candidates of a set up to `last`, at most `max`. Others wait for what becomes of
+/// them, until `tried`.
+pub fn next(set: Set, last: Key, max: usize) -> Next {
+    let memory = memory::attach();
+    let next = find(set, last, |head| {
+        let mut keys = Vec::new();
+        head.take(last, max, &mut keys);
+        head.begin_trial(keys.len());
+        keys
+    });
     if let Next::Candidates(keys, _) = &next {
-        transaction::add_taken(set, keys);
+        transaction::begin_trial(memory, set, keys);
     }
     next
 }
 
-/// As `next`, but they stay there for others too, until they are `done`.
-pub fn peek(set: Set, last: Key, max: usize) -> Next {
-    find(set, last, false, |head, keys| head.peek(last, max, keys))
+/// What became of the candidates taken is decided.
+pub fn tried() {
+    transaction::end_trial();
 }
 
-/// Takes what was peeked at.
-pub fn done(set: Set, keys: &[Key]) {
-    transaction::add_taken(set, keys);
-    if let Some(head) = memory::attach().lock().head(set) {
-        head.remove(keys);
-    }
+/// As `next`, but they stay there for others too, until they are `come`.
+pub fn peek_due(now: Key, max: usize) -> Next {
+    find(Set::Due, now, |head| {
+        let mut keys = Vec::new();
+        head.peek(now, max, &mut keys);
+        keys
+    })
 }
 
-fn find(set: Set, last: Key, all: bool, collect: impl Fn(&mut head::Head, &mut Vec<Key>)) -> Next {
+/// The cards that waited for `times` have become claimable; `orders` ascending.
+pub fn come(times: &[Key], orders: &[Key]) {
     let memory = memory::attach();
-    let deadline = unsafe { pg_sys::GetCurrentTimestamp() } + LOOK_PATIENCE * 1_000;
+    transaction::add_taken(memory, Set::Due, times);
+    let mut heads = memory.lock();
+    heads.add_claimable(orders);
+    heads.end_due(times);
+}
+
+fn find(set: Set, last: Key, collect: impl Fn(&mut head::Head) -> Vec<Key>) -> Next {
+    let memory = memory::attach();
+    let deadline = unsafe { pg_sys::GetCurrentTimestamp() } + PATIENCE * 1_000;
     loop {
         let now = unsafe { pg_sys::GetCurrentTimestamp() };
         let mut heads = memory.lock();
@@ -135,22 +144,23 @@ fn find(set: Set, last: Key, all: bool, collect: impl Fn(&mut head::Head, &mut V
         let Some(head) = heads.head(set) else {
             return Next::Unknown;
         };
-        head.try_again(now, all);
-        let mut keys = Vec::new();
-        collect(head, &mut keys);
+        head.try_again(now);
+        let keys = collect(head);
         if !keys.is_empty() {
             return Next::Candidates(keys, head.known());
         }
         if let Some(look) = head.begin_look(last) {
+            drop(heads);
+            transaction::begin_look(memory, set, resets);
             return Next::Look(Look {
                 memory,
                 set,
                 resets,
                 look,
-                ended: false,
             });
         }
-        if !head.is_looking() {
+        // Who has some in hand does not wait for others: they might wait for these.
+        if !head.is_in_motion() || transaction::has_trial() {
             return Next::Nothing;
         }
         drop(heads);
@@ -158,23 +168,21 @@ fn find(set: Set, last: Key, all: bool, collect: impl Fn(&mut head::Head, &mut V
             return Next::Unknown;
         }
         let still = || {
-            memory
-                .lock()
-                .head(set)
-                .is_some_and(|head| head.is_looking())
+            let mut heads = memory.lock();
+            heads.head(set).is_some_and(|head| head.is_in_motion())
         };
-        memory.await_look(still, LOOK_PATIENCE);
+        memory.wait(still, PATIENCE);
         check_for_interrupts!();
     }
 }
 
-/// A look that this session has begun; given up if dropped before its end.
+/// A look that this session has begun. Given up if it is dropped before its end, and where a
+/// session is ended without that, by the end of its transaction.
 pub struct Look {
     memory: Memory,
     set: Set,
     resets: u64,
     look: head::Look,
-    ended: bool,
 }
 
 impl Look {
@@ -193,15 +201,23 @@ impl Look {
     }
 
     /// `found` are all members of the range before `rest`, ascending; `None`: all of it.
-    fn end(mut self, found: &[Key], rest: Option<Key>) {
-        let look = self.look;
-        self.finish(|head| head.end_look(&look, found, rest));
+    fn end(self, found: &[Key], rest: Option<Key>) {
+        let mut examined = Range::default();
+        let mut heads = self.memory.lock();
+        if heads.resets() == self.resets
+            && let Some(head) = heads.head(self.set)
+        {
+            examined = head.end_look(&self.look, found, rest);
+        }
+        drop(heads);
+        transaction::end_look(self.memory, self.set, examined);
+        self.memory.wake();
     }
 
-    /// Ends a look at claimable cards at the time `now`: `found` are the first `LOOK` of them.
-    pub fn end_claims(self, found: &[Key], now: Key) {
+    /// Ends a look at claimable cards at the time `now`: `found` are the first `limit` of them.
+    pub fn end_claims(self, found: &[Key], limit: usize, now: Key) {
         self.memory.lock().watch_due_from(now);
-        let rest = (found.len() == LOOK).then(|| found[LOOK - 1] + 1);
+        let rest = (found.len() == limit).then(|| found[limit - 1] + 1);
         self.end(found, rest);
     }
 
@@ -210,31 +226,20 @@ impl Look {
         let past = times.partition_point(|time| *time <= now).min(LOOK);
         self.end(&times[..past], times.get(past).copied());
     }
-
-    fn finish(&mut self, end: impl FnOnce(&mut head::Head)) {
-        self.ended = true;
-        let mut heads = self.memory.lock();
-        if heads.resets() == self.resets
-            && let Some(head) = heads.head(self.set)
-        {
-            end(head);
-        }
-        drop(heads);
-        self.memory.look_ended();
-    }
 }
 
 impl Drop for Look {
     fn drop(&mut self) {
-        if !self.ended {
-            self.finish(head::Head::give_up_look);
-        }
+        transaction::give_up_look();
     }
 }
 
 /// Candidates whose cards are members indeed, but locked by somebody else. False if there is
 /// no room to put them aside.
 pub fn put_aside(set: Set, keys: &[Key]) -> bool {
+    if keys.is_empty() {
+        return true;
+    }
     let again_at = unsafe { pg_sys::GetCurrentTimestamp() } + AGAIN_AFTER;
     let done = memory::attach()
         .lock()
@@ -254,12 +259,20 @@ pub fn give_back(set: Set, keys: &[Key]) {
     }
 }
 
-/// Whether a set has members that somebody else had locked.
-pub fn has_put_aside(set: Set) -> bool {
-    memory::attach()
-        .lock()
-        .head(set)
-        .is_some_and(|head| head.has_put_aside())
+/// Takes all that was put aside, before its time, ascending; as `next`.
+pub fn take_locked(set: Set) -> Vec<Key> {
+    let memory = memory::attach();
+    let mut heads = memory.lock();
+    let mut keys = Vec::new();
+    if let Some(head) = heads.head(set) {
+        keys = head.take_locked();
+        head.begin_trial(keys.len());
+    }
+    drop(heads);
+    if !keys.is_empty() {
+        transaction::begin_trial(memory, set, &keys);
+    }
+    keys
 }
 
 /// No member of the set sorts below.
@@ -270,14 +283,15 @@ pub fn floor(set: Set) -> Key {
         .map_or(Key::MIN, |head| head.floor())
 }
 
-/// Cards that waited for their time have become claimable; `orders` ascending.
-pub fn has_come_due(orders: &[Key]) {
-    memory::attach().lock().add_claimable(orders);
-}
-
 /// Cards wait for a time that another session has seen come already; `times` ascending.
 pub fn waits_again(times: &[Key]) {
     if let Some(head) = memory::attach().lock().head(Set::Due) {
         head.add(times);
     }
+}
+
+/// Whether nobody has woken waiters in the last `throttle` microseconds; then this one does.
+pub fn may_wake(throttle: i64) -> bool {
+    let now = unsafe { pg_sys::GetCurrentTimestamp() };
+    memory::attach().lock().may_wake(now, throttle)
 }

@@ -8,6 +8,7 @@ use crate::argument;
 use crate::card::{self, Card, CardRow, Status};
 use crate::clock::{self, Micros, SECOND};
 use crate::event::{self, Event};
+use crate::frontier;
 use crate::guard;
 use crate::reclaim;
 use crate::refusal::Refusal;
@@ -88,6 +89,7 @@ fn backlog_renew(
                 param(now),
             ],
         );
+        frontier::add_lease(expires_at);
         event::record(
             session,
             now,

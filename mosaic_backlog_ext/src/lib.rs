@@ -19,6 +19,7 @@ mod guard;
 mod refusal;
 mod rows;
 mod schema;
+mod sequence;
 mod settings;
 mod statement;
 mod subtransaction;

@@ -173,16 +173,23 @@ pub fn sweep(session: &Session, actor: &str, now: Micros) -> Result<(), Refusal>
     }
     let mut left = SWEEP_MAX;
     while left > 0 && frontier::concerns(Set::Leases, now) {
-        match frontier::next(Set::Leases, now, left, false) {
+        match frontier::next(Set::Leases, now, left) {
             Next::Candidates(ends, _) => {
                 let at = param(clock::times(&ends));
                 let ended = session.run(&ENDED_AT, &[at, param(left as i32)]);
                 let swept = sweep_locked(session, ended.column(1), Some(actor), now)?.len();
                 let still: Vec<Key> = session.run(&STILL, &[param(clock::times(&ends))]).column(1);
                 left -= swept;
-                if left == 0 {
+                let known = if left == 0 {
                     frontier::give_back(Set::Leases, &still);
-                } else if !frontier::put_aside(Set::Leases, &still) {
+                    true
+                } else {
+                    frontier::put_aside(Set::Leases, &still)
+                };
+                frontier::tried();
+                if !known {
+                    // More are locked by others than there is room for.
+                    sweep_ended(session, now, left as i32, Some(actor), now)?;
                     break;
                 }
             }
@@ -248,6 +255,7 @@ fn backlog_reclaim(
             }
             None => {
                 let now = clock::now();
+                frontier::begin();
                 sweep_ended(session, now - grace, max, actor, now)?
             }
         };

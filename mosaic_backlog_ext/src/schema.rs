@@ -27,9 +27,4 @@ extension_sql_file!(
     name = "claim_request",
     requires = ["card"]
 );
-extension_sql_file!(
-    "../../sql/55_wake.sql",
-    name = "wake",
-    requires = ["schema"]
-);
 extension_sql_file!("../../sql/90_privileges.sql", name = "privileges", finalize);

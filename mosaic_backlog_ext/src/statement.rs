@@ -15,6 +15,18 @@ pub struct Statement {
     types: &'static [pg_sys::Oid],
     bitmaps: bool,
     plan: Cell<pg_sys::SPIPlanPtr>,
+    updates_cards: Cell<bool>,
+}
+
+thread_local! {
+    /// An update of cards by a verb is about to begin.
+    static OWN_UPDATE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the update of cards that begins now is a verb's. Only for the first that asks: what
+/// somebody's trigger does in the course of it is not.
+pub fn is_own_update() -> bool {
+    OWN_UPDATE.replace(false)
 }
 
 /// Declares kept statements: `NAME(parameter types) = "sql";`
@@ -35,6 +47,7 @@ impl Statement {
             types,
             bitmaps: false,
             plan: Cell::new(std::ptr::null_mut()),
+            updates_cards: Cell::new(false),
         }
     }
 
@@ -45,6 +58,7 @@ impl Statement {
             types: self.types,
             bitmaps: true,
             plan: Cell::new(std::ptr::null_mut()),
+            updates_cards: Cell::new(false),
         }
     }
 
@@ -61,9 +75,27 @@ impl Statement {
                 assert!(!plan.is_null(), "cannot prepare: {}", self.sql);
                 assert_eq!(pg_sys::SPI_keepplan(plan), 0);
                 self.plan.set(plan);
+                self.updates_cards
+                    .set(self.sql.contains("update mosaic.backlog "));
             }
         }
         self.plan.get()
+    }
+}
+
+/// Set while a statement of a verb runs, and unset also by an error.
+struct OwnUpdate;
+
+impl OwnUpdate {
+    fn begin(is_update: bool) -> Self {
+        OWN_UPDATE.set(is_update);
+        Self
+    }
+}
+
+impl Drop for OwnUpdate {
+    fn drop(&mut self) {
+        OWN_UPDATE.set(false);
     }
 }
 
@@ -138,8 +170,10 @@ impl Session {
                 .iter()
                 .map(|p| if p.is_some() { b' ' } else { b'n' } as std::ffi::c_char)
                 .collect();
+            let own_update = OwnUpdate::begin(statement.updates_cards.get());
             let code =
                 pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), false, 0);
+            drop(own_update);
             drop(by_index);
             assert!(code >= 0, "SPI code {code}: {}", statement.sql);
             Answer {

@@ -5,8 +5,8 @@ use mosaic_backlog_tests::session::Session;
 use mosaic_backlog_tests::wait;
 use postgres::fallible_iterator::FallibleIterator;
 
-/// As if no wake-up had gone out for long.
-const QUIET: &str = "select setval('mosaic.backlog_wake_seq', 1)";
+/// Longer than wake-ups are held back after one.
+const QUIET: &str = "select pg_sleep(0.11)";
 
 fn listener(db: &Database) -> Session {
     let mut listener = db.session();

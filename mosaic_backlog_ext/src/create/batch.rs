@@ -39,7 +39,7 @@ statements! {
 
 /// A generated id: short, easy to type, and sorted like the order of creation. The letter in
 /// front grows with the number of digits.
-fn generated_id(seq: i64) -> String {
+pub fn generated_id(seq: i64) -> String {
     const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let mut digits = Vec::new();
     let mut rest = seq;
@@ -335,21 +335,7 @@ impl Batch<'_> {
         }
         let events: Vec<Event> = created
             .iter()
-            .map(|(i, id)| {
-                let draft = &self.drafts[*i];
-                Event {
-                    card_id: id,
-                    kind: "created",
-                    actor: self.actor,
-                    claim_token: None,
-                    old_status: None,
-                    new_status: Status::Ready,
-                    detail: json!({
-                        "title": draft.title, "phase": draft.phase, "priority": draft.priority,
-                        "depends_on": draft.depends_on,
-                    }),
-                }
-            })
+            .map(|(i, id)| created_event(&self.drafts[*i], id, self.actor))
             .collect();
         event::record_many(self.session, now, &events);
         for (i, id) in created {
@@ -380,6 +366,22 @@ impl Batch<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// What the history says of a creation.
+pub fn created_event<'a>(draft: &Draft, id: &'a str, actor: Option<&'a str>) -> Event<'a> {
+    Event {
+        card_id: id,
+        kind: "created",
+        actor,
+        claim_token: None,
+        old_status: None,
+        new_status: Status::Ready,
+        detail: json!({
+            "title": draft.title, "phase": draft.phase, "priority": draft.priority,
+            "depends_on": draft.depends_on,
+        }),
     }
 }
 

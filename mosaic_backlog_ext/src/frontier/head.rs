@@ -7,12 +7,12 @@
 
 pub type Key = i64;
 
-const CANDIDATES: usize = 256;
-const RANGES: usize = 32;
-const LOCKED: usize = 32;
+const CANDIDATES: usize = 128;
+const RANGES: usize = 16;
+const LOCKED: usize = 16;
 
 /// Keys that one look collects. The rest of the room is for those that come in between.
-pub const LOOK: usize = 128;
+pub const LOOK: usize = 64;
 
 /// Keys from `from` up to, but not including, `to`; up to the last if `to` is `Key::MAX`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct Head {
     highest: Key,
     /// Nothing has been added since a look found the last range empty.
     settled: bool,
+    /// Candidates that somebody tries at this moment.
+    trying: usize,
     /// A look is under way; what came in meanwhile may lie in what it has examined.
     looking: bool,
     looking_from: Key,
@@ -83,6 +85,7 @@ impl Head {
             locked_len: 0,
             highest: Key::MIN,
             settled: false,
+            trying: 0,
             looking: false,
             looking_from: Key::MIN,
             added_meanwhile: false,
@@ -161,6 +164,9 @@ impl Head {
 
     /// Nothing is known of the keys from `from` up to `to` any more.
     pub fn forget(&mut self, range: Range) {
+        if range.from >= range.to {
+            return;
+        }
         self.tell_look(&[range.from.max(self.looking_from)]);
         self.cover_ranges(vec![range]);
     }
@@ -299,13 +305,28 @@ impl Head {
         self.looking
     }
 
+    /// Candidates were taken that may come back at once.
+    pub fn begin_trial(&mut self, count: usize) {
+        self.trying += count;
+    }
+
+    pub fn end_trial(&mut self, count: usize) {
+        self.trying = self.trying.saturating_sub(count);
+    }
+
+    /// Whether there may be more in a moment.
+    pub fn is_in_motion(&self) -> bool {
+        self.looking || self.trying > 0
+    }
+
     pub fn give_up_look(&mut self) {
         self.looking = false;
     }
 
     /// Ends a look. `found` are the members of the range in ascending order up to the first
     /// that is not in `found`; that is at `rest` or behind it, `None`: there is none.
-    pub fn end_look(&mut self, look: &Look, found: &[Key], rest: Option<Key>) {
+    /// Gives the part of the order that is known now.
+    pub fn end_look(&mut self, look: &Look, found: &[Key], rest: Option<Key>) -> Range {
         self.looking = false;
         let seen = found.last().copied().unwrap_or(Key::MIN);
         // A key that was added before the look began is at most `look.highest`; one that was
@@ -328,11 +349,12 @@ impl Head {
         };
         self.uncover(examined);
         self.highest = self.highest.max(seen);
-        let known: Vec<Key> = found.iter().copied().filter(|key| *key < end).collect();
-        self.remember_many(known);
         if rest.is_none() && look.range.to == Key::MAX && !self.added_meanwhile {
             self.settled = self.ranges_len == 1;
         }
+        // What there is no room for is unexamined again, and nothing is settled then.
+        self.remember_many(found.iter().copied().filter(|key| *key < end).collect());
+        examined
     }
 
     /// Takes `examined` out of the range that it begins in.
@@ -384,13 +406,13 @@ impl Head {
         room == keys.len()
     }
 
-    /// Makes candidates again of those put aside whose time has come, or of all.
-    pub fn try_again(&mut self, now: i64, all: bool) {
+    /// Makes candidates again of those put aside whose time has come.
+    pub fn try_again(&mut self, now: i64) {
         let mut index = 0;
         while index < self.locked_len {
             let locked = self.locked[index];
             // A time far ahead is one from before the clock was set back.
-            if all || locked.again_at <= now || locked.again_at > now + 1_000_000 {
+            if locked.again_at <= now || locked.again_at > now + 1_000_000 {
                 self.locked_len -= 1;
                 self.locked[index] = self.locked[self.locked_len];
                 self.give_back(&[locked.key]);
@@ -400,8 +422,13 @@ impl Head {
         }
     }
 
-    pub fn has_put_aside(&self) -> bool {
-        self.locked_len > 0
+    /// Takes all that was put aside, ascending.
+    pub fn take_locked(&mut self) -> Vec<Key> {
+        let locked = &self.locked[..self.locked_len];
+        let mut keys: Vec<Key> = locked.iter().map(|locked| locked.key).collect();
+        keys.sort_unstable();
+        self.locked_len = 0;
+        keys
     }
 
     /// Makes candidates of taken keys again.

@@ -12,11 +12,11 @@ use pgrx::prelude::*;
 use super::head::{Head, Key, Range};
 use crate::statement::{session, statements};
 
-/// Says that a segment is ours and laid out as here. To be changed with the layout.
-const MAGIC: u64 = 0x6d6f_7361_6963_0001;
+/// Says that a segment is ours and laid out as here: its size is part of it. What changes the
+/// layout and not the size has to change the rest.
+const MAGIC: u64 = 0x6d6f_7361_6963_0001 ^ (size_of::<Segment>() as u64) << 16;
 
-const FILTERS: usize = 128;
-const PREPARED: usize = 256;
+const FILTERS: usize = 256;
 
 /// Which cards a head is about, as a fingerprint; `ALL` for a claim that names nothing.
 pub type Filter = [u8; 16];
@@ -34,16 +34,17 @@ struct Claims {
 pub struct State {
     leases: Head,
     due: Head,
-    /// From here on `due` knows of all cards that wait for their time.
+    /// From here on `due` knows of all cards that wait for their time, and up to here those
+    /// were made known to claims.
     due_from: Key,
+    due_until: Key,
     claims: [Claims; FILTERS],
     claims_len: usize,
     uses: u64,
     /// How often all was forgotten.
     resets: u64,
-    /// Prepared transactions; when one of them ends, nothing is known any more.
-    prepared: [pg_sys::TransactionId; PREPARED],
-    prepared_len: usize,
+    /// When waiters were last woken.
+    woken_at: i64,
 }
 
 /// One of the ordered sets of cards.
@@ -120,51 +121,48 @@ impl State {
             });
             self.due_from = now;
         }
+        // Made known before the look, which then passed over them.
+        if now < self.due_until {
+            self.due.forget(Range {
+                from: now,
+                to: self.due_until.saturating_add(1),
+            });
+            self.due_until = now;
+        }
+    }
+
+    /// The cards that wait for `times` are known to claims.
+    pub fn end_due(&mut self, times: &[Key]) {
+        self.due.remove(times);
+        for time in times {
+            self.due_until = self.due_until.max(*time);
+        }
     }
 
     /// Forgets all. Looks that are under way end without effect.
-    fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.resets += 1;
         self.leases = Head::unexamined(Key::MIN);
         self.due = Head::unexamined(Key::MAX);
         self.due_from = Key::MAX;
+        self.due_until = Key::MIN;
         self.claims_len = 0;
         for claims in &mut self.claims {
             claims.generation = 0;
         }
     }
 
+    pub fn may_wake(&mut self, now: i64, throttle: i64) -> bool {
+        // A time ahead is one from before the clock was set back.
+        let may = now - self.woken_at >= throttle || now < self.woken_at;
+        if may {
+            self.woken_at = now;
+        }
+        may
+    }
+
     pub fn resets(&self) -> u64 {
         self.resets
-    }
-
-    /// Remembers a transaction that is being prepared; false if there are too many.
-    pub fn add_prepared(&mut self, transaction: pg_sys::TransactionId) -> bool {
-        if self.prepared_len == PREPARED {
-            return false;
-        }
-        self.prepared[self.prepared_len] = transaction;
-        self.prepared_len += 1;
-        true
-    }
-
-    pub fn prepared(&self) -> &[pg_sys::TransactionId] {
-        &self.prepared[..self.prepared_len]
-    }
-
-    /// Prepared transactions have ended, in another session or before a restart.
-    pub fn remove_prepared(&mut self, ended: &[pg_sys::TransactionId]) {
-        let left: Vec<pg_sys::TransactionId> = self
-            .prepared()
-            .iter()
-            .copied()
-            .filter(|transaction| !ended.contains(transaction))
-            .collect();
-        if left.len() < self.prepared_len {
-            self.prepared_len = left.len();
-            self.prepared[..left.len()].copy_from_slice(&left);
-            self.reset();
-        }
     }
 }
 
@@ -174,18 +172,32 @@ struct Segment {
     database: pg_sys::Oid,
     table: pg_sys::Oid,
     server_start: i64,
+    handle: pg_sys::dsm_handle,
     lock: pg_sys::LWLock,
     changed: pg_sys::ConditionVariable,
     state: State,
+    /// Prepared transactions, as many as the server allows, follow. When one of them ends,
+    /// nothing is known any more.
+    prepared_len: usize,
+    prepared: [pg_sys::TransactionId; 0],
+}
+
+/// How many transactions can be prepared.
+fn prepared_max() -> usize {
+    unsafe {
+        let value = pg_sys::GetConfigOption(c"max_prepared_transactions".as_ptr(), false, false);
+        let text = std::ffi::CStr::from_ptr(value).to_string_lossy();
+        text.parse().unwrap_or(0)
+    }
 }
 
 /// A segment that this session has mapped, for as long as the session lives.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Memory(*mut Segment);
 
 /// What the table and its sequence are called now: they change when the extension is dropped
 /// and created again.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Place {
     pub table: pg_sys::Oid,
     sequence: pg_sys::Oid,
@@ -194,6 +206,11 @@ pub struct Place {
 thread_local! {
     static MAPPED: Cell<Option<(Memory, Place)>> = const { Cell::new(None) };
     static WATCHING: Cell<bool> = const { Cell::new(false) };
+    /// For want of shared memory; of use within one call alone.
+    static PRIVATE: Cell<*mut Segment> = Cell::new(unsafe {
+        let segment = std::alloc::alloc_zeroed(std::alloc::Layout::new::<Segment>());
+        lay_out(segment.cast(), Place::default(), &[])
+    });
     static TRANCHE: Cell<Option<i32>> = const { Cell::new(None) };
 }
 
@@ -211,10 +228,12 @@ pub fn attach() -> Memory {
         .get()
         .unwrap_or_else(|| {
             let place = find_place();
-            let mapped = (map(place).unwrap_or_else(|| create(place)), place);
+            let memory = map(place)
+                .or_else(|| create(place))
+                .unwrap_or_else(|| Memory(PRIVATE.get()));
             watch_catalogue();
-            MAPPED.set(Some(mapped));
-            mapped
+            MAPPED.set(Some((memory, place)));
+            (memory, place)
         })
         .0
 }
@@ -281,11 +300,12 @@ fn map(place: Place) -> Option<Memory> {
     }
 }
 
-/// Makes the segment, unless somebody else has just done it.
-fn create(place: Place) -> Memory {
+/// Makes the segment, unless somebody else has just done it; `None` if the server has no more
+/// shared memory to give.
+fn create(place: Place) -> Option<Memory> {
     let mode = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
     unsafe { pg_sys::LockRelationOid(place.sequence, mode) };
-    let memory = map(place).unwrap_or_else(|| {
+    let memory = map(place).or_else(|| {
         // Whatever transaction changes a card attaches to the segment before: those that do
         // not know of it yet have changed none. Prepared ones may be from before a restart.
         let prepared = session(|session| {
@@ -295,34 +315,54 @@ fn create(place: Place) -> Memory {
         let prepared: Vec<pg_sys::TransactionId> = match prepared {
             Ok(prepared) => prepared,
         };
+        let room = prepared_max() * size_of::<pg_sys::TransactionId>();
         unsafe {
-            let segment = pg_sys::dsm_create(size_of::<Segment>(), 0);
-            let memory = pg_sys::dsm_segment_address(segment).cast::<Segment>();
-            let tranche = pg_sys::LWLockNewTrancheId();
-            std::ptr::write_bytes(memory, 0, 1);
-            (*memory).database = pg_sys::MyDatabaseId;
-            (*memory).table = place.table;
-            (*memory).server_start = pg_sys::PgStartTime;
-            pg_sys::LWLockInitialize(&raw mut (*memory).lock, tranche);
-            pg_sys::ConditionVariableInit(&raw mut (*memory).changed);
-            (*memory).state.reset();
-            for transaction in prepared {
-                (*memory).state.add_prepared(transaction);
+            let flags = pg_sys::DSM_CREATE_NULL_IF_MAXSEGMENTS as i32;
+            let segment = pg_sys::dsm_create(size_of::<Segment>() + room, flags);
+            if segment.is_null() {
+                return None;
             }
-            (*memory).magic = MAGIC;
+            let memory = pg_sys::dsm_segment_address(segment).cast::<Segment>();
+            lay_out(memory, place, &prepared);
             pg_sys::dsm_pin_segment(segment);
             pg_sys::dsm_pin_mapping(segment);
-            register_tranche(tranche);
-            let handle = i64::from(pg_sys::dsm_segment_handle(segment));
+            (*memory).handle = pg_sys::dsm_segment_handle(segment);
+            let handle = i64::from((*memory).handle);
             pgrx::direct_function_call::<i64>(
                 pg_sys::setval_oid,
                 &[place.sequence.into_datum(), handle.into_datum()],
             );
-            Memory(memory)
+            Some(Memory(memory))
         }
     });
     unsafe { pg_sys::UnlockRelationOid(place.sequence, mode) };
     memory
+}
+
+/// Writes an empty segment.
+unsafe fn lay_out(
+    segment: *mut Segment,
+    place: Place,
+    prepared: &[pg_sys::TransactionId],
+) -> *mut Segment {
+    unsafe {
+        let tranche = pg_sys::LWLockNewTrancheId();
+        std::ptr::write_bytes(segment, 0, 1);
+        (*segment).database = pg_sys::MyDatabaseId;
+        (*segment).table = place.table;
+        (*segment).server_start = pg_sys::PgStartTime;
+        pg_sys::LWLockInitialize(&raw mut (*segment).lock, tranche);
+        pg_sys::ConditionVariableInit(&raw mut (*segment).changed);
+        (*segment).state.reset();
+        register_tranche(tranche);
+        let mut locked = Memory(segment).lock();
+        for transaction in prepared {
+            locked.add_prepared(*transaction);
+        }
+        drop(locked);
+        (*segment).magic = MAGIC;
+        segment
+    }
 }
 
 fn register_tranche(tranche: i32) {
@@ -343,13 +383,39 @@ impl Memory {
         Locked(self.0)
     }
 
-    /// Wakes those who wait for a look to end.
-    pub fn look_ended(self) {
+    /// What every call begins with: heeds prepared transactions, which may end in a session that
+    /// has never heard of us, and forgets what is known where it is not shared.
+    pub fn begin(self) {
+        let prepared = self.lock().prepared().to_vec();
+        let ended: Vec<pg_sys::TransactionId> = prepared
+            .into_iter()
+            .filter(|transaction| unsafe { !pg_sys::TransactionIdIsInProgress(*transaction) })
+            .collect();
+        if !ended.is_empty() {
+            self.lock().remove_prepared(&ended);
+        }
+        if self.0 == PRIVATE.get() {
+            self.lock().reset();
+        }
+    }
+
+    /// Lets the memory go once nobody has it mapped any more.
+    pub fn unpin(self) {
+        unsafe {
+            let segment = pg_sys::dsm_find_mapping((*self.0).handle);
+            if !segment.is_null() {
+                pg_sys::dsm_unpin_segment((*self.0).handle);
+            }
+        }
+    }
+
+    /// Wakes those who wait for candidates, or for a look to end.
+    pub fn wake(self) {
         unsafe { pg_sys::ConditionVariableBroadcast(&raw mut (*self.0).changed) };
     }
 
-    /// Waits for the end of a look, at most `millis`.
-    pub fn await_look(self, still: impl Fn() -> bool, millis: i64) {
+    /// Waits to be woken while something `still` holds, at most `millis`.
+    pub fn wait(self, still: impl Fn() -> bool, millis: i64) {
         unsafe {
             let changed = &raw mut (*self.0).changed;
             pg_sys::ConditionVariablePrepareToSleep(changed);
@@ -358,6 +424,35 @@ impl Memory {
             }
             pg_sys::ConditionVariableCancelSleep();
         }
+    }
+}
+
+impl Locked {
+    fn slots(&self) -> *mut pg_sys::TransactionId {
+        unsafe { (&raw mut (*self.0).prepared).cast() }
+    }
+
+    pub fn prepared(&self) -> &[pg_sys::TransactionId] {
+        unsafe { std::slice::from_raw_parts(self.slots(), (*self.0).prepared_len) }
+    }
+
+    /// Remembers a transaction that is prepared. There is room for all that can be.
+    pub fn add_prepared(&mut self, transaction: pg_sys::TransactionId) {
+        unsafe {
+            *self.slots().add((*self.0).prepared_len) = transaction;
+            (*self.0).prepared_len += 1;
+        }
+    }
+
+    /// Prepared transactions have ended.
+    pub fn remove_prepared(&mut self, ended: &[pg_sys::TransactionId]) {
+        let mut left = self.prepared().to_vec();
+        left.retain(|transaction| !ended.contains(transaction));
+        unsafe {
+            std::ptr::copy_nonoverlapping(left.as_ptr(), self.slots(), left.len());
+            (*self.0).prepared_len = left.len();
+        }
+        self.reset();
     }
 }
 

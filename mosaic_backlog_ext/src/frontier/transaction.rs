@@ -1,45 +1,50 @@
 //! What the end of a transaction does to the heads: its commit adds the cards that it made
-//! claimable, and if it ends without effect, what it took from the heads is given back.
+//! claimable. If it ends without effect, what it took is given back, and what it looked through
+//! is unknown again, since it saw its own changes.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
 use pgrx::prelude::*;
 
-use super::head::Key;
+use super::head::{Key, Range};
 use super::memory::{self, Memory, Set};
 
-/// A candidate that this transaction took.
-struct Taken {
-    by: pg_sys::SubTransactionId,
-    from: Source,
-    key: Key,
+/// What a transaction did to the cards of one memory. There can be two, where the extension is
+/// dropped and created in one transaction.
+struct Changes {
+    memory: Memory,
+    claimable: Vec<Key>,
+    leases: Vec<Key>,
+    due: Vec<Key>,
+    /// Cards were changed by hand.
+    unknown: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Shared(Memory, Set),
-    /// One that the transaction itself made claimable.
-    Own,
+/// What is to be undone if the subtransaction `by` ends without effect.
+struct Undo {
+    by: pg_sys::SubTransactionId,
+    memory: Memory,
+    what: Undone,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Undone {
+    Taken(Set, Key),
+    /// A card that the transaction itself made claimable.
+    TakenOwn(Key),
+    Examined(Set, Range),
 }
 
 #[derive(Default)]
 struct Pending {
-    /// Known since the first change: at the end of a transaction the catalogue is out of reach.
-    memory: Option<Memory>,
-    claimable: Vec<Key>,
-    leases: Vec<Key>,
-    due: Vec<Key>,
-    taken: Vec<Taken>,
-}
-
-impl Pending {
-    fn is_empty(&self) -> bool {
-        self.claimable.is_empty()
-            && self.leases.is_empty()
-            && self.due.is_empty()
-            && self.taken.is_empty()
-    }
+    changes: Vec<Changes>,
+    undo: Vec<Undo>,
+    /// Candidates that are being tried at this moment, and how many.
+    trial: Option<(Memory, Set, usize)>,
+    look: Option<(Memory, Set, u64)>,
+    /// Memories of extensions that were dropped.
+    dropped: Vec<(pg_sys::SubTransactionId, Memory)>,
 }
 
 thread_local! {
@@ -57,109 +62,227 @@ fn watch() {
     }
 }
 
-fn change(work: impl FnOnce(&mut Pending)) {
-    let memory = memory::attach();
+fn current() -> pg_sys::SubTransactionId {
+    unsafe { pg_sys::GetCurrentSubTransactionId() }
+}
+
+fn pending<R>(work: impl FnOnce(&mut Pending) -> R) -> R {
     watch();
+    PENDING.with_borrow_mut(work)
+}
+
+impl Pending {
+    fn changes(&mut self, memory: Memory) -> &mut Changes {
+        let known = self.changes.iter().position(|c| c.memory == memory);
+        let at = known.unwrap_or_else(|| {
+            self.changes.push(Changes {
+                memory,
+                claimable: Vec::new(),
+                leases: Vec::new(),
+                due: Vec::new(),
+                unknown: false,
+            });
+            self.changes.len() - 1
+        });
+        &mut self.changes[at]
+    }
+}
+
+/// Notes a change of cards.
+fn change(work: impl FnOnce(&mut Changes)) {
+    let memory = memory::attach();
+    pending(|pending| work(pending.changes(memory)));
+}
+
+/// What is noted of the changes of this transaction.
+fn own<R>(read: impl FnOnce(&mut Changes) -> R) -> Option<R> {
+    let memory = memory::attach();
     PENDING.with_borrow_mut(|pending| {
-        pending.memory = Some(memory);
-        work(pending);
-    });
+        let changes = pending.changes.iter_mut().find(|c| c.memory == memory);
+        changes.map(read)
+    })
 }
 
 /// This transaction makes a card claimable.
 pub fn add_claimable(order: Key) {
-    change(|pending| pending.claimable.push(order));
+    change(|changes| changes.claimable.push(order));
 }
 
 /// This transaction makes a lease that ends then.
 pub fn add_lease(end: Key) {
-    change(|pending| pending.leases.push(end));
+    change(|changes| changes.leases.push(end));
 }
 
 /// This transaction makes a card that is claimable from then on.
 pub fn add_due(at: Key) {
-    change(|pending| pending.due.push(at));
+    change(|changes| changes.due.push(at));
 }
 
-/// The cards that this transaction itself made claimable, up to `max`; `None`: there are more.
+/// This transaction changes cards that nobody tells of.
+pub fn forget() {
+    change(|changes| changes.unknown = true);
+}
+
+/// The cards that this transaction itself made claimable, up to `max`; `None`: there are more,
+/// or they are not known.
 pub fn own_claimable(max: usize) -> Option<Vec<Key>> {
-    PENDING
-        .with_borrow(|pending| (pending.claimable.len() <= max).then(|| pending.claimable.clone()))
+    own(|changes| {
+        let known = changes.claimable.len() <= max && !changes.unknown;
+        known.then(|| changes.claimable.clone())
+    })
+    .unwrap_or(Some(Vec::new()))
 }
 
-/// The smallest of them.
+/// Nothing that this transaction itself made claimable sorts below.
 pub fn own_floor() -> Key {
-    PENDING.with_borrow(|pending| pending.claimable.iter().copied().min().unwrap_or(Key::MAX))
+    own(|changes| match changes.claimable.iter().min() {
+        _ if changes.unknown => Key::MIN,
+        smallest => smallest.copied().unwrap_or(Key::MAX),
+    })
+    .unwrap_or(Key::MAX)
 }
 
 /// Whether a lease that this transaction itself made has ended by `now`.
 pub fn own_leases_end(now: Key) -> bool {
-    PENDING.with_borrow(|pending| pending.leases.iter().any(|end| *end <= now))
+    own(|changes| changes.unknown || changes.leases.iter().any(|end| *end <= now)).unwrap_or(false)
 }
 
 /// The times, up to `now`, for which cards wait that this transaction itself made wait.
 pub fn own_due(now: Key) -> Vec<Key> {
-    PENDING.with_borrow(|pending| {
-        let due = pending.due.iter().copied();
+    own(|changes| {
+        let due = changes.due.iter().copied();
         due.filter(|at| *at <= now).collect()
     })
-}
-
-/// This transaction took candidates.
-pub fn add_taken(set: Set, keys: &[Key]) {
-    if !keys.is_empty() {
-        change(|pending| {
-            let by = unsafe { pg_sys::GetCurrentSubTransactionId() };
-            let from = Source::Shared(memory::attach(), set);
-            let taken = keys.iter().map(|key| Taken {
-                by,
-                from,
-                key: *key,
-            });
-            pending.taken.extend(taken);
-        });
-    }
-}
-
-/// Candidates that it took and has given back itself.
-pub fn remove_taken(set: Set, keys: &[Key]) {
-    PENDING.with_borrow_mut(|pending| {
-        pending
-            .taken
-            .retain(|taken| !taken.is_from(set) || !keys.contains(&taken.key));
-    });
+    .unwrap_or_default()
 }
 
 /// Cards that this transaction made claimable and has claimed as well.
 pub fn own_taken(keys: &HashSet<Key>) {
-    PENDING.with_borrow_mut(|pending| {
-        if pending.claimable.is_empty() {
-            return;
-        }
-        let by = unsafe { pg_sys::GetCurrentSubTransactionId() };
-        let (taken, left) = std::mem::take(&mut pending.claimable)
+    let memory = memory::attach();
+    let taken = own(|changes| {
+        let (taken, left) = std::mem::take(&mut changes.claimable)
             .into_iter()
-            .partition(|key| keys.contains(key));
-        pending.claimable = left;
-        let from = Source::Own;
-        let taken = taken.into_iter().map(|key| Taken { by, from, key });
-        pending.taken.extend(taken);
+            .partition::<Vec<Key>, _>(|key| keys.contains(key));
+        changes.claimable = left;
+        taken
+    });
+    for key in taken.unwrap_or_default() {
+        add_undo(memory, Undone::TakenOwn(key));
+    }
+}
+
+fn add_undo(memory: Memory, what: Undone) {
+    let by = current();
+    pending(|pending| pending.undo.push(Undo { by, memory, what }));
+}
+
+/// Candidates were taken to be tried.
+pub fn begin_trial(memory: Memory, set: Set, keys: &[Key]) {
+    add_taken(memory, set, keys);
+    pending(|pending| {
+        let before = pending.trial.map_or(0, |(.., count)| count);
+        pending.trial = Some((memory, set, before + keys.len()));
     });
 }
 
-impl Taken {
-    fn is_from(&self, set: Set) -> bool {
-        matches!(self.from, Source::Shared(_, from) if from == set)
-    }
+/// Whether candidates of this transaction are being tried.
+pub fn has_trial() -> bool {
+    PENDING.with_borrow(|pending| pending.trial.is_some())
+}
 
-    fn give_back(&self) {
-        match self.from {
-            Source::Shared(memory, set) => {
-                if let Some(head) = memory.lock().head(set) {
-                    head.give_back(&[self.key]);
+/// What was being tried has been decided.
+pub fn end_trial() {
+    let trial = PENDING.with_borrow_mut(|pending| pending.trial.take());
+    if let Some((memory, set, count)) = trial {
+        if let Some(head) = memory.lock().head(set) {
+            head.end_trial(count);
+        }
+        memory.wake();
+    }
+}
+
+pub fn add_taken(memory: Memory, set: Set, keys: &[Key]) {
+    for key in keys {
+        add_undo(memory, Undone::Taken(set, *key));
+    }
+}
+
+/// Candidates that this transaction has given back itself.
+pub fn remove_taken(set: Set, keys: &[Key]) {
+    pending(|pending| {
+        pending.undo.retain(|undo| match undo.what {
+            Undone::Taken(from, key) => from != set || !keys.contains(&key),
+            _ => true,
+        });
+    });
+}
+
+pub fn begin_look(memory: Memory, set: Set, resets: u64) {
+    pending(|pending| pending.look = Some((memory, set, resets)));
+}
+
+/// The look is over; `examined` is known from now on, unless this transaction is undone.
+pub fn end_look(memory: Memory, set: Set, examined: Range) {
+    pending(|pending| pending.look = None);
+    add_undo(memory, Undone::Examined(set, examined));
+}
+
+/// The look, if one is open, was cut off.
+pub fn give_up_look() {
+    let look = PENDING.with_borrow_mut(|pending| pending.look.take());
+    if let Some((memory, set, resets)) = look {
+        let mut heads = memory.lock();
+        if heads.resets() == resets
+            && let Some(head) = heads.head(set)
+        {
+            head.give_up_look();
+        }
+        drop(heads);
+        memory.wake();
+    }
+}
+
+/// The extension that `memory` is of is being dropped.
+pub fn add_dropped(memory: Memory) {
+    let by = current();
+    pending(|pending| pending.dropped.push((by, memory)));
+}
+
+impl Undo {
+    fn run(&self) {
+        match self.what {
+            Undone::Taken(set, key) => {
+                if let Some(head) = self.memory.lock().head(set) {
+                    head.give_back(&[key]);
                 }
             }
-            Source::Own => PENDING.with_borrow_mut(|pending| pending.claimable.push(self.key)),
+            Undone::Examined(set, range) => {
+                if let Some(head) = self.memory.lock().head(set) {
+                    head.forget(range);
+                }
+            }
+            Undone::TakenOwn(key) => PENDING.with_borrow_mut(|pending| {
+                pending.changes(self.memory).claimable.push(key);
+            }),
+        }
+    }
+}
+
+impl Changes {
+    fn commit(mut self) {
+        // Sorted, as the heads want them.
+        self.claimable.sort_unstable();
+        self.leases.sort_unstable();
+        self.due.sort_unstable();
+        let mut heads = self.memory.lock();
+        if self.unknown {
+            heads.reset();
+        }
+        heads.add_claimable(&self.claimable);
+        for (set, keys) in [(Set::Leases, &self.leases), (Set::Due, &self.due)] {
+            if let Some(head) = heads.head(set) {
+                head.add(keys);
+            }
         }
     }
 }
@@ -169,45 +292,41 @@ unsafe extern "C-unwind" fn transaction_event(
     event: pg_sys::XactEvent::Type,
     _argument: *mut std::ffi::c_void,
 ) {
-    if PENDING.with_borrow(Pending::is_empty) {
-        return;
-    }
     match event {
         pg_sys::XactEvent::XACT_EVENT_COMMIT => {
-            let mut pending = PENDING.take();
-            // Sorted, as the heads want them.
-            pending.claimable.sort_unstable();
-            pending.leases.sort_unstable();
-            pending.due.sort_unstable();
-            let Some(memory) = pending.memory else { return };
-            let mut heads = memory.lock();
-            heads.add_claimable(&pending.claimable);
-            for (set, keys) in [(Set::Leases, &pending.leases), (Set::Due, &pending.due)] {
-                if let Some(head) = heads.head(set) {
-                    head.add(keys);
-                }
+            end_trial();
+            let pending = PENDING.take();
+            pending.changes.into_iter().for_each(Changes::commit);
+            for (_, memory) in pending.dropped {
+                memory.unpin();
             }
         }
         pg_sys::XactEvent::XACT_EVENT_ABORT => {
+            end_trial();
+            give_up_look();
             // Of its own cards there is nothing left.
-            let taken = PENDING.take().taken;
-            let shared = taken.iter().filter(|taken| taken.from != Source::Own);
-            shared.for_each(Taken::give_back);
+            let undo = PENDING.take().undo;
+            let shared = |undo: &&Undo| !matches!(undo.what, Undone::TakenOwn(_));
+            undo.iter().filter(shared).for_each(Undo::run);
         }
         pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => {
+            let memories: HashSet<Memory> = PENDING.with_borrow(|pending| {
+                let changed = pending.changes.iter().map(|changes| changes.memory);
+                changed
+                    .chain(pending.undo.iter().map(|undo| undo.memory))
+                    .collect()
+            });
             let transaction = unsafe { pg_sys::GetTopTransactionIdIfAny() };
-            let room = transaction == pg_sys::InvalidTransactionId
-                || memory::attach().lock().add_prepared(transaction);
-            if !room {
-                ereport!(
-                    ERROR,
-                    PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-                    "too many prepared transactions have changed cards",
-                    "resource: Nothing was prepared.\nHINT: Commit or roll back prepared transactions first."
-                );
+            if transaction != pg_sys::InvalidTransactionId {
+                for memory in memories {
+                    memory.lock().add_prepared(transaction);
+                }
             }
         }
-        pg_sys::XactEvent::XACT_EVENT_PREPARE => drop(PENDING.take()),
+        pg_sys::XactEvent::XACT_EVENT_PREPARE => {
+            end_trial();
+            drop(PENDING.take());
+        }
         _ => {}
     }
 }
@@ -221,19 +340,24 @@ unsafe extern "C-unwind" fn subtransaction_event(
 ) {
     match event {
         pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => PENDING.with_borrow_mut(|pending| {
-            for taken in pending.taken.iter_mut().filter(|taken| taken.by == own) {
-                taken.by = parent;
+            let undo = pending.undo.iter_mut().map(|undo| &mut undo.by);
+            let dropped = pending.dropped.iter_mut().map(|(by, _)| by);
+            for by in undo.chain(dropped).filter(|by| **by == own) {
+                *by = parent;
             }
         }),
         pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
+            end_trial();
+            give_up_look();
             let undone = PENDING.with_borrow_mut(|pending| {
-                let (undone, kept) = std::mem::take(&mut pending.taken)
+                pending.dropped.retain(|(by, _)| *by != own);
+                let (undone, kept) = std::mem::take(&mut pending.undo)
                     .into_iter()
-                    .partition::<Vec<_>, _>(|taken| taken.by == own);
-                pending.taken = kept;
+                    .partition::<Vec<_>, _>(|undo| undo.by == own);
+                pending.undo = kept;
                 undone
             });
-            undone.iter().for_each(Taken::give_back);
+            undone.iter().for_each(Undo::run);
         }
         _ => {}
     }

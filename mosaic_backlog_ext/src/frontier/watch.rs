@@ -8,11 +8,12 @@ use pgrx::prelude::*;
 
 use super::transaction;
 use crate::clock;
+use crate::statement;
 
 extension_sql_file!(
     "../../../sql/25_frontier.sql",
     name = "frontier",
-    requires = ["card", backlog_watch]
+    requires = ["card", backlog_watch, backlog_watch_hand]
 );
 
 /// Where the columns are in a row.
@@ -94,9 +95,7 @@ impl Row {
             .is_none_or(|value| (least..=most).contains(&value))
     }
 
-    /// What is wrong with the card, as the name of a constraint. A CHECK would say it as well;
-    /// but PostgreSQL reads the text of a CHECK anew in each statement, which cost a claim more
-    /// than finding its card.
+    /// What is wrong with the card, as the name of a constraint.
     fn fault(&self, columns: &Columns) -> Option<&'static str> {
         let kind: Option<&str> = self.get(columns.block_kind);
         let is_blocked = self.get(columns.status) == Some(columns.blocked);
@@ -165,5 +164,17 @@ fn backlog_watch(fcinfo: pg_sys::FunctionCallInfo) {
             Some(at) if at > clock::now() => transaction::add_due(at),
             _ => transaction::add_claimable(row.get(columns.claim_order).unwrap_or_default()),
         }
+    }
+}
+
+/// Before each statement that updates cards, whichever of their columns.
+#[pg_extern(sql = "
+create function mosaic.backlog_watch_hand() returns trigger
+volatile parallel unsafe
+language c as 'MODULE_PATHNAME', 'backlog_watch_hand_wrapper';
+")]
+fn backlog_watch_hand() {
+    if !statement::is_own_update() {
+        transaction::forget();
     }
 }

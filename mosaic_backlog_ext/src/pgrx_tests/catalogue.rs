@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(
             rows(
                 "select c.relname from pg_class c where c.relnamespace = 'mosaic'::regnamespace
-                   and c.relkind in ('r', 'S') and c.relname <> 'backlog_wake_seq' and c.oid not in (
+                   and c.relkind in ('r', 'S') and c.relname <> 'backlog_frontier_seq' and c.oid not in (
                      select unnest(extconfig) from pg_extension where extname = 'mosaic_backlog_ext')"
             ),
             ""

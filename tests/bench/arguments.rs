@@ -1,0 +1,73 @@
+//! What was asked for, and how large it is to be.
+
+/// Numbers of cards and seconds of one scale.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Size {
+    /// Cards that most runs start with.
+    pub cards: u32,
+    /// Cards of the runs that go on for long.
+    pub many: u32,
+    /// Seconds of one run.
+    pub seconds: u32,
+    /// How often each pair is run; the median counts.
+    pub rounds: u32,
+}
+
+pub const FULL: Size = Size {
+    cards: 300_000,
+    many: 1_000_000,
+    seconds: 10,
+    rounds: 3,
+};
+const QUICK: Size = Size {
+    cards: 40_000,
+    many: 40_000,
+    seconds: 2,
+    rounds: 1,
+};
+const TOY: Size = Size {
+    cards: 2_000,
+    many: 2_000,
+    seconds: 1,
+    rounds: 1,
+};
+
+pub struct Arguments {
+    pub size: Size,
+    pub peers: bool,
+    only: Vec<String>,
+}
+
+impl Arguments {
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == name)
+    }
+
+    pub fn is_toy(&self) -> bool {
+        self.size == TOY
+    }
+}
+
+pub fn parse() -> Arguments {
+    let mut parsed = Arguments {
+        size: FULL,
+        peers: true,
+        only: Vec::new(),
+    };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--quick" => parsed.size = QUICK,
+            "--toy" => parsed.size = TOY,
+            "--no-peers" => parsed.peers = false,
+            "--only" => parsed.only.extend(arguments.next()),
+            other => {
+                eprintln!(
+                    "tests/bench/run: unknown argument '{other}'; --help shows what there is"
+                );
+                std::process::exit(2);
+            }
+        }
+    }
+    parsed
+}

@@ -1,0 +1,88 @@
+//! Other queues, prepared by the scripts in `peers/`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use mosaic_backlog_tests::programs;
+
+use crate::arguments::Arguments;
+use crate::server::Server;
+
+const NAMES: [&str; 6] = [
+    "pg-boss",
+    "graphile-worker",
+    "procrastinate",
+    "pgqueuer",
+    "pgmq",
+    "absurd",
+];
+
+/// A queue in a database of its own.
+pub struct Peer {
+    pub name: String,
+    pub database: String,
+    scripts: PathBuf,
+}
+
+impl Peer {
+    pub fn script(&self, name: &str) -> Option<PathBuf> {
+        let file = self.scripts.join(name);
+        file.is_file().then_some(file)
+    }
+}
+
+/// All of them with `jobs` to claim. One that cannot be had is named and left out.
+pub fn prepare(server: &Server, arguments: &Arguments, jobs: u32) -> Vec<Peer> {
+    if !arguments.peers {
+        return Vec::new();
+    }
+    let names = NAMES
+        .iter()
+        .filter(|name| **name != "absurd" || jobs <= 50_000);
+    names
+        .filter_map(|name| prepare_one(server, name, jobs))
+        .collect()
+}
+
+fn prepare_one(server: &Server, name: &str, jobs: u32) -> Option<Peer> {
+    let database = format!("peer_{}", name.replace('-', "_"));
+    server
+        .cluster
+        .session("postgres")
+        .run(&format!("drop database if exists {database} with (force)"));
+    server.create(&database);
+    let cache = cache();
+    std::fs::create_dir_all(&cache).expect("a folder for the packages");
+    let config = server.cluster.config(&database, "postgres");
+    let folder = programs::sources().join("tests/bench/peers").join(name);
+    let psql = programs::postgresql("psql");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let bin = psql.parent().map(Path::to_path_buf).unwrap_or_default();
+    let output = Command::new(folder.join("prepare"))
+        .arg(&cache)
+        .arg(jobs.to_string())
+        .env("PATH", format!("{}:{path}", bin.display()))
+        .env("PGHOST", server.cluster.folder())
+        .env("PGPORT", config.get_ports()[0].to_string())
+        .env("PGUSER", "postgres")
+        .env("PGDATABASE", &database)
+        .output()
+        .expect("prepare");
+    if !output.status.success() {
+        eprintln!(
+            "  left out: {name}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        return None;
+    }
+    Some(Peer {
+        name: String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        database,
+        scripts: cache.join(name),
+    })
+}
+
+fn cache() -> PathBuf {
+    std::env::var_os("MOSAIC_BENCH_CACHE")
+        .map_or_else(|| std::env::temp_dir().join("mosaic-bench"), PathBuf::from)
+}

@@ -1,0 +1,257 @@
+//! Claims beside floors: of one card, by many clients, with filters, of several cards.
+
+use mosaic_backlog_tests::folder;
+
+use super::{CLAIM, FLOOR, TEXTBOOK, fill, fill_textbook, fill_with};
+use crate::arguments::Arguments;
+use crate::peers;
+use crate::pgbench::{Load, Run, median};
+use crate::report::Report;
+use crate::server::Server;
+
+/// Claims that one run has cards for; above it a fast run would measure empty claims.
+fn enough(arguments: &Arguments) -> u32 {
+    arguments.size.cards.max(arguments.size.seconds * 12_000)
+}
+
+/// Runs a claim and its floor in turn; the ratios, and the last run of each.
+fn beside_floor(
+    server: &Server,
+    arguments: &Arguments,
+    load: &Load,
+    [claim, floor]: [&str; 2],
+    fill: &dyn Fn(),
+) -> (f64, Run, Run) {
+    let mut ratios = Vec::new();
+    let mut last = None;
+    for round in 0..arguments.size.rounds {
+        let run = |script: &str| {
+            fill();
+            load.run(script)
+        };
+        let (claimed, keyed) = if round % 2 == 0 {
+            let keyed = run(floor);
+            (run(claim), keyed)
+        } else {
+            (run(claim), run(floor))
+        };
+        ratios.push(claimed.rate / keyed.rate);
+        last = Some((claimed, keyed));
+    }
+    let (claimed, keyed) = last.expect("a round");
+    let _ = server;
+    (median(ratios), claimed, keyed)
+}
+
+/// W1.
+pub fn one_at_a_time(server: &Server, arguments: &Arguments, report: &mut Report) {
+    let cards = enough(arguments);
+    let load = Load::new(server, arguments.size.seconds);
+    let plenty = || fill(server, cards);
+    let (ratio, claimed, keyed) = beside_floor(server, arguments, &load, [CLAIM, FLOOR], &plenty);
+    report.add(
+        "W1 claim one",
+        "≥ 0.85 × floor",
+        format!("{ratio:.2} × floor"),
+        format!("{:.0} claims/s, floor {:.0}/s", claimed.rate, keyed.rate),
+    );
+    report.add(
+        "W1 last quarter",
+        "≥ 0.95 × first",
+        format!("{:.2} × first", claimed.last_over_first(0.25)),
+        "within one run".to_owned(),
+    );
+    server.wait_for_the_disk(false);
+    let (ratio, claimed, keyed) = beside_floor(server, arguments, &load, [CLAIM, FLOOR], &plenty);
+    server.wait_for_the_disk(true);
+    report.add(
+        "W1, `synchronous_commit = off`",
+        "≥ 0.7 × floor",
+        format!("{ratio:.2} × floor"),
+        format!("{:.0} claims/s, floor {:.0}/s", claimed.rate, keyed.rate),
+    );
+    beside_peers(server, arguments, report);
+}
+
+/// Claims one at a time and ten at once, and the whole cycle, beside the other queues.
+fn beside_peers(server: &Server, arguments: &Arguments, report: &mut Report) {
+    let cards = enough(arguments);
+    let load = Load::new(server, arguments.size.seconds);
+    let ten = "select * from mosaic.backlog_claim('bench', '1 hour', 10);\n";
+    let cycle = "select * from mosaic.backlog_create('a card');\n\
+        select id, claim_token from mosaic.backlog_claim('bench', '1 hour')\n\\gset\n\
+        select id from mosaic.backlog_complete(:id, :claim_token);\n";
+    let run = |script: &str| {
+        fill(server, cards);
+        load.run(script).rate
+    };
+    let ours = [run(CLAIM), run(ten) * 10.0, run(cycle)];
+    fill_textbook(server, cards);
+    let textbook = load.run(TEXTBOOK).rate;
+    let mut add = |name: &str, theirs: [Option<f64>; 3]| {
+        let each = |at: usize| {
+            theirs[at].map_or("none".to_owned(), |rate| format!("{:.2}", ours[at] / rate))
+        };
+        let rate = |at: usize| theirs[at].map_or("none".to_owned(), |rate| format!("{rate:.0}"));
+        report.add(
+            &format!("ours over {name}: claim, cards in claims of 10, cycle"),
+            "> 1",
+            format!("{}, {}, {}", each(0), each(1), each(2)),
+            format!(
+                "theirs {}, {}, {}/s; ours {:.0}, {:.0}, {:.0}/s",
+                rate(0),
+                rate(1),
+                rate(2),
+                ours[0],
+                ours[1],
+                ours[2]
+            ),
+        );
+    };
+    add("textbook", [Some(textbook), None, None]);
+    for peer in peers::prepare(server, arguments, cards.min(150_000)) {
+        let load = load.clone().database(&peer.database);
+        let rate = |script: &str, each: f64| {
+            let folder = folder::create();
+            peer.script(script)
+                .map(|file| load.run_file(file, &folder).rate * each)
+        };
+        let theirs = [
+            rate("claim.sql", 1.0),
+            rate("claim10.sql", 10.0),
+            rate("cycle.sql", 1.0),
+        ];
+        add(&peer.name, theirs);
+    }
+}
+
+/// W3.
+pub fn many_clients(server: &Server, arguments: &Arguments, report: &mut Report) {
+    let clients = if arguments.is_toy() { 16 } else { 64 };
+    let load = Load::new(server, arguments.size.seconds).clients(clients);
+    let cards = enough(arguments);
+    let plenty = || fill(server, cards);
+    let (ratio, claimed, keyed) = beside_floor(server, arguments, &load, [CLAIM, FLOOR], &plenty);
+    report.add(
+        &format!("W3 {clients} clients"),
+        "≥ 0.9 × floor",
+        format!("{ratio:.2} × floor"),
+        format!("{:.0} claims/s, floor {:.0}/s", claimed.rate, keyed.rate),
+    );
+}
+
+/// W5: the claimable cards lie among others, or are alone.
+pub fn among_cards_that_cannot_be_claimed(
+    server: &Server,
+    arguments: &Arguments,
+    report: &mut Report,
+) {
+    let many = arguments.size.many;
+    let free = many / 20;
+    let load = Load::new(server, 0);
+    let load = load.clone().transactions(free * 4 / 5 / load.number());
+    let among = || {
+        // Of twenty cards one is free, one waits for its time, and the others for a card.
+        fill_with(
+            server,
+            many,
+            ", open_dependencies, not_before",
+            ", case when n % 20 > 1 then 1 else 0 end, case when n % 20 = 1 then now() + interval '1 day' end",
+        );
+    };
+    let mut ratios = Vec::new();
+    let mut rates = (0.0, 0.0);
+    for _ in 0..arguments.size.rounds {
+        fill(server, free);
+        let alone = load.run(CLAIM).rate;
+        among();
+        let mixed = load.run(CLAIM).rate;
+        ratios.push(mixed / alone);
+        rates = (mixed, alone);
+    }
+    report.add(
+        &format!("W5 {many} open cards, 90 % gated, 5 % deferred"),
+        "≥ 0.9 × alone",
+        format!("{:.2} × alone", median(ratios)),
+        format!(
+            "{:.0} claims/s, {free} claimable alone {:.0}/s",
+            rates.0, rates.1
+        ),
+    );
+}
+
+/// W7: 200 phases; one card in a hundred has the label, one the capability.
+pub fn filtered(server: &Server, arguments: &Arguments, report: &mut Report) {
+    let cards = enough(arguments);
+    let load = Load::new(server, arguments.size.seconds);
+    let fill = || {
+        fill_with(
+            server,
+            cards,
+            ", phase, labels, requires",
+            ", 'p' || n % 200, array['l' || n % 100], case when n % 100 = 7 then array['gpu'] else '{}' end",
+        );
+    };
+    let filters = [
+        (
+            "by phase",
+            "\\set p random(0, 199)\nselect * from mosaic.backlog_claim('bench', '1 hour', phase => 'p' || :p);\n",
+        ),
+        (
+            "by label",
+            "\\set l random(0, 99)\nselect * from mosaic.backlog_claim('bench', '1 hour', labels => array['l' || :l]);\n",
+        ),
+        (
+            "by offers",
+            "select * from mosaic.backlog_claim('bench', '1 hour', offers => '{gpu,arm}');\n",
+        ),
+    ];
+    for (name, script) in filters {
+        let mut ratios = Vec::new();
+        let mut rates = (0.0, 0.0);
+        for _ in 0..arguments.size.rounds {
+            fill();
+            let all = load.run(CLAIM).rate;
+            fill();
+            let some = load.run(script).rate;
+            ratios.push(some / all);
+            rates = (some, all);
+        }
+        report.add(
+            &format!("W7 {name}"),
+            "≥ 0.5 × W1",
+            format!("{:.2} × without filter", median(ratios)),
+            format!("{:.0} claims/s, without {:.0}/s", rates.0, rates.1),
+        );
+    }
+}
+
+/// Claims of 10 and of 100 cards beside updates of as many that are known.
+pub fn several_at_once(server: &Server, arguments: &Arguments, report: &mut Report) {
+    let load = Load::new(server, arguments.size.seconds);
+    for size in [10_u32, 100] {
+        let claim = format!("select id from mosaic.backlog_claim('bench', '1 hour', {size});\n");
+        let floor = format!(
+            "\\set n :n + 1\n\
+             \\set first (:n * :clients + :client_id) * {size}\n\
+             \\set last :first + {size} - 1\n\
+             select id from mosaic.floor_claim(array(select 'c' || g from generate_series(\
+             cast(:first as integer), cast(:last as integer)) g), 'bench', '1 hour');\n"
+        );
+        let cards = arguments.size.cards.max(arguments.size.seconds * 40_000);
+        let plenty = || fill(server, cards);
+        let (ratio, claimed, keyed) =
+            beside_floor(server, arguments, &load, [&claim, &floor], &plenty);
+        let each = f64::from(size);
+        report.add(
+            &format!("claim of {size}"),
+            "≥ 0.8 × floor",
+            format!("{ratio:.2} × floor"),
+            format!(
+                "{:.0} cards/s, floor {:.0}/s",
+                claimed.rate * each,
+                keyed.rate * each
+            ),
+        );
+    }
+}
