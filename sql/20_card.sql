@@ -68,6 +68,9 @@ create unique index backlog_idempotency_key on mosaic.backlog (idempotency_key) 
 -- What a claim scans: gated, blocked, claimed and finished cards are not in it.
 create index backlog_claimable on mosaic.backlog (claim_order) where opened;
 
+-- The same for claims by phase, of which there may be many.
+create index backlog_claimable_phase on mosaic.backlog (phase, claim_order) where opened and phase is not null;
+
 -- What the sweep of ended leases scans.
 create index backlog_lease_end on mosaic.backlog (claim_expires_at) where status = 'claimed';
 

@@ -127,6 +127,9 @@ create unique index backlog_idempotency_key on mosaic.backlog (idempotency_key) 
 -- What a claim scans: gated, blocked, claimed and finished cards are not in it.
 create index backlog_claimable on mosaic.backlog (claim_order) where opened;
 
+-- The same for claims by phase, of which there may be many.
+create index backlog_claimable_phase on mosaic.backlog (phase, claim_order) where opened and phase is not null;
+
 -- What the sweep of ended leases scans.
 create index backlog_lease_end on mosaic.backlog (claim_expires_at) where status = 'claimed';
 
@@ -162,29 +165,6 @@ comment on sequence mosaic.backlog_creation_seq is 'order of creation of cards';
 select pg_catalog.pg_extension_config_dump('mosaic.backlog', '');
 select pg_catalog.pg_extension_config_dump('mosaic.backlog_claim_token_seq', '');
 select pg_catalog.pg_extension_config_dump('mosaic.backlog_creation_seq', '');
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/schema.rs:15
--- requires:
---   card
-
--- No foreign keys: the functions hold stronger locks on both cards than a foreign key
--- would take, no function deletes a card, and two checks an edge would halve the speed
--- of a large batch.
-create table mosaic.backlog_dependency (
-  card_id     text not null,
-  depends_on  text not null,
-  created_at  timestamptz not null,
-  primary key (card_id, depends_on),
-  constraint backlog_dependency_not_itself check (card_id <> depends_on)
-);
-
-create index backlog_dependency_dependents on mosaic.backlog_dependency (depends_on, card_id);
-
-comment on table mosaic.backlog_dependency is 'The edges of the dependency graph: card_id waits until depends_on is done.';
-
-select pg_catalog.pg_extension_config_dump('mosaic.backlog_dependency', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -224,6 +204,29 @@ comment on sequence mosaic.backlog_event_id_seq is 'numbers of events';
 
 select pg_catalog.pg_extension_config_dump('mosaic.backlog_event', '');
 select pg_catalog.pg_extension_config_dump('mosaic.backlog_event_id_seq', '');
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/schema.rs:15
+-- requires:
+--   card
+
+-- No foreign keys: the functions hold stronger locks on both cards than a foreign key
+-- would take, no function deletes a card, and two checks an edge would halve the speed
+-- of a large batch.
+create table mosaic.backlog_dependency (
+  card_id     text not null,
+  depends_on  text not null,
+  created_at  timestamptz not null,
+  primary key (card_id, depends_on),
+  constraint backlog_dependency_not_itself check (card_id <> depends_on)
+);
+
+create index backlog_dependency_dependents on mosaic.backlog_dependency (depends_on, card_id);
+
+comment on table mosaic.backlog_dependency is 'The edges of the dependency graph: card_id waits until depends_on is done.';
+
+select pg_catalog.pg_extension_config_dump('mosaic.backlog_dependency', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -334,22 +337,6 @@ CREATE SCHEMA IF NOT EXISTS mosaic; /* mosaic_backlog_ext::schema::mosaic */
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/block.rs:32
--- mosaic_backlog_ext::block::backlog_block
-CREATE  FUNCTION mosaic."backlog_block"(
-	"id" TEXT, /* Option < String > */
-	"reason" TEXT, /* Option < String > */
-	"kind" TEXT DEFAULT 'other', /* Option < String > */
-	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_block_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- mosaic_backlog_ext/src/create.rs:36
 -- mosaic_backlog_ext::create::backlog_create
 CREATE  FUNCTION mosaic."backlog_create"(
@@ -374,71 +361,19 @@ AS 'MODULE_PATHNAME', 'backlog_create_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/events.rs:62
--- mosaic_backlog_ext::events::backlog_events
-CREATE  FUNCTION mosaic."backlog_events"(
-	"id" TEXT DEFAULT NULL, /* Option < String > */
-	"after" TEXT DEFAULT NULL, /* Option < String > */
-	"max_events" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS TABLE (event_id bigint, card_id text, at timestamptz, kind text, actor text, login_role text, claim_token bigint, old_status mosaic.backlog_status, new_status mosaic.backlog_status, detail jsonb, cursor text) /* Result < Rows < EventRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_events_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/list.rs:48
--- mosaic_backlog_ext::list::backlog_get
-CREATE  FUNCTION mosaic."backlog_get"(
-	"id" TEXT /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_get_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/lease.rs:237
--- mosaic_backlog_ext::lease::backlog_assert_held
-CREATE  FUNCTION mosaic."backlog_assert_held"(
+-- mosaic_backlog_ext/src/complete.rs:74
+-- mosaic_backlog_ext::complete::backlog_complete
+CREATE  FUNCTION mosaic."backlog_complete"(
 	"id" TEXT, /* Option < String > */
-	"claim_token" bigint /* Option < i64 > */
-) RETURNS VOID /* Result < (), pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_assert_held_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/lease.rs:177
--- mosaic_backlog_ext::lease::backlog_fail
-CREATE  FUNCTION mosaic."backlog_fail"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint, /* Option < i64 > */
-	"reason" TEXT, /* Option < String > */
-	"retry_in" interval DEFAULT NULL /* Option < Interval > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_fail_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/link.rs:159
--- mosaic_backlog_ext::link::backlog_link
-CREATE  FUNCTION mosaic."backlog_link"(
-	"id" TEXT, /* Option < String > */
-	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
+	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
+	"result" jsonb DEFAULT NULL, /* Option < Jsonb > */
+	"force" bool DEFAULT false, /* Option < bool > */
 	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], unblocked text[]) /* Result < Rows < CompletedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_link_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_complete_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -474,7 +409,58 @@ AS 'MODULE_PATHNAME', 'backlog_reclaim_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/claim.rs:158
+-- mosaic_backlog_ext/src/events.rs:62
+-- mosaic_backlog_ext::events::backlog_events
+CREATE  FUNCTION mosaic."backlog_events"(
+	"id" TEXT DEFAULT NULL, /* Option < String > */
+	"after" TEXT DEFAULT NULL, /* Option < String > */
+	"max_events" INT DEFAULT 100 /* Option < i32 > */
+) RETURNS TABLE (event_id bigint, card_id text, at timestamptz, kind text, actor text, login_role text, claim_token bigint, old_status mosaic.backlog_status, new_status mosaic.backlog_status, detail jsonb, cursor text) /* Result < Rows < EventRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_events_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/why.rs:142
+-- mosaic_backlog_ext::why::backlog_why
+CREATE  FUNCTION mosaic."backlog_why"(
+	"id" TEXT /* Option < String > */
+) RETURNS TABLE (kind text, id text, title text, status mosaic.backlog_status, owner text, until timestamptz, block_kind text, reason text, depth integer) /* Result < Rows < WhyRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_why_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/stats.rs:96
+-- mosaic_backlog_ext::stats::backlog_stats
+CREATE  FUNCTION mosaic."backlog_stats"(
+	"phase" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (ready bigint, claimed bigint, blocked bigint, done bigint, cancelled bigint, claimable bigint, gated bigint, deferred bigint, expired_leases bigint, oldest_claimable_seconds bigint, by_owner jsonb, created_last_hour bigint, completed_last_hour bigint, failed_last_hour bigint, lapsed_last_hour bigint, wait_p50_seconds double precision, wait_p95_seconds double precision, cycle_p50_seconds double precision, cycle_p95_seconds double precision) /* Result < Rows < StatsRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_stats_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/lease.rs:237
+-- mosaic_backlog_ext::lease::backlog_assert_held
+CREATE  FUNCTION mosaic."backlog_assert_held"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint /* Option < i64 > */
+) RETURNS VOID /* Result < (), pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_assert_held_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/claim.rs:64
 -- mosaic_backlog_ext::claim::backlog_claim
 CREATE  FUNCTION mosaic."backlog_claim"(
 	"worker" TEXT, /* Option < String > */
@@ -493,19 +479,16 @@ AS 'MODULE_PATHNAME', 'backlog_claim_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/complete.rs:74
--- mosaic_backlog_ext::complete::backlog_complete
-CREATE  FUNCTION mosaic."backlog_complete"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
-	"result" jsonb DEFAULT NULL, /* Option < Jsonb > */
-	"force" bool DEFAULT false, /* Option < bool > */
+-- mosaic_backlog_ext/src/create.rs:87
+-- mosaic_backlog_ext::create::backlog_create_many
+CREATE  FUNCTION mosaic."backlog_create_many"(
+	"cards" jsonb, /* Option < Jsonb > */
 	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], unblocked text[]) /* Result < Rows < CompletedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+) RETURNS TABLE (id text, created boolean) /* Result < Rows < BatchRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_complete_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_create_many_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -551,18 +534,6 @@ AS 'MODULE_PATHNAME', 'backlog_export_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/stats.rs:96
--- mosaic_backlog_ext::stats::backlog_stats
-CREATE  FUNCTION mosaic."backlog_stats"(
-	"phase" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (ready bigint, claimed bigint, blocked bigint, done bigint, cancelled bigint, claimable bigint, gated bigint, deferred bigint, expired_leases bigint, oldest_claimable_seconds bigint, by_owner jsonb, created_last_hour bigint, completed_last_hour bigint, failed_last_hour bigint, lapsed_last_hour bigint, wait_p50_seconds double precision, wait_p95_seconds double precision, cycle_p50_seconds double precision, cycle_p95_seconds double precision) /* Result < Rows < StatsRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_stats_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- mosaic_backlog_ext/src/block.rs:104
 -- mosaic_backlog_ext::block::backlog_unblock
 CREATE  FUNCTION mosaic."backlog_unblock"(
@@ -573,6 +544,82 @@ VOLATILE SECURITY DEFINER PARALLEL UNSAFE
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'backlog_unblock_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/lease.rs:67
+-- mosaic_backlog_ext::lease::backlog_renew
+CREATE  FUNCTION mosaic."backlog_renew"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint, /* Option < i64 > */
+	"ttl" interval DEFAULT NULL /* Option < Interval > */
+) RETURNS timestamp with time zone /* Result < TimestampWithTimeZone, pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_renew_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/list.rs:60
+-- mosaic_backlog_ext::list::backlog_list
+CREATE  FUNCTION mosaic."backlog_list"(
+	"statuses" mosaic.backlog_status[] DEFAULT NULL, /* Option < Statuses > */
+	"phase" TEXT DEFAULT NULL, /* Option < String > */
+	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"owner" TEXT DEFAULT NULL, /* Option < String > */
+	"ready_only" bool DEFAULT false, /* Option < bool > */
+	"max_cards" INT DEFAULT 50, /* Option < i32 > */
+	"after" TEXT DEFAULT NULL, /* Option < String > */
+	"with_total" bool DEFAULT false /* Option < bool > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], cursor text, total bigint) /* Result < Rows < ListedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_list_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/lease.rs:177
+-- mosaic_backlog_ext::lease::backlog_fail
+CREATE  FUNCTION mosaic."backlog_fail"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint, /* Option < i64 > */
+	"reason" TEXT, /* Option < String > */
+	"retry_in" interval DEFAULT NULL /* Option < Interval > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_fail_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/block.rs:32
+-- mosaic_backlog_ext::block::backlog_block
+CREATE  FUNCTION mosaic."backlog_block"(
+	"id" TEXT, /* Option < String > */
+	"reason" TEXT, /* Option < String > */
+	"kind" TEXT DEFAULT 'other', /* Option < String > */
+	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_block_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/list.rs:48
+-- mosaic_backlog_ext::list::backlog_get
+CREATE  FUNCTION mosaic."backlog_get"(
+	"id" TEXT /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_get_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -613,15 +660,17 @@ AS 'MODULE_PATHNAME', 'backlog_update_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/why.rs:142
--- mosaic_backlog_ext::why::backlog_why
-CREATE  FUNCTION mosaic."backlog_why"(
-	"id" TEXT /* Option < String > */
-) RETURNS TABLE (kind text, id text, title text, status mosaic.backlog_status, owner text, until timestamptz, block_kind text, reason text, depth integer) /* Result < Rows < WhyRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+-- mosaic_backlog_ext/src/link.rs:159
+-- mosaic_backlog_ext::link::backlog_link
+CREATE  FUNCTION mosaic."backlog_link"(
+	"id" TEXT, /* Option < String > */
+	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_why_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_link_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -637,52 +686,6 @@ VOLATILE SECURITY DEFINER PARALLEL UNSAFE
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'backlog_release_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/lease.rs:67
--- mosaic_backlog_ext::lease::backlog_renew
-CREATE  FUNCTION mosaic."backlog_renew"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint, /* Option < i64 > */
-	"ttl" interval DEFAULT NULL /* Option < Interval > */
-) RETURNS timestamp with time zone /* Result < TimestampWithTimeZone, pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_renew_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/list.rs:60
--- mosaic_backlog_ext::list::backlog_list
-CREATE  FUNCTION mosaic."backlog_list"(
-	"statuses" mosaic.backlog_status[] DEFAULT NULL, /* Option < Statuses > */
-	"phase" TEXT DEFAULT NULL, /* Option < String > */
-	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"owner" TEXT DEFAULT NULL, /* Option < String > */
-	"ready_only" bool DEFAULT false, /* Option < bool > */
-	"max_cards" INT DEFAULT 50, /* Option < i32 > */
-	"after" TEXT DEFAULT NULL, /* Option < String > */
-	"with_total" bool DEFAULT false /* Option < bool > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], cursor text, total bigint) /* Result < Rows < ListedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_list_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/create.rs:87
--- mosaic_backlog_ext::create::backlog_create_many
-CREATE  FUNCTION mosaic."backlog_create_many"(
-	"cards" jsonb, /* Option < Jsonb > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, created boolean) /* Result < Rows < BatchRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_create_many_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */

@@ -13,7 +13,7 @@ pub struct Size {
     pub rounds: u32,
 }
 
-pub const FULL: Size = Size {
+const FULL: Size = Size {
     cards: 300_000,
     many: 1_000_000,
     seconds: 10,
@@ -21,7 +21,7 @@ pub const FULL: Size = Size {
 };
 const QUICK: Size = Size {
     cards: 40_000,
-    many: 40_000,
+    many: 100_000,
     seconds: 2,
     rounds: 1,
 };
@@ -35,6 +35,8 @@ const TOY: Size = Size {
 pub struct Arguments {
     pub size: Size,
     pub peers: bool,
+    /// Whether the report goes into the docs.
+    pub write: bool,
     only: Vec<String>,
 }
 
@@ -52,6 +54,7 @@ pub fn parse() -> Arguments {
     let mut parsed = Arguments {
         size: FULL,
         peers: true,
+        write: false,
         only: Vec::new(),
     };
     let mut arguments = std::env::args().skip(1);
@@ -59,6 +62,7 @@ pub fn parse() -> Arguments {
         match argument.as_str() {
             "--quick" => parsed.size = QUICK,
             "--toy" => parsed.size = TOY,
+            "--write" => parsed.write = true,
             "--no-peers" => parsed.peers = false,
             "--only" => parsed.only.extend(arguments.next()),
             other => {

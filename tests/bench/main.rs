@@ -16,10 +16,10 @@ fn main() {
         if arguments.wants(name) {
             eprintln!("{name}");
             measure(&server, &arguments, &mut report);
+            if arguments.write {
+                report.write();
+            }
         }
     }
     report.print();
-    if arguments.size == arguments::FULL {
-        report.write();
-    }
 }

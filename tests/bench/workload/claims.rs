@@ -81,11 +81,13 @@ fn beside_peers(server: &Server, arguments: &Arguments, report: &mut Report) {
     let cycle = "select * from mosaic.backlog_create('a card');\n\
         select id, claim_token from mosaic.backlog_claim('bench', '1 hour')\n\\gset\n\
         select id from mosaic.backlog_complete(:id, :claim_token);\n";
-    let run = |script: &str| {
+    let run = |script: &str, load: &Load| {
         fill(server, cards);
         load.run(script).rate
     };
-    let ours = [run(CLAIM), run(ten) * 10.0, run(cycle)];
+    // As many claims of ten as there are cards for.
+    let tens = load.clone().transactions(cards / 100);
+    let ours = [run(CLAIM, &load), run(ten, &tens) * 10.0, run(cycle, &load)];
     fill_textbook(server, cards);
     let textbook = load.run(TEXTBOOK).rate;
     let mut add = |name: &str, theirs: [Option<f64>; 3]| {
@@ -111,16 +113,16 @@ fn beside_peers(server: &Server, arguments: &Arguments, report: &mut Report) {
     add("textbook", [Some(textbook), None, None]);
     for peer in peers::prepare(server, arguments, cards.min(150_000)) {
         let load = load.clone().database(&peer.database);
-        let rate = |script: &str, each: f64| {
+        let rate = |script: &str, each: f64, load: &Load| {
             let folder = folder::create();
             peer.script(script)
                 .map(|file| load.run_file(file, &folder).rate * each)
         };
-        let theirs = [
-            rate("claim.sql", 1.0),
-            rate("claim10.sql", 10.0),
-            rate("cycle.sql", 1.0),
-        ];
+        // The cycle leaves as many jobs as it finds; claims of ten would soon find none.
+        let cycle = rate("cycle.sql", 1.0, &load);
+        let claim = rate("claim.sql", 1.0, &load);
+        let ten = rate("claim10.sql", 10.0, &tens.clone().database(&peer.database));
+        let theirs = [claim, ten, cycle];
         add(&peer.name, theirs);
     }
 }
@@ -228,7 +230,6 @@ pub fn filtered(server: &Server, arguments: &Arguments, report: &mut Report) {
 
 /// Claims of 10 and of 100 cards beside updates of as many that are known.
 pub fn several_at_once(server: &Server, arguments: &Arguments, report: &mut Report) {
-    let load = Load::new(server, arguments.size.seconds);
     for size in [10_u32, 100] {
         let claim = format!("select id from mosaic.backlog_claim('bench', '1 hour', {size});\n");
         let floor = format!(
@@ -238,7 +239,12 @@ pub fn several_at_once(server: &Server, arguments: &Arguments, report: &mut Repo
              select id from mosaic.floor_claim(array(select 'c' || g from generate_series(\
              cast(:first as integer), cast(:last as integer)) g), 'bench', '1 hour');\n"
         );
-        let cards = arguments.size.cards.max(arguments.size.seconds * 40_000);
+        let cards = arguments.size.cards.max(arguments.size.seconds * 20_000);
+        let load = Load::new(server, 0);
+        // Not to the last card: the rest would be empty claims.
+        let load = load
+            .clone()
+            .transactions(cards / size / load.number() * 9 / 10);
         let plenty = || fill(server, cards);
         let (ratio, claimed, keyed) =
             beside_floor(server, arguments, &load, [&claim, &floor], &plenty);
