@@ -87,43 +87,45 @@ fn beside_peers(server: &Server, arguments: &Arguments, report: &mut Report) {
     };
     // As many claims of ten as there are cards for.
     let tens = load.clone().transactions(cards / 100);
-    let ours = [run(CLAIM, &load), run(ten, &tens) * 10.0, run(cycle, &load)];
-    fill_textbook(server, cards);
-    let textbook = load.run(TEXTBOOK).rate;
-    let mut add = |name: &str, theirs: [Option<f64>; 3]| {
-        let each = |at: usize| {
-            theirs[at].map_or("none".to_owned(), |rate| format!("{:.2}", ours[at] / rate))
-        };
-        let rate = |at: usize| theirs[at].map_or("none".to_owned(), |rate| format!("{rate:.0}"));
+    let ours = [CLAIM, ten, cycle];
+    let scripts = ["claim.sql", "claim10.sql", "cycle.sql"];
+    let loads = [&load, &tens, &load];
+    let cards_each = [1.0, 10.0, 1.0];
+    // The cycle leaves as many jobs as it finds; claims of ten would soon find none.
+    let order = [2, 0, 1];
+    let mut beside = |name: &str, theirs: &dyn Fn(usize) -> Option<f64>| {
+        let mut ratios = [const { String::new() }; 3];
+        let mut details = [const { String::new() }; 3];
+        for at in order {
+            let Some(rate) = theirs(at) else {
+                ratios[at] = "none".to_owned();
+                details[at] = "none".to_owned();
+                continue;
+            };
+            // Next to theirs, as the machine is not the same for long.
+            let own = run(ours[at], loads[at]) * cards_each[at];
+            ratios[at] = format!("{:.2}", own / rate);
+            details[at] = format!("{own:.0} over {rate:.0}");
+        }
         report.add(
             &format!("ours over {name}: claim, cards in claims of 10, cycle"),
             "> 1",
-            format!("{}, {}, {}", each(0), each(1), each(2)),
-            format!(
-                "theirs {}, {}, {}/s; ours {:.0}, {:.0}, {:.0}/s",
-                rate(0),
-                rate(1),
-                rate(2),
-                ours[0],
-                ours[1],
-                ours[2]
-            ),
+            ratios.join(", "),
+            format!("{} a second", details.join("; ")),
         );
     };
-    add("textbook", [Some(textbook), None, None]);
-    for peer in peers::prepare(server, arguments, cards.min(150_000)) {
-        let load = load.clone().database(&peer.database);
-        let rate = |script: &str, each: f64, load: &Load| {
-            let folder = folder::create();
-            peer.script(script)
-                .map(|file| load.run_file(file, &folder).rate * each)
-        };
-        // The cycle leaves as many jobs as it finds; claims of ten would soon find none.
-        let cycle = rate("cycle.sql", 1.0, &load);
-        let claim = rate("claim.sql", 1.0, &load);
-        let ten = rate("claim10.sql", 10.0, &tens.clone().database(&peer.database));
-        let theirs = [claim, ten, cycle];
-        add(&peer.name, theirs);
+    beside("textbook", &|at| {
+        (at == 0).then(|| {
+            fill_textbook(server, cards);
+            load.run(TEXTBOOK).rate
+        })
+    });
+    for peer in peers::prepare(server, arguments, cards) {
+        beside(&peer.name, &|at| {
+            let file = peer.script(scripts[at])?;
+            let load = loads[at].clone().database(&peer.database);
+            Some(load.run_file(file, &folder::create()).rate * cards_each[at])
+        });
     }
 }
 
