@@ -71,8 +71,9 @@ create index backlog_claimable on mosaic.backlog (claim_order) where opened;
 -- The same for claims by phase, of which there may be many.
 create index backlog_claimable_phase on mosaic.backlog (phase, claim_order) where opened and phase is not null;
 
--- What the sweep of ended leases scans.
-create index backlog_lease_end on mosaic.backlog (claim_expires_at) where status = 'claimed';
+-- What the sweep of ended leases scans: claimed cards. Not by status, so that no other index
+-- serves the sweep.
+create index backlog_lease_end on mosaic.backlog (claim_expires_at) where claim_expires_at is not null;
 
 -- What list pages through.
 create index backlog_listing on mosaic.backlog (status, claim_order);

@@ -130,8 +130,9 @@ create index backlog_claimable on mosaic.backlog (claim_order) where opened;
 -- The same for claims by phase, of which there may be many.
 create index backlog_claimable_phase on mosaic.backlog (phase, claim_order) where opened and phase is not null;
 
--- What the sweep of ended leases scans.
-create index backlog_lease_end on mosaic.backlog (claim_expires_at) where status = 'claimed';
+-- What the sweep of ended leases scans: claimed cards. Not by status, so that no other index
+-- serves the sweep.
+create index backlog_lease_end on mosaic.backlog (claim_expires_at) where claim_expires_at is not null;
 
 -- What list pages through.
 create index backlog_listing on mosaic.backlog (status, claim_order);
@@ -337,6 +338,76 @@ CREATE SCHEMA IF NOT EXISTS mosaic; /* mosaic_backlog_ext::schema::mosaic */
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- mosaic_backlog_ext/src/lease.rs:67
+-- mosaic_backlog_ext::lease::backlog_renew
+CREATE  FUNCTION mosaic."backlog_renew"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint, /* Option < i64 > */
+	"ttl" interval DEFAULT NULL /* Option < Interval > */
+) RETURNS timestamp with time zone /* Result < TimestampWithTimeZone, pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_renew_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/complete.rs:74
+-- mosaic_backlog_ext::complete::backlog_complete
+CREATE  FUNCTION mosaic."backlog_complete"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
+	"result" jsonb DEFAULT NULL, /* Option < Jsonb > */
+	"force" bool DEFAULT false, /* Option < bool > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], unblocked text[]) /* Result < Rows < CompletedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_complete_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/list.rs:48
+-- mosaic_backlog_ext::list::backlog_get
+CREATE  FUNCTION mosaic."backlog_get"(
+	"id" TEXT /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_get_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/lease.rs:177
+-- mosaic_backlog_ext::lease::backlog_fail
+CREATE  FUNCTION mosaic."backlog_fail"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint, /* Option < i64 > */
+	"reason" TEXT, /* Option < String > */
+	"retry_in" interval DEFAULT NULL /* Option < Interval > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_fail_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/lease.rs:237
+-- mosaic_backlog_ext::lease::backlog_assert_held
+CREATE  FUNCTION mosaic."backlog_assert_held"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint /* Option < i64 > */
+) RETURNS VOID /* Result < (), pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_assert_held_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- mosaic_backlog_ext/src/create.rs:36
 -- mosaic_backlog_ext::create::backlog_create
 CREATE  FUNCTION mosaic."backlog_create"(
@@ -361,19 +432,18 @@ AS 'MODULE_PATHNAME', 'backlog_create_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/complete.rs:74
--- mosaic_backlog_ext::complete::backlog_complete
-CREATE  FUNCTION mosaic."backlog_complete"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
-	"result" jsonb DEFAULT NULL, /* Option < Jsonb > */
-	"force" bool DEFAULT false, /* Option < bool > */
+-- mosaic_backlog_ext/src/transfer/import.rs:101
+-- mosaic_backlog_ext::transfer::import::backlog_import
+CREATE  FUNCTION mosaic."backlog_import"(
+	"lines" jsonb, /* Option < Jsonb > */
+	"with_dependencies" bool DEFAULT true, /* Option < bool > */
+	"with_events" bool DEFAULT true, /* Option < bool > */
 	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], unblocked text[]) /* Result < Rows < CompletedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+) RETURNS TABLE (lines bigint, cards bigint, dependencies bigint, events bigint, finished boolean) /* Result < Rows < ImportRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_complete_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_import_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -393,19 +463,46 @@ AS 'MODULE_PATHNAME', 'backlog_cancel_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/reclaim.rs:213
--- mosaic_backlog_ext::reclaim::backlog_reclaim
-CREATE  FUNCTION mosaic."backlog_reclaim"(
-	"id" TEXT DEFAULT NULL, /* Option < String > */
-	"force" bool DEFAULT false, /* Option < bool > */
-	"grace" interval DEFAULT '0', /* Option < Interval > */
-	"max_cards" INT DEFAULT 1000, /* Option < i32 > */
+-- mosaic_backlog_ext/src/create.rs:87
+-- mosaic_backlog_ext::create::backlog_create_many
+CREATE  FUNCTION mosaic."backlog_create_many"(
+	"cards" jsonb, /* Option < Jsonb > */
 	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, previous_owner text, attempts integer, action text) /* Result < Rows < ReclaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+) RETURNS TABLE (id text, created boolean) /* Result < Rows < BatchRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_reclaim_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_create_many_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/cancel.rs:141
+-- mosaic_backlog_ext::cancel::backlog_reopen
+CREATE  FUNCTION mosaic."backlog_reopen"(
+	"id" TEXT, /* Option < String > */
+	"reason" TEXT, /* Option < String > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_reopen_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/block.rs:32
+-- mosaic_backlog_ext::block::backlog_block
+CREATE  FUNCTION mosaic."backlog_block"(
+	"id" TEXT, /* Option < String > */
+	"reason" TEXT, /* Option < String > */
+	"kind" TEXT DEFAULT 'other', /* Option < String > */
+	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_block_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -423,15 +520,55 @@ AS 'MODULE_PATHNAME', 'backlog_events_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/why.rs:142
--- mosaic_backlog_ext::why::backlog_why
-CREATE  FUNCTION mosaic."backlog_why"(
-	"id" TEXT /* Option < String > */
-) RETURNS TABLE (kind text, id text, title text, status mosaic.backlog_status, owner text, until timestamptz, block_kind text, reason text, depth integer) /* Result < Rows < WhyRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+-- mosaic_backlog_ext/src/lease.rs:112
+-- mosaic_backlog_ext::lease::backlog_release
+CREATE  FUNCTION mosaic."backlog_release"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint, /* Option < i64 > */
+	"retry_in" interval DEFAULT NULL, /* Option < Interval > */
+	"reason" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_why_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_release_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/update.rs:51
+-- mosaic_backlog_ext::update::backlog_update
+CREATE  FUNCTION mosaic."backlog_update"(
+	"id" TEXT, /* Option < String > */
+	"title" TEXT DEFAULT NULL, /* Option < String > */
+	"body" TEXT DEFAULT NULL, /* Option < String > */
+	"phase" TEXT DEFAULT NULL, /* Option < String > */
+	"priority" INT DEFAULT NULL, /* Option < i32 > */
+	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"requires" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"acceptance" jsonb DEFAULT NULL, /* Option < Jsonb > */
+	"not_before" timestamp with time zone DEFAULT NULL, /* Option < TimestampWithTimeZone > */
+	"max_attempts" INT DEFAULT NULL, /* Option < i32 > */
+	"clear" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_update_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/link.rs:194
+-- mosaic_backlog_ext::link::backlog_unlink
+CREATE  FUNCTION mosaic."backlog_unlink"(
+	"id" TEXT, /* Option < String > */
+	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_unlink_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -447,16 +584,34 @@ AS 'MODULE_PATHNAME', 'backlog_stats_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/lease.rs:237
--- mosaic_backlog_ext::lease::backlog_assert_held
-CREATE  FUNCTION mosaic."backlog_assert_held"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint /* Option < i64 > */
-) RETURNS VOID /* Result < (), pgrx :: pg_sys :: panic :: ErrorReport > */
+-- mosaic_backlog_ext/src/why.rs:142
+-- mosaic_backlog_ext::why::backlog_why
+CREATE  FUNCTION mosaic."backlog_why"(
+	"id" TEXT /* Option < String > */
+) RETURNS TABLE (kind text, id text, title text, status mosaic.backlog_status, owner text, until timestamptz, block_kind text, reason text, depth integer) /* Result < Rows < WhyRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_assert_held_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_why_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/list.rs:60
+-- mosaic_backlog_ext::list::backlog_list
+CREATE  FUNCTION mosaic."backlog_list"(
+	"statuses" mosaic.backlog_status[] DEFAULT NULL, /* Option < Statuses > */
+	"phase" TEXT DEFAULT NULL, /* Option < String > */
+	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"owner" TEXT DEFAULT NULL, /* Option < String > */
+	"ready_only" bool DEFAULT false, /* Option < bool > */
+	"max_cards" INT DEFAULT 50, /* Option < i32 > */
+	"after" TEXT DEFAULT NULL, /* Option < String > */
+	"with_total" bool DEFAULT false /* Option < bool > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], cursor text, total bigint) /* Result < Rows < ListedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_list_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -476,48 +631,6 @@ VOLATILE SECURITY DEFINER PARALLEL UNSAFE
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'backlog_claim_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/create.rs:87
--- mosaic_backlog_ext::create::backlog_create_many
-CREATE  FUNCTION mosaic."backlog_create_many"(
-	"cards" jsonb, /* Option < Jsonb > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, created boolean) /* Result < Rows < BatchRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_create_many_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/transfer/import.rs:101
--- mosaic_backlog_ext::transfer::import::backlog_import
-CREATE  FUNCTION mosaic."backlog_import"(
-	"lines" jsonb, /* Option < Jsonb > */
-	"with_dependencies" bool DEFAULT true, /* Option < bool > */
-	"with_events" bool DEFAULT true, /* Option < bool > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (lines bigint, cards bigint, dependencies bigint, events bigint, finished boolean) /* Result < Rows < ImportRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_import_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/cancel.rs:141
--- mosaic_backlog_ext::cancel::backlog_reopen
-CREATE  FUNCTION mosaic."backlog_reopen"(
-	"id" TEXT, /* Option < String > */
-	"reason" TEXT, /* Option < String > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_reopen_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -547,119 +660,6 @@ AS 'MODULE_PATHNAME', 'backlog_unblock_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/lease.rs:67
--- mosaic_backlog_ext::lease::backlog_renew
-CREATE  FUNCTION mosaic."backlog_renew"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint, /* Option < i64 > */
-	"ttl" interval DEFAULT NULL /* Option < Interval > */
-) RETURNS timestamp with time zone /* Result < TimestampWithTimeZone, pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_renew_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/list.rs:60
--- mosaic_backlog_ext::list::backlog_list
-CREATE  FUNCTION mosaic."backlog_list"(
-	"statuses" mosaic.backlog_status[] DEFAULT NULL, /* Option < Statuses > */
-	"phase" TEXT DEFAULT NULL, /* Option < String > */
-	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"owner" TEXT DEFAULT NULL, /* Option < String > */
-	"ready_only" bool DEFAULT false, /* Option < bool > */
-	"max_cards" INT DEFAULT 50, /* Option < i32 > */
-	"after" TEXT DEFAULT NULL, /* Option < String > */
-	"with_total" bool DEFAULT false /* Option < bool > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], cursor text, total bigint) /* Result < Rows < ListedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_list_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/lease.rs:177
--- mosaic_backlog_ext::lease::backlog_fail
-CREATE  FUNCTION mosaic."backlog_fail"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint, /* Option < i64 > */
-	"reason" TEXT, /* Option < String > */
-	"retry_in" interval DEFAULT NULL /* Option < Interval > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_fail_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/block.rs:32
--- mosaic_backlog_ext::block::backlog_block
-CREATE  FUNCTION mosaic."backlog_block"(
-	"id" TEXT, /* Option < String > */
-	"reason" TEXT, /* Option < String > */
-	"kind" TEXT DEFAULT 'other', /* Option < String > */
-	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_block_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/list.rs:48
--- mosaic_backlog_ext::list::backlog_get
-CREATE  FUNCTION mosaic."backlog_get"(
-	"id" TEXT /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_get_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/link.rs:194
--- mosaic_backlog_ext::link::backlog_unlink
-CREATE  FUNCTION mosaic."backlog_unlink"(
-	"id" TEXT, /* Option < String > */
-	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_unlink_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/update.rs:51
--- mosaic_backlog_ext::update::backlog_update
-CREATE  FUNCTION mosaic."backlog_update"(
-	"id" TEXT, /* Option < String > */
-	"title" TEXT DEFAULT NULL, /* Option < String > */
-	"body" TEXT DEFAULT NULL, /* Option < String > */
-	"phase" TEXT DEFAULT NULL, /* Option < String > */
-	"priority" INT DEFAULT NULL, /* Option < i32 > */
-	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"requires" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"acceptance" jsonb DEFAULT NULL, /* Option < Jsonb > */
-	"not_before" timestamp with time zone DEFAULT NULL, /* Option < TimestampWithTimeZone > */
-	"max_attempts" INT DEFAULT NULL, /* Option < i32 > */
-	"clear" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_update_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- mosaic_backlog_ext/src/link.rs:159
 -- mosaic_backlog_ext::link::backlog_link
 CREATE  FUNCTION mosaic."backlog_link"(
@@ -674,18 +674,19 @@ AS 'MODULE_PATHNAME', 'backlog_link_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/lease.rs:112
--- mosaic_backlog_ext::lease::backlog_release
-CREATE  FUNCTION mosaic."backlog_release"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint, /* Option < i64 > */
-	"retry_in" interval DEFAULT NULL, /* Option < Interval > */
-	"reason" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+-- mosaic_backlog_ext/src/reclaim.rs:216
+-- mosaic_backlog_ext::reclaim::backlog_reclaim
+CREATE  FUNCTION mosaic."backlog_reclaim"(
+	"id" TEXT DEFAULT NULL, /* Option < String > */
+	"force" bool DEFAULT false, /* Option < bool > */
+	"grace" interval DEFAULT '0', /* Option < Interval > */
+	"max_cards" INT DEFAULT 1000, /* Option < i32 > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, previous_owner text, attempts integer, action text) /* Result < Rows < ReclaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_release_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_reclaim_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */

@@ -26,7 +26,7 @@ pub fn promote(session: &Session, now: Micros) {
                 frontier::come(&times, &orders(session, &times));
             }
             Next::Look(look) => {
-                let times = times(session, &TIMES, look.range());
+                let times = times(session, &TIMES, look.window(now));
                 look.end_times(&times, now);
             }
             Next::Unknown | Next::Nothing => break,

@@ -29,6 +29,8 @@ pub use transaction::{
 
 /// How long a card that somebody has locked is left alone while others can be had.
 const AGAIN_AFTER: i64 = 10_000;
+/// How far ahead a look at times reads, in microseconds.
+const WINDOW: i64 = 1_000_000;
 /// How long one waits for what somebody else does, in milliseconds, before scanning the table.
 const PATIENCE: i64 = 100;
 
@@ -221,10 +223,25 @@ impl Look {
         self.end(found, rest);
     }
 
-    /// Ends a look at times: `times` are the first `LOOK + 1` of them, past and to come.
+    /// The times that a look at the time `now` reads: up to a little later, so that there are
+    /// few looks, and no further, where what has long been removed would be walked over.
+    pub fn window(&self, now: Key) -> Range {
+        let to = now.saturating_add(WINDOW).max(self.look.range.from);
+        Range {
+            from: self.look.range.from,
+            to: to.min(self.look.range.to),
+        }
+    }
+
+    /// Ends a look at times: `times` are the first `LOOK + 1` of the window at `now`.
     pub fn end_times(self, times: &[Key], now: Key) {
-        let past = times.partition_point(|time| *time <= now).min(LOOK);
-        self.end(&times[..past], times.get(past).copied());
+        let window = self.window(now);
+        let found = times.len().min(LOOK);
+        let rest = times.get(LOOK).copied().or_else(|| {
+            let all = window.to == self.look.range.to;
+            (!all).then_some(window.to)
+        });
+        self.end(&times[..found], rest);
     }
 }
 

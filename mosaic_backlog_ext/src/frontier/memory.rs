@@ -308,13 +308,8 @@ fn create(place: Place) -> Option<Memory> {
     let memory = map(place).or_else(|| {
         // Whatever transaction changes a card attaches to the segment before: those that do
         // not know of it yet have changed none. Prepared ones may be from before a restart.
-        let prepared = session(|session| {
-            let answer = session.run(&PREPARED_BEFORE, &[]);
-            Ok::<_, std::convert::Infallible>(answer.column(1))
-        });
-        let prepared: Vec<pg_sys::TransactionId> = match prepared {
-            Ok(prepared) => prepared,
-        };
+        let Ok(prepared): Result<Vec<pg_sys::TransactionId>, std::convert::Infallible> =
+            session(|session| Ok(session.run(&PREPARED_BEFORE, &[]).column(1)));
         let room = prepared_max() * size_of::<pg_sys::TransactionId>();
         unsafe {
             let flags = pg_sys::DSM_CREATE_NULL_IF_MAXSEGMENTS as i32;

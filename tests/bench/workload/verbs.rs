@@ -99,7 +99,7 @@ pub fn the_graph(server: &Server, arguments: &Arguments, report: &mut Report) {
     );
     let took = link(server, "b1", "new");
     report.add(
-        &format!("link of the first card of that chain to a new one"),
+        "link of the first card of that chain to a new one",
         "< 50 ms",
         format!("{took:.1} ms"),
         "with a new connection".to_owned(),
