@@ -1,10 +1,12 @@
 //! The documentation is true: its examples run as shown, and its references are complete.
 
+mod behaviour;
 mod examples;
 mod options;
 mod page;
 mod program;
 mod reference;
+mod states;
 mod transcripts;
 
 use std::collections::HashSet;

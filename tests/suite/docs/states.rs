@@ -1,0 +1,114 @@
+//! The SQL reference's table of states says what each call does to a card.
+
+use mosaic_backlog_tests::database::Database;
+use mosaic_backlog_tests::session::Session;
+
+use super::page::plain;
+use super::reference::PAGE;
+use super::{Faults, page};
+
+const LAST_TOKEN: &str = "$token";
+const OTHER_TOKEN: &str = "999999";
+
+/// The call of a row of the table of states.
+fn call_of(row: &str) -> String {
+    let (verb, how) = row.split_once(", ").unwrap_or((row, ""));
+    let force = if how.contains("force") {
+        ", force => true"
+    } else {
+        ""
+    };
+    let token = match how {
+        how if how.contains("its token") => LAST_TOKEN,
+        how if how.contains("another token") => OTHER_TOKEN,
+        _ => "null",
+    };
+    let other = if how.contains("exists") {
+        "linked"
+    } else {
+        "new"
+    };
+    match verb {
+        "claim" => "select from mosaic.backlog_claim('w2', id => 'X')".into(),
+        "renew" => format!("select mosaic.backlog_renew('X', {token})"),
+        "release" => format!("select from mosaic.backlog_release('X', {token})"),
+        "fail" => format!("select from mosaic.backlog_fail('X', {token}, 'why')"),
+        "assert_held" => format!("select mosaic.backlog_assert_held('X', {token})"),
+        "complete" => format!("select from mosaic.backlog_complete('X', {token}{force})"),
+        "block" if how.contains("same") => "select from mosaic.backlog_block('X', 'why')".into(),
+        "block" => {
+            format!("select from mosaic.backlog_block('X', 'other', claim_token => {token})")
+        }
+        "unblock" => "select from mosaic.backlog_unblock('X')".into(),
+        "cancel" => format!("select from mosaic.backlog_cancel('X', 'why'{force})"),
+        "reopen" => "select from mosaic.backlog_reopen('X', 'why')".into(),
+        "update" if how.contains("same") => {
+            "select from mosaic.backlog_update('X', title => 'X')".into()
+        }
+        "update" => "select from mosaic.backlog_update('X', title => 'another')".into(),
+        "link" => format!("select from mosaic.backlog_link('X', '{{{other}}}')"),
+        "unlink" if how.contains("not exist") => {
+            "select from mosaic.backlog_unlink('X', '{new}')".into()
+        }
+        "unlink" => "select from mosaic.backlog_unlink('X', '{linked}')".into(),
+        "reclaim" if how.contains("by id") => {
+            format!("select from mosaic.backlog_reclaim('X'{force})")
+        }
+        "reclaim" => "select from mosaic.backlog_reclaim()".into(),
+        other => panic!("the table of states names {other}"),
+    }
+}
+
+/// A card X in the state, that depends on a card that is done; gives its last token.
+fn prepare(session: &mut Session, state: &str) -> i64 {
+    session.create("new");
+    session.complete("new");
+    session.create("linked");
+    session.complete("linked");
+    session.create_after("X", &["linked"]);
+    let token = session.claim("X", "w");
+    let query = match state {
+        "ready" => format!("select from mosaic.backlog_release('X', {token})"),
+        "claimed" => return token,
+        "blocked" => {
+            format!("select from mosaic.backlog_block('X', 'why', claim_token => {token})")
+        }
+        "done" => format!("select from mosaic.backlog_complete('X', {token})"),
+        "cancelled" => "select from mosaic.backlog_cancel('X', 'why', force => true)".into(),
+        other => panic!("the table of states names {other}"),
+    };
+    session.run(&query);
+    token
+}
+
+#[test]
+fn the_table_of_states_says_what_the_calls_do() {
+    let database = Database::fresh();
+    let mut session = database.session();
+    let page = page(PAGE);
+    let table = page.section("What each call does to a card").table("Call");
+    let mut faults = Faults::default();
+    for row in &table.rows {
+        for (state, cell) in table.head.iter().zip(row).skip(1) {
+            session.run("begin");
+            let token = prepare(&mut session, state);
+            if row[0].contains("lease ended") {
+                session.run("set local mosaic.clock = '2100-01-01'");
+            }
+            let events = session.events();
+            let call = call_of(&plain(&row[0])).replace(LAST_TOKEN, &token.to_string());
+            session.run("savepoint before");
+            let real = match session.attempt_run(&call) {
+                Err(refused) => {
+                    session.run("rollback to before");
+                    refused.code
+                }
+                Ok(()) if session.events() == events => "=".to_owned(),
+                Ok(()) => session.status("X"),
+            };
+            faults.expect(&format!("{call} of a {state} card"), plain(cell), real);
+            session.run("rollback");
+        }
+    }
+    faults.none();
+}
