@@ -10,10 +10,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use pgrx::check_for_interrupts;
-
 use crate::card::{Card, Status};
 use crate::clock::Micros;
+use crate::patience;
 use crate::refusal::Refusal;
 use crate::statement::{Session, param, statements};
 use crate::subtransaction::Subtransaction;
@@ -33,9 +32,9 @@ statements! {
     LINKING() = "select pg_catalog.pg_advisory_xact_lock(20260, 2)";
 }
 
-/// How often and how long apart the dependents of `lock_late` are tried: a second in all, in
-/// which calls that do not wait for the card have ended.
-const PATIENCE: u32 = 200;
+/// How long the dependents of `lock_late` are tried: calls that do not wait for the card have
+/// ended by then.
+const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Locks a card that becomes done or not done, together with all that depend on it. Returns
@@ -61,15 +60,11 @@ pub fn lock_with_dependents(session: &Session, id: &str) -> Result<(Card, Vec<St
 /// given back any more, so they are taken without queueing for them: whoever has one of them
 /// and waits for the card is met with `busy`, and a deadlock is not.
 fn lock_late(session: &Session, id: &str, dependents: &[String]) -> Result<(), Refusal> {
-    for _ in 0..=PATIENCE {
+    patience::until(PATIENCE, PAUSE, || {
         let locked = session.run(&TRY_LOCK_ALL, &[param(dependents.to_vec())]);
-        if locked.len() == dependents.len() {
-            return Ok(());
-        }
-        std::thread::sleep(PAUSE);
-        check_for_interrupts!();
-    }
-    Err(Refusal::dependents_changing(id))
+        (locked.len() == dependents.len()).then_some(())
+    })
+    .ok_or_else(|| Refusal::dependents_changing(id))
 }
 
 /// Locks the set of cards that `find` gives, all in one statement and in one order. Where

@@ -32,7 +32,7 @@ pub fn promote(session: &Session, now: Micros) {
             Next::Unknown | Next::Nothing => break,
         }
     }
-    let own = frontier::own_due(now);
+    let own = frontier::take_own_due(now);
     if !own.is_empty() {
         for order in orders(session, &own) {
             frontier::add_claimable(order);

@@ -24,7 +24,7 @@ pub use head::{Key, LOOK, Range};
 pub use memory::Set;
 use memory::{Filter, Memory};
 pub use transaction::{
-    add_claimable, add_lease, own_claimable, own_due, own_floor, own_leases_end, own_taken,
+    add_claimable, add_lease, own_claimable, own_floor, own_leases_end, own_taken, take_own_due,
 };
 
 /// How long a card that somebody has locked is left alone while others can be had.

@@ -16,6 +16,7 @@ mod card;
 mod clock;
 mod event;
 mod guard;
+mod patience;
 mod refusal;
 mod rows;
 mod schema;

@@ -67,6 +67,18 @@ fn a_prepared_claim_gives_the_card_back_when_it_is_rolled_back() {
     assert_eq!(drain(&mut other), NONE);
 }
 
+/// Nothing but a claim heeds those that have ended; they must not pile up.
+#[test]
+fn transactions_are_prepared_one_after_the_other_without_a_claim_in_between() {
+    let (_cluster, mut s) = cluster(&["max_prepared_transactions = 2"]);
+    for n in 0..1_500 {
+        let create = format!("select from mosaic.backlog_create('t', id => 'c{n}')");
+        prepare(&mut s, "create", &create);
+        s.run("commit prepared 'create'");
+    }
+    assert_eq!(drain(&mut s).len(), 1_500);
+}
+
 #[test]
 fn the_lease_of_a_prepared_claim_is_swept_by_the_first_claim_after_its_end() {
     let (db, mut s) = warm();

@@ -18,7 +18,7 @@ const MAGIC: u64 = 0x6d6f_7361_6963_0001 ^ (size_of::<Segment>() as u64) << 16;
 
 const FILTERS: usize = 256;
 
-/// Which cards a head is about, as a fingerprint; `ALL` for a claim that names nothing.
+/// Which cards a head is about, as a fingerprint; zeros for a claim that names nothing.
 pub type Filter = [u8; 16];
 
 #[derive(Clone, Copy)]
@@ -176,18 +176,18 @@ struct Segment {
     lock: pg_sys::LWLock,
     changed: pg_sys::ConditionVariable,
     state: State,
-    /// Prepared transactions, as many as the server allows, follow. When one of them ends,
-    /// nothing is known any more.
+    /// Prepared transactions follow. When one of them ends, nothing is known any more.
+    prepared_room: usize,
     prepared_len: usize,
     prepared: [pg_sys::TransactionId; 0],
 }
 
-/// How many transactions can be prepared.
+/// How many transactions can be prepared, or about to be.
 fn prepared_max() -> usize {
     unsafe {
         let value = pg_sys::GetConfigOption(c"max_prepared_transactions".as_ptr(), false, false);
         let text = std::ffi::CStr::from_ptr(value).to_string_lossy();
-        text.parse().unwrap_or(0)
+        text.parse().unwrap_or(0) + pg_sys::MaxBackends as usize
     }
 }
 
@@ -198,8 +198,8 @@ pub struct Memory(*mut Segment);
 /// What the table and its sequence are called now: they change when the extension is dropped
 /// and created again.
 #[derive(Clone, Copy, Default)]
-pub struct Place {
-    pub table: pg_sys::Oid,
+struct Place {
+    table: pg_sys::Oid,
     sequence: pg_sys::Oid,
 }
 
@@ -207,10 +207,7 @@ thread_local! {
     static MAPPED: Cell<Option<(Memory, Place)>> = const { Cell::new(None) };
     static WATCHING: Cell<bool> = const { Cell::new(false) };
     /// For want of shared memory; of use within one call alone.
-    static PRIVATE: Cell<*mut Segment> = Cell::new(unsafe {
-        let segment = std::alloc::alloc_zeroed(std::alloc::Layout::new::<Segment>());
-        lay_out(segment.cast(), Place::default(), &[])
-    });
+    static PRIVATE: Cell<Option<Memory>> = const { Cell::new(None) };
     static TRANCHE: Cell<Option<i32>> = const { Cell::new(None) };
 }
 
@@ -228,14 +225,23 @@ pub fn attach() -> Memory {
         .get()
         .unwrap_or_else(|| {
             let place = find_place();
-            let memory = map(place)
-                .or_else(|| create(place))
-                .unwrap_or_else(|| Memory(PRIVATE.get()));
+            let memory = map(place).or_else(|| create(place)).unwrap_or_else(private);
             watch_catalogue();
             MAPPED.set(Some((memory, place)));
             (memory, place)
         })
         .0
+}
+
+fn private() -> Memory {
+    PRIVATE.get().unwrap_or_else(|| {
+        let memory = unsafe {
+            let segment = std::alloc::alloc_zeroed(std::alloc::Layout::new::<Segment>());
+            lay_out(segment.cast(), Place::default(), 0)
+        };
+        PRIVATE.set(Some(memory));
+        memory
+    })
 }
 
 fn find_place() -> Place {
@@ -310,53 +316,48 @@ fn create(place: Place) -> Option<Memory> {
         // not know of it yet have changed none. Prepared ones may be from before a restart.
         let Ok(prepared): Result<Vec<pg_sys::TransactionId>, std::convert::Infallible> =
             session(|session| Ok(session.run(&PREPARED_BEFORE, &[]).column(1)));
-        let room = prepared_max() * size_of::<pg_sys::TransactionId>();
+        let room = prepared_max();
+        let size = size_of::<Segment>() + room * size_of::<pg_sys::TransactionId>();
         unsafe {
             let flags = pg_sys::DSM_CREATE_NULL_IF_MAXSEGMENTS as i32;
-            let segment = pg_sys::dsm_create(size_of::<Segment>() + room, flags);
+            let segment = pg_sys::dsm_create(size, flags);
             if segment.is_null() {
                 return None;
             }
-            let memory = pg_sys::dsm_segment_address(segment).cast::<Segment>();
-            lay_out(memory, place, &prepared);
+            let memory = lay_out(pg_sys::dsm_segment_address(segment).cast(), place, room);
+            for transaction in prepared {
+                memory.lock().add_prepared(transaction);
+            }
             pg_sys::dsm_pin_segment(segment);
             pg_sys::dsm_pin_mapping(segment);
-            (*memory).handle = pg_sys::dsm_segment_handle(segment);
-            let handle = i64::from((*memory).handle);
+            (*memory.0).handle = pg_sys::dsm_segment_handle(segment);
+            let handle = i64::from((*memory.0).handle);
             pgrx::direct_function_call::<i64>(
                 pg_sys::setval_oid,
                 &[place.sequence.into_datum(), handle.into_datum()],
             );
-            Some(Memory(memory))
+            Some(memory)
         }
     });
     unsafe { pg_sys::UnlockRelationOid(place.sequence, mode) };
     memory
 }
 
-/// Writes an empty segment.
-unsafe fn lay_out(
-    segment: *mut Segment,
-    place: Place,
-    prepared: &[pg_sys::TransactionId],
-) -> *mut Segment {
+/// Writes an empty segment, with room for prepared transactions.
+unsafe fn lay_out(segment: *mut Segment, place: Place, prepared_room: usize) -> Memory {
     unsafe {
         let tranche = pg_sys::LWLockNewTrancheId();
         std::ptr::write_bytes(segment, 0, 1);
         (*segment).database = pg_sys::MyDatabaseId;
         (*segment).table = place.table;
         (*segment).server_start = pg_sys::PgStartTime;
+        (*segment).prepared_room = prepared_room;
         pg_sys::LWLockInitialize(&raw mut (*segment).lock, tranche);
         pg_sys::ConditionVariableInit(&raw mut (*segment).changed);
         (*segment).state.reset();
         register_tranche(tranche);
-        let mut locked = Memory(segment).lock();
-        for transaction in prepared {
-            locked.add_prepared(*transaction);
-        }
-        drop(locked);
         (*segment).magic = MAGIC;
-        segment
+        Memory(segment)
     }
 }
 
@@ -378,9 +379,18 @@ impl Memory {
         Locked(self.0)
     }
 
-    /// What every call begins with: heeds prepared transactions, which may end in a session that
-    /// has never heard of us, and forgets what is known where it is not shared.
+    /// What every call begins with: heeds prepared transactions, and forgets what is known where
+    /// it is not shared.
     pub fn begin(self) {
+        self.heed_prepared();
+        if PRIVATE.get() == Some(self) {
+            self.lock().reset();
+        }
+    }
+
+    /// Finds out which prepared transactions have ended, which may be in a session that has
+    /// never heard of us.
+    pub fn heed_prepared(self) {
         let prepared = self.lock().prepared().to_vec();
         let ended: Vec<pg_sys::TransactionId> = prepared
             .into_iter()
@@ -388,9 +398,6 @@ impl Memory {
             .collect();
         if !ended.is_empty() {
             self.lock().remove_prepared(&ended);
-        }
-        if self.0 == PRIVATE.get() {
-            self.lock().reset();
         }
     }
 
@@ -431,11 +438,14 @@ impl Locked {
         unsafe { std::slice::from_raw_parts(self.slots(), (*self.0).prepared_len) }
     }
 
-    /// Remembers a transaction that is prepared. There is room for all that can be.
+    /// Remembers a transaction that is prepared. There is room for all that can be, if those
+    /// that have ended were heeded; and none where nothing outlasts a call anyway.
     pub fn add_prepared(&mut self, transaction: pg_sys::TransactionId) {
         unsafe {
-            *self.slots().add((*self.0).prepared_len) = transaction;
-            (*self.0).prepared_len += 1;
+            if (*self.0).prepared_len < (*self.0).prepared_room {
+                *self.slots().add((*self.0).prepared_len) = transaction;
+                (*self.0).prepared_len += 1;
+            }
         }
     }
 

@@ -147,11 +147,13 @@ pub fn own_leases_end(now: Key) -> bool {
     own(|changes| changes.unknown || changes.leases.iter().any(|end| *end <= now)).unwrap_or(false)
 }
 
-/// The times, up to `now`, for which cards wait that this transaction itself made wait.
-pub fn own_due(now: Key) -> Vec<Key> {
+/// The times, up to `now`, for which cards wait that this transaction itself made wait. Their
+/// cards have to be added as claimable: the times are not known to it any more.
+pub fn take_own_due(now: Key) -> Vec<Key> {
     own(|changes| {
-        let due = changes.due.iter().copied();
-        due.filter(|at| *at <= now).collect()
+        let (past, left) = changes.due.iter().partition(|at| **at <= now);
+        changes.due = left;
+        past
     })
     .unwrap_or_default()
 }
@@ -319,6 +321,7 @@ unsafe extern "C-unwind" fn transaction_event(
             let transaction = unsafe { pg_sys::GetTopTransactionIdIfAny() };
             if transaction != pg_sys::InvalidTransactionId {
                 for memory in memories {
+                    memory.heed_prepared();
                     memory.lock().add_prepared(transaction);
                 }
             }

@@ -1,13 +1,16 @@
 //! The sequence of fencing tokens, raised above those that were handed out elsewhere.
 
+use std::time::Duration;
+
 use pgrx::prelude::*;
 
+use crate::patience;
 use crate::refusal::Refusal;
 use crate::statement::{Session, param, statements};
 
 /// How long the sequence may be in use by open transactions.
-const PATIENCE_MILLIS: u64 = 5_000;
-const PAUSE_MILLIS: u64 = 20;
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(20);
 
 statements! {
     /// The last token that was drawn, 0 if none was.
@@ -32,15 +35,10 @@ pub fn raise(session: &Session, last: i64) -> Result<(), Refusal> {
         return Ok(());
     }
     let mode = pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE;
-    let mut waited = 0;
-    while unsafe { !pg_sys::ConditionalLockRelationOid(sequence, mode) } {
-        if waited >= PATIENCE_MILLIS {
-            return Err(Refusal::tokens_in_use());
-        }
-        std::thread::sleep(std::time::Duration::from_millis(PAUSE_MILLIS));
-        waited += PAUSE_MILLIS;
-        check_for_interrupts!();
-    }
+    patience::until(PATIENCE, PAUSE, || {
+        unsafe { pg_sys::ConditionalLockRelationOid(sequence, mode) }.then_some(())
+    })
+    .ok_or_else(Refusal::tokens_in_use)?;
     if drawn().0 < last {
         session.run(&RAISE, &[param(last)]);
     }
