@@ -16,7 +16,6 @@ fn enough(arguments: &Arguments) -> u32 {
 
 /// Runs a claim and its floor in turn; the ratios, and the last run of each.
 fn beside_floor(
-    server: &Server,
     arguments: &Arguments,
     load: &Load,
     [claim, floor]: [&str; 2],
@@ -39,7 +38,6 @@ fn beside_floor(
         last = Some((claimed, keyed));
     }
     let (claimed, keyed) = last.expect("a round");
-    let _ = server;
     (median(ratios), claimed, keyed)
 }
 
@@ -48,7 +46,7 @@ pub fn one_at_a_time(server: &Server, arguments: &Arguments, report: &mut Report
     let cards = enough(arguments);
     let load = Load::new(server, arguments.size.seconds);
     let plenty = || fill(server, cards);
-    let (ratio, claimed, keyed) = beside_floor(server, arguments, &load, [CLAIM, FLOOR], &plenty);
+    let (ratio, claimed, keyed) = beside_floor(arguments, &load, [CLAIM, FLOOR], &plenty);
     report.add(
         "W1 claim one",
         "≥ 0.85 × floor",
@@ -62,7 +60,7 @@ pub fn one_at_a_time(server: &Server, arguments: &Arguments, report: &mut Report
         "within one run".to_owned(),
     );
     server.wait_for_the_disk(false);
-    let (ratio, claimed, keyed) = beside_floor(server, arguments, &load, [CLAIM, FLOOR], &plenty);
+    let (ratio, claimed, keyed) = beside_floor(arguments, &load, [CLAIM, FLOOR], &plenty);
     server.wait_for_the_disk(true);
     report.add(
         "W1, `synchronous_commit = off`",
@@ -135,7 +133,7 @@ pub fn many_clients(server: &Server, arguments: &Arguments, report: &mut Report)
     let load = Load::new(server, arguments.size.seconds).clients(clients);
     let cards = enough(arguments);
     let plenty = || fill(server, cards);
-    let (ratio, claimed, keyed) = beside_floor(server, arguments, &load, [CLAIM, FLOOR], &plenty);
+    let (ratio, claimed, keyed) = beside_floor(arguments, &load, [CLAIM, FLOOR], &plenty);
     report.add(
         &format!("W3 {clients} clients"),
         "≥ 0.9 × floor",
@@ -248,8 +246,7 @@ pub fn several_at_once(server: &Server, arguments: &Arguments, report: &mut Repo
             .clone()
             .transactions(cards / size / load.number() * 9 / 10);
         let plenty = || fill(server, cards);
-        let (ratio, claimed, keyed) =
-            beside_floor(server, arguments, &load, [&claim, &floor], &plenty);
+        let (ratio, claimed, keyed) = beside_floor(arguments, &load, [&claim, &floor], &plenty);
         let each = f64::from(size);
         report.add(
             &format!("claim of {size}"),

@@ -1,6 +1,6 @@
 //! What decays elsewhere: long runs, held snapshots, nothing to claim.
 
-use mosaic_backlog_tests::folder;
+use mosaic_backlog_tests::{folder, wait};
 
 use super::{CLAIM, FLOOR, TEXTBOOK, fill, fill_textbook, fill_with};
 use crate::arguments::Arguments;
@@ -104,9 +104,8 @@ pub fn nothing_to_claim(server: &Server, arguments: &Arguments, report: &mut Rep
     let cards = arguments.size.cards;
     let load = Load::new(server, arguments.size.seconds.min(5));
     let nothing = "select mosaic.floor_nothing();\n";
-    let empty = |server: &Server| {
+    let empty = || {
         let rates = (0..3).map(|_| load.run(CLAIM).rate / load.run(nothing).rate);
-        let _ = server;
         median(rates.collect())
     };
     fill(server, cards);
@@ -115,7 +114,7 @@ pub fn nothing_to_claim(server: &Server, arguments: &Arguments, report: &mut Rep
     load.clone()
         .transactions(cards / load.number() + 1)
         .run(CLAIM);
-    let ratio = empty(server);
+    let ratio = empty();
     let ours = load.run(CLAIM).rate;
     drop(snapshot);
     fill_textbook(server, cards);
@@ -144,9 +143,12 @@ pub fn nothing_to_claim(server: &Server, arguments: &Arguments, report: &mut Rep
         .transactions(cards / load.number() / 100 + 1)
         .run(short);
     let mut session = server.session();
-    session.run("select pg_sleep(1.1)");
+    wait::until("all leases have ended", || {
+        let live = "select exists (select from mosaic.backlog where claim_expires_at > now())";
+        (!session.truth(live)).then_some(())
+    });
     while session.number("select count(*) from mosaic.backlog_reclaim(max_cards => 10000)") > 0 {}
-    let ratio = empty(server);
+    let ratio = empty();
     drop(snapshot);
     server.wait_for_the_disk(true);
     report.add(
