@@ -86,4 +86,7 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    // A setting whose name is mistyped is refused instead of kept without effect.
+    // SAFETY: the name is copied.
+    unsafe { pgrx::pg_sys::MarkGUCPrefixReserved(c"mosaic".as_ptr()) };
 }

@@ -50,6 +50,23 @@ fn contents(s: &mut Session) -> Vec<Vec<Value>> {
     contents
 }
 
+const DUMP: &str = "dump";
+
+/// A dump of a database, in a folder.
+fn dumped(db: &Database, folder: &Path) -> PathBuf {
+    let file = folder.join(DUMP);
+    run(program(db.cluster(), "pg_dump", db.name())
+        .args(["--format=custom", "--file"])
+        .arg(&file));
+    file
+}
+
+fn restore(file: &Path, cluster: &Cluster, database: &str) {
+    run(program(cluster, "pg_restore", database)
+        .arg("--exit-on-error")
+        .arg(file));
+}
+
 /// The restored backlog goes on where the dumped one stopped.
 fn assert_goes_on(s: &mut Session, token: i64) {
     s.assert_counters_are_right();
@@ -124,13 +141,8 @@ fn a_dump_restored_into_another_cluster_has_everything_and_goes_on() {
     let token = populate(&mut s);
     let expected = contents(&mut s);
     let cluster = Cluster::start(&[]);
-    let file = cluster.folder().join("dump");
-    run(program(db.cluster(), "pg_dump", db.name())
-        .args(["--format=custom", "--file"])
-        .arg(&file));
-    run(program(&cluster, "pg_restore", "postgres")
-        .arg("--exit-on-error")
-        .arg(&file));
+    let file = dumped(&db, cluster.folder());
+    restore(&file, &cluster, "postgres");
     let mut restored = cluster.session("postgres");
     assert_eq!(contents(&mut restored), expected);
     assert_goes_on(&mut restored, token);
@@ -145,14 +157,11 @@ fn a_backlog_under_load_dumps_to_a_consistent_state() {
     db.session().create_numbered("c", 200);
     let folder = folder::create();
     account::give(&folder);
-    let file = folder.join("dump");
     let done = std::sync::atomic::AtomicBool::new(false);
     mosaic_backlog_tests::calls::together(&db, 5, |number, s| {
         use std::sync::atomic::Ordering::SeqCst;
         if number == 0 {
-            run(program(db.cluster(), "pg_dump", db.name())
-                .args(["--format=custom", "--file"])
-                .arg(&file));
+            dumped(&db, &folder);
             done.store(true, SeqCst);
             return;
         }
@@ -171,9 +180,7 @@ fn a_backlog_under_load_dumps_to_a_consistent_state() {
         }
     });
     let target = Database::bare();
-    run(program(db.cluster(), "pg_restore", target.name())
-        .arg("--exit-on-error")
-        .arg(&file));
+    restore(&folder.join(DUMP), target.cluster(), target.name());
     let mut restored = target.session();
     restored.assert_counters_are_right();
     // Sequences are read later than the rows, so that no restored token comes again.
@@ -230,13 +237,8 @@ fn a_dump_restored_under_a_newer_version_has_everything_and_goes_on() {
     let expected = contents(&mut s);
     let copy = folder::create();
     let cluster = Cluster::start_from(&newer_version(&copy), &[]);
-    let file = cluster.folder().join("dump");
-    run(program(db.cluster(), "pg_dump", db.name())
-        .args(["--format=custom", "--file"])
-        .arg(&file));
-    run(program(&cluster, "pg_restore", "postgres")
-        .arg("--exit-on-error")
-        .arg(&file));
+    let file = dumped(&db, cluster.folder());
+    restore(&file, &cluster, "postgres");
     let mut restored = cluster.session("postgres");
     assert_eq!(
         restored.text("select extversion from pg_extension where extname = 'mosaic_backlog_ext'"),

@@ -14,31 +14,32 @@ fn enough(arguments: &Arguments) -> u32 {
     arguments.size.cards.max(arguments.size.seconds * 12_000)
 }
 
-/// Runs a claim and its floor in turn; the ratios, and the last run of each.
-fn beside_floor(
+/// Runs two scripts in turn, each after a filling of its own; the median of the ratios of their
+/// rates, and the last run of each.
+fn in_turn(
     arguments: &Arguments,
     load: &Load,
-    [claim, floor]: [&str; 2],
-    fill: &dyn Fn(),
+    scripts: [&str; 2],
+    fills: [&dyn Fn(); 2],
 ) -> (f64, Run, Run) {
     let mut ratios = Vec::new();
     let mut last = None;
     for round in 0..arguments.size.rounds {
-        let run = |script: &str| {
-            fill();
-            load.run(script)
+        let run = |which: usize| {
+            fills[which]();
+            load.run(scripts[which])
         };
-        let (claimed, keyed) = if round % 2 == 0 {
-            let keyed = run(floor);
-            (run(claim), keyed)
+        let (one, other) = if round % 2 == 0 {
+            let other = run(1);
+            (run(0), other)
         } else {
-            (run(claim), run(floor))
+            (run(0), run(1))
         };
-        ratios.push(claimed.rate / keyed.rate);
-        last = Some((claimed, keyed));
+        ratios.push(one.rate / other.rate);
+        last = Some((one, other));
     }
-    let (claimed, keyed) = last.expect("a round");
-    (median(ratios), claimed, keyed)
+    let (one, other) = last.expect("a round");
+    (median(ratios), one, other)
 }
 
 /// W1.
@@ -46,7 +47,7 @@ pub fn one_at_a_time(server: &Server, arguments: &Arguments, report: &mut Report
     let cards = enough(arguments);
     let load = Load::new(server, arguments.size.seconds);
     let plenty = || fill(server, cards);
-    let (ratio, claimed, keyed) = beside_floor(arguments, &load, [CLAIM, FLOOR], &plenty);
+    let (ratio, claimed, keyed) = in_turn(arguments, &load, [CLAIM, FLOOR], [&plenty, &plenty]);
     report.add(
         "W1 claim one",
         "≥ 0.85 × floor",
@@ -60,7 +61,7 @@ pub fn one_at_a_time(server: &Server, arguments: &Arguments, report: &mut Report
         "within one run".to_owned(),
     );
     server.wait_for_the_disk(false);
-    let (ratio, claimed, keyed) = beside_floor(arguments, &load, [CLAIM, FLOOR], &plenty);
+    let (ratio, claimed, keyed) = in_turn(arguments, &load, [CLAIM, FLOOR], [&plenty, &plenty]);
     server.wait_for_the_disk(true);
     report.add(
         "W1, `synchronous_commit = off`",
@@ -133,7 +134,7 @@ pub fn many_clients(server: &Server, arguments: &Arguments, report: &mut Report)
     let load = Load::new(server, arguments.size.seconds).clients(clients);
     let cards = enough(arguments);
     let plenty = || fill(server, cards);
-    let (ratio, claimed, keyed) = beside_floor(arguments, &load, [CLAIM, FLOOR], &plenty);
+    let (ratio, claimed, keyed) = in_turn(arguments, &load, [CLAIM, FLOOR], [&plenty, &plenty]);
     report.add(
         &format!("W3 {clients} clients"),
         "≥ 0.9 × floor",
@@ -161,23 +162,15 @@ pub fn among_cards_that_cannot_be_claimed(
             ", case when n % 20 > 1 then 1 else 0 end, case when n % 20 = 1 then now() + interval '1 day' end",
         );
     };
-    let mut ratios = Vec::new();
-    let mut rates = (0.0, 0.0);
-    for _ in 0..arguments.size.rounds {
-        fill(server, free);
-        let alone = load.run(CLAIM).rate;
-        among();
-        let mixed = load.run(CLAIM).rate;
-        ratios.push(mixed / alone);
-        rates = (mixed, alone);
-    }
+    let alone = || fill(server, free);
+    let (ratio, mixed, alone) = in_turn(arguments, &load, [CLAIM, CLAIM], [&among, &alone]);
     report.add(
         &format!("W5 {many} open cards, 90 % gated, 5 % deferred"),
         "≥ 0.9 × alone",
-        format!("{:.2} × alone", median(ratios)),
+        format!("{ratio:.2} × alone"),
         format!(
             "{:.0} claims/s, {free} claimable alone {:.0}/s",
-            rates.0, rates.1
+            mixed.rate, alone.rate
         ),
     );
 }
@@ -209,21 +202,12 @@ pub fn filtered(server: &Server, arguments: &Arguments, report: &mut Report) {
         ),
     ];
     for (name, script) in filters {
-        let mut ratios = Vec::new();
-        let mut rates = (0.0, 0.0);
-        for _ in 0..arguments.size.rounds {
-            fill();
-            let all = load.run(CLAIM).rate;
-            fill();
-            let some = load.run(script).rate;
-            ratios.push(some / all);
-            rates = (some, all);
-        }
+        let (ratio, some, all) = in_turn(arguments, &load, [script, CLAIM], [&fill, &fill]);
         report.add(
             &format!("W7 {name}"),
             "≥ 0.5 × W1",
-            format!("{:.2} × without filter", median(ratios)),
-            format!("{:.0} claims/s, without {:.0}/s", rates.0, rates.1),
+            format!("{ratio:.2} × without filter"),
+            format!("{:.0} claims/s, without {:.0}/s", some.rate, all.rate),
         );
     }
 }
@@ -246,7 +230,8 @@ pub fn several_at_once(server: &Server, arguments: &Arguments, report: &mut Repo
             .clone()
             .transactions(cards / size / load.number() * 9 / 10);
         let plenty = || fill(server, cards);
-        let (ratio, claimed, keyed) = beside_floor(arguments, &load, [&claim, &floor], &plenty);
+        let (ratio, claimed, keyed) =
+            in_turn(arguments, &load, [&claim, &floor], [&plenty, &plenty]);
         let each = f64::from(size);
         report.add(
             &format!("claim of {size}"),
