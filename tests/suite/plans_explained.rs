@@ -50,6 +50,7 @@ impl Explained {
             .batch_execute(&format!("select * from mosaic.backlog_{call}"))
             .unwrap_or_else(|error| panic!("{call}: {error:?}"));
         let reported = self.reported.lock().expect("a lock");
+        // The call itself, which ends last, is the sum of the others.
         let plans: Vec<Plan> = reported.iter().map(|text| Plan::read(text)).collect();
         assert!(plans.len() > 1, "{call}: only {} plans", plans.len());
         plans
@@ -169,17 +170,25 @@ fn beside_a_snapshot_no_statement_walks_over_what_was_claimed_completed_and_swep
     let swept = "select count(*) from mosaic.backlog_event where kind = 'lapsed'";
     assert_eq!(s.number(swept), 10_000);
     let mut explained = Explained::on(&db);
-    // A new session plans anew, and its first call reads catalogues.
-    hot_calls(&mut explained, "c49994");
-    for (call, plans) in hot_calls(&mut explained, "c49987") {
-        for plan in plans {
-            let blocks = plan.blocks();
-            assert!(
-                blocks <= 300,
-                "{call} touched {blocks} blocks: {}",
-                plan.sql
-            );
+    // A new session plans anew, and its first calls read catalogues.
+    for (day, id) in ["c49994", "c49987", "c49980"].into_iter().enumerate() {
+        // Some leases end before each round, so that there is something to sweep.
+        s.run("select from mosaic.backlog_claim('w', '1 second', 5)");
+        let tomorrow = format!("set mosaic.clock = '2100-01-0{}'", day + 2);
+        s.run(&tomorrow);
+        explained.client.batch_execute(&tomorrow).expect("a clock");
+        for (call, plans) in hot_calls(&mut explained, id) {
+            let (_sum, inner) = plans.split_last().expect("a plan");
+            for plan in inner {
+                let blocks = plan.blocks();
+                assert!(
+                    day == 0 || blocks <= 300,
+                    "{call} touched {blocks} blocks: {}",
+                    plan.sql
+                );
+            }
         }
     }
+    assert!(s.number(swept) >= 10_015);
     holder.run("rollback");
 }
