@@ -5,7 +5,7 @@ umask 022
 
 EXTENSION=mosaic_backlog_ext
 RUST_MINIMUM=1.95
-MAJORS='15 16 17 18'
+MAJORS='18 17 16 15'
 
 say() { printf '%s\n' "$*"; }
 warn() { printf 'install.sh: %s\n' "$*" >&2; }
@@ -199,10 +199,10 @@ major_of() { "$1" --version | sed -n 's/^PostgreSQL \([0-9]*\).*/\1/p'; }
 has_headers() { [ -f "$("$1" --includedir-server)/postgres.h" ]; }
 has_server() { [ -x "$("$1" --bindir)/initdb" ] && [ -x "$("$1" --bindir)/postgres" ]; }
 
-# The PostgreSQL to build for: the major that is installed here already, so that its data stays
-# readable; else the first that is complete.
+# The PostgreSQL to build for: of the major that made the data, so that it stays readable; else one
+# that is installed here already; else the newest that is complete.
 find_postgres() {
-    wanted=
+    wanted=$(cat "$(mosaic_home)/fleet/backlog/PG_VERSION" 2>/dev/null || :)
     for major in $MAJORS; do
         [ ! -d "$private/postgresql/lib/postgresql/$major" ] || wanted="$wanted $major"
     done
@@ -295,7 +295,7 @@ check_postgres() {
     major=$(major_of "$pg_config")
     case " $MAJORS " in
         *" $major "*) ;;
-        *) err "$pg_config is of $("$pg_config" --version); supported are PostgreSQL $MAJORS" ;;
+        *) err "$pg_config is of $("$pg_config" --version); supported are PostgreSQL 15 to 18" ;;
     esac
     has_headers "$pg_config" ||
         err "the server headers of PostgreSQL $major are missing (Debian: postgresql-server-dev-$major)"

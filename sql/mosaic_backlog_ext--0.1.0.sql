@@ -706,6 +706,12 @@ begin
     cross join lateral pg_catalog.pg_identify_object(d.classid, d.objid, 0) i
     where d.refclassid operator(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
       and d.deptype operator(pg_catalog.=) 'e'
+      -- The types of arrays and of rows, which newer majors list too, follow what they are made of.
+      and not exists (
+        select from pg_catalog.pg_type t
+        where d.classid operator(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
+          and t.oid operator(pg_catalog.=) d.objid
+          and (t.typcategory operator(pg_catalog.=) 'A' or t.typtype operator(pg_catalog.=) 'c'))
   loop
     if member.type operator(pg_catalog.=) 'function' then
       execute pg_catalog.format('revoke all on function %s from public', member.identity);

@@ -1,14 +1,12 @@
 //! A server of somebody else's: first use, and what is missing there.
 
-use std::path::Path;
-use std::process::Command;
-
 use mosaic_backlog_tests::calls::together;
 use mosaic_backlog_tests::cluster::Cluster;
 use mosaic_backlog_tests::database::Database;
+use mosaic_backlog_tests::folder;
+use mosaic_backlog_tests::installation::Installation;
 use mosaic_backlog_tests::pooler::Pooler;
 use mosaic_backlog_tests::program::{backlog, mosaic};
-use mosaic_backlog_tests::{folder, programs};
 
 #[test]
 fn the_first_use_installs_the_extension() {
@@ -62,50 +60,11 @@ fn a_role_without_the_right_hears_what_an_administrator_has_to_do() {
     );
 }
 
-/// The PostgreSQL under test, without the extension's files.
-fn without_the_extension() -> folder::Folder {
-    let bin = programs::postgresql("postgres");
-    let root = bin
-        .parent()
-        .and_then(Path::parent)
-        .expect("a folder above bin");
-    let major = root.file_name().expect("a name");
-    let share = root
-        .ancestors()
-        .nth(3)
-        .expect("a prefix")
-        .join("share/postgresql")
-        .join(major);
-    let copy = folder::create();
-    let (lib, scripts) = (copy.join("lib/postgresql"), copy.join("share/postgresql"));
-    for (from, to) in [(root, &lib), (&share, &scripts)] {
-        std::fs::create_dir_all(to).expect("a folder");
-        programs::run(Command::new("cp").arg("-a").arg(from).arg(to));
-    }
-    let own = scripts.join(major).join("extension");
-    for entry in std::fs::read_dir(&own).expect("extensions").flatten() {
-        if entry
-            .file_name()
-            .to_string_lossy()
-            .starts_with("mosaic_backlog_ext")
-        {
-            std::fs::remove_file(entry.path()).expect("remove");
-        }
-    }
-    std::fs::remove_file(lib.join(major).join("lib/mosaic_backlog_ext.so")).expect("remove");
-    copy
-}
-
 #[test]
 fn a_server_without_the_extensions_files_is_told_apart_from_a_missing_right() {
-    let copy = without_the_extension();
-    let bin = programs::postgresql("postgres");
-    let major = bin
-        .ancestors()
-        .nth(2)
-        .and_then(Path::file_name)
-        .expect("a version");
-    let cluster = Cluster::start_from(&copy.join("lib/postgresql").join(major).join("bin"), &[]);
+    let installation = Installation::copy();
+    installation.remove_extension();
+    let cluster = Cluster::start_from(installation.bin(), &[]);
     let url = cluster.url("postgres", "postgres");
     for call in [&["list"][..], &["create", "t"], &["claim"]] {
         let document = backlog(call).env("DATABASE_URL", &url).run().json(4);

@@ -13,7 +13,7 @@ use crate::session::Session;
 use crate::{account, folder, programs};
 
 pub const SUPERUSER: &str = "postgres";
-const PORT: u16 = 5432;
+pub(crate) const PORT: u16 = 5432;
 
 /// The settings of every cluster. The data is thrown away, so nothing needs to reach the
 /// disk; deadlocks are found soon; transactions can be prepared.
@@ -53,6 +53,24 @@ impl Cluster {
     /// The same of the PostgreSQL whose programs are in `bin`.
     #[track_caller]
     pub fn start_from(bin: &Path, settings: &[&str]) -> Self {
+        let cluster = Self::placed(bin);
+        programs::run(
+            cluster
+                .program("initdb")
+                .arg("-D")
+                .arg(cluster.data())
+                .args(["-U", SUPERUSER, "--auth", "trust", "-E", "UTF8"])
+                .args(["--locale", "C.UTF-8", "--no-sync"]),
+        );
+        cluster.configure(SETTINGS);
+        cluster.listen_here();
+        cluster.configure(settings);
+        cluster.resume();
+        cluster
+    }
+
+    /// A place for a cluster, with no data yet.
+    pub(crate) fn placed(bin: &Path) -> Self {
         let folder = folder::kept();
         account::give(&folder);
         let pg_ctl = bin.join("pg_ctl");
@@ -61,27 +79,30 @@ impl Cluster {
             "\"$1\" -D \"$2/data\" -m immediate stop; rm -rf \"$2\"",
             &[&pg_ctl, &folder],
         );
-        let cluster = Self {
+        Self {
             folder,
             bin: bin.to_owned(),
             _end: end,
-        };
-        programs::run(
-            account::serve(&mut Command::new(cluster.bin.join("initdb")))
-                .arg("-D")
-                .arg(cluster.data())
-                .args(["-U", SUPERUSER, "--auth", "trust", "-E", "UTF8"])
-                .args(["--locale", "C.UTF-8", "--no-sync"])
-                .current_dir("/"),
-        );
-        cluster.configure(SETTINGS);
-        cluster.configure(&[&format!(
+        }
+    }
+
+    /// A program of this cluster's PostgreSQL, as the user of servers.
+    pub(crate) fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.bin.join(name));
+        account::serve(&mut command).current_dir("/");
+        command
+    }
+
+    /// The folder of the programs.
+    pub(crate) fn bin(&self) -> &Path {
+        &self.bin
+    }
+
+    pub(crate) fn listen_here(&self) {
+        self.configure(&[&format!(
             "unix_socket_directories = '{}'",
-            cluster.folder.display()
+            self.folder.display()
         )]);
-        cluster.configure(settings);
-        cluster.resume();
-        cluster
     }
 
     /// Adds lines to the settings; they hold from the next start.
@@ -101,16 +122,16 @@ impl Cluster {
     }
 
     #[track_caller]
-    fn pg_ctl(&self, arguments: &[&str]) {
+    pub(crate) fn pg_ctl(&self, arguments: &[&str]) {
         let log = self.folder.join("log");
-        let output = account::serve(&mut Command::new(self.bin.join("pg_ctl")))
+        let output = self
+            .program("pg_ctl")
             .arg("-D")
             .arg(self.data())
             .arg("-l")
             .arg(&log)
             .arg("-w")
             .args(arguments)
-            .current_dir("/")
             .env_remove("PGOPTIONS")
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())

@@ -1,11 +1,10 @@
 //! Dump and restore.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mosaic_backlog_tests::cluster::Cluster;
 use mosaic_backlog_tests::database::Database;
+use mosaic_backlog_tests::installation::Installation;
 use mosaic_backlog_tests::programs::{postgresql, run};
 use mosaic_backlog_tests::session::Session;
 use mosaic_backlog_tests::{account, folder};
@@ -190,53 +189,18 @@ fn a_backlog_under_load_dumps_to_a_consistent_state() {
     ));
 }
 
-/// The programs of a copy of the PostgreSQL under test whose extension is a version newer.
-fn newer_version(folder: &Path) -> PathBuf {
-    let bin = postgresql("postgres");
-    let bin = bin.parent().expect("the folder of the programs");
-    let major = bin.parent().expect("the folder of the version");
-    let root = major
-        .ancestors()
-        .nth(3)
-        .expect("the folder of all versions");
-    let major = major.file_name().expect("a version");
-    for part in ["lib/postgresql", "share/postgresql"] {
-        let target = folder.join(part);
-        fs::create_dir_all(&target).expect("a folder");
-        run(Command::new("cp")
-            .arg("-a")
-            .arg(root.join(part).join(major))
-            .arg(target));
-    }
-    let extension = folder
-        .join("share/postgresql")
-        .join(major)
-        .join("extension");
-    let control = extension.join("mosaic_backlog_ext.control");
-    let text = fs::read_to_string(&control).expect("the control file");
-    let version = env!("CARGO_PKG_VERSION");
-    let newer = text.replace(
-        &format!("default_version = '{version}'"),
-        "default_version = '999.0.0'",
-    );
-    assert_ne!(newer, text);
-    fs::write(&control, newer).expect("write");
-    fs::write(
-        extension.join(format!("mosaic_backlog_ext--{version}--999.0.0.sql")),
-        "alter table mosaic.backlog add column of_the_newer_version text;",
-    )
-    .expect("write");
-    folder.join("lib/postgresql").join(major).join("bin")
-}
-
 #[test]
 fn a_dump_restored_under_a_newer_version_has_everything_and_goes_on() {
     let db = Database::fresh();
     let mut s = db.session();
     let token = populate(&mut s);
     let expected = contents(&mut s);
-    let copy = folder::create();
-    let cluster = Cluster::start_from(&newer_version(&copy), &[]);
+    let newer = Installation::copy();
+    newer.add_version(
+        "999.0.0",
+        "alter table mosaic.backlog add column of_the_newer_version text;",
+    );
+    let cluster = Cluster::start_from(newer.bin(), &[]);
     let file = dumped(&db, cluster.folder());
     restore(&file, &cluster, "postgres");
     let mut restored = cluster.session("postgres");

@@ -16,6 +16,7 @@ mod docs;
 mod dump;
 mod durability;
 mod events;
+mod failover;
 mod frontier;
 mod frontier_clocks;
 mod frontier_looks;
