@@ -29,6 +29,12 @@ impl Call {
         }
     }
 
+    /// The call without the values, which may be secret or long.
+    pub fn outline(&self) -> String {
+        let names: Vec<&str> = self.arguments.iter().map(|given| given.name).collect();
+        format!("mosaic.{}({})", self.function, names.join(", "))
+    }
+
     /// Whether no argument was given yet.
     pub fn is_empty(&self) -> bool {
         self.arguments.is_empty()

@@ -14,6 +14,7 @@ use crate::extension::{self, Migration};
 use crate::failure::{Code, Exit, Failure};
 use crate::reply::{Reply, warn};
 use crate::screen::{Paint, Screen, one_line};
+use crate::shape::Prints;
 use crate::store::{self, Choice};
 
 #[derive(Subcommand)]
@@ -58,6 +59,15 @@ pub enum Verb {
     Step(embedded::Step),
 }
 
+impl Verb {
+    pub fn prints(&self) -> Prints {
+        match self {
+            Verb::Status | Verb::Url { .. } | Verb::Psql { .. } => Prints::Report,
+            _ => Prints::Outcome,
+        }
+    }
+}
+
 pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
     if let Verb::Step(step) = verb {
         step.run()?;
@@ -69,6 +79,12 @@ pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
         Verb::Restore(restore) => return restore.run(global),
         verb => verb,
     };
+    if global.database_url.is_some() {
+        return Err(
+            Failure::usage("--database-url does not go with this command")
+                .detail("It is about the embedded server alone."),
+        );
+    }
     if let Choice::External(_) = store::choose(global)? {
         warn("an external server is configured; this is about the embedded one");
     }

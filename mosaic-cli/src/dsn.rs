@@ -83,8 +83,16 @@ fn read(text: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Dsn,
         .map(PathBuf::from)
         .or_else(|| in_home(".pgpass"));
     let (ssl_mode, tls) = take_tls(&mut settings)?;
-    for harmless in ["fallback_application_name", "gssencmode", "client_encoding"] {
-        take(&mut settings, harmless);
+    take(&mut settings, "fallback_application_name");
+    for (key, known) in [
+        ("gssencmode", ["disable", "prefer", ""]),
+        ("client_encoding", ["utf8", "utf-8", "auto"]),
+    ] {
+        // What we do anyway may be asked for; anything else would be ignored.
+        let value = take(&mut settings, key).map(|value| value.to_lowercase());
+        if value.is_some_and(|value| !known.contains(&value.as_str())) {
+            return Err(malformed(&format!("this value of {key} is not supported")));
+        }
     }
 
     let mut config: Config = quote(&settings)
@@ -124,7 +132,11 @@ fn read(text: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Dsn,
 fn take_tls(settings: &mut Settings) -> Result<(SslMode, Option<Tls>), Failure> {
     let mode = take(settings, "sslmode");
     let roots = take(settings, "sslrootcert");
-    let client = take(settings, "sslcert").zip(take(settings, "sslkey"));
+    let client = match (take(settings, "sslcert"), take(settings, "sslkey")) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => return Err(malformed("sslcert and sslkey go together")),
+    };
     let (ssl_mode, trust) = match mode.as_deref().unwrap_or("prefer") {
         "disable" => return Ok((SslMode::Disable, None)),
         // "allow" asks for less than "prefer" gives.
@@ -243,6 +255,23 @@ mod tests {
         let dsn = dsn("host=/run/pg sslmode=require", &[]);
         assert_eq!(dsn.tls, None);
         assert_eq!(dsn.config.get_ssl_mode(), SslMode::Disable);
+    }
+
+    #[test]
+    fn no_setting_is_taken_and_then_ignored() {
+        for text in [
+            "host=h nonsense=1",
+            "host=h gssencmode=require",
+            "host=h client_encoding=LATIN1",
+            "host=h sslcert=/c",
+            "host=h sslkey=/k",
+            "postgresql://h/d?nonsense=1",
+        ] {
+            assert!(read(text, |_| None).is_err(), "{text}");
+        }
+        for text in ["host=h gssencmode=prefer", "host=h client_encoding=UTF8"] {
+            assert!(read(text, |_| None).is_ok(), "{text}");
+        }
     }
 
     #[test]

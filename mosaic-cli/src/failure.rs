@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use postgres::error::{DbError, SqlState};
 use serde_json::{Value, json};
 
+use crate::nearest::question;
 use crate::redact::redact;
+use crate::screen::{Paint, Screen};
 
 /// The exit codes of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,15 +191,17 @@ impl Failure {
         }})
     }
 
-    /// The lines for stderr; `label` is the word "error", painted or not.
-    pub fn to_text(&self, label: &str) -> String {
+    /// The lines for stderr.
+    pub fn to_text(&self, screen: &Screen) -> String {
+        let label = screen.paint(Paint::Bad, "error");
         let mut text = format!("{label}: {}\n", redact(&self.message));
         if let Some(detail) = &self.detail {
             text.push_str(&redact(detail));
             text.push('\n');
         }
         if let Some(hint) = &self.hint {
-            text.push_str(&format!("hint: {}\n", redact(hint)));
+            let label = screen.paint(Paint::Info, "hint");
+            text.push_str(&format!("{label}: {}\n", redact(hint)));
         }
         text
     }
@@ -221,12 +225,16 @@ impl From<clap::Error> for Failure {
         if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
             return Failure::usage("the command is incomplete").detail(text.trim_end());
         }
+        let suggested = suggestions(&error);
+        let question = question(&suggested.iter().map(String::as_str).collect::<Vec<_>>());
         let text = text.strip_prefix("error: ").unwrap_or(&text);
         let (message, rest) = text.split_once("\n\n").unwrap_or((text, ""));
         let detail = rest
             .split("\n\n")
             .map(str::trim)
             .filter(|part| !part.is_empty() && !part.starts_with("For more information"))
+            // It becomes the hint.
+            .filter(|part| question.is_none() || !part.starts_with("tip: a similar"))
             .collect::<Vec<_>>()
             .join("\n");
         Failure {
@@ -237,9 +245,30 @@ impl From<clap::Error> for Failure {
                 .collect::<Vec<_>>()
                 .join(" "),
             detail: Some(detail).filter(|detail| !detail.is_empty()),
-            hint: Some("`--help` after the command shows its arguments and an example.".into()),
+            hint: Some(question.unwrap_or_else(|| {
+                "`--help` after the command shows its arguments and an example.".into()
+            })),
         }
     }
+}
+
+/// The commands, options or values that clap takes for near.
+fn suggestions(error: &clap::Error) -> Vec<String> {
+    use clap::error::{ContextKind, ContextValue};
+    let kinds = [
+        ContextKind::SuggestedSubcommand,
+        ContextKind::SuggestedArg,
+        ContextKind::SuggestedValue,
+    ];
+    let mut found = Vec::new();
+    for kind in kinds {
+        match error.get(kind) {
+            Some(ContextValue::String(one)) => found.push(one.clone()),
+            Some(ContextValue::Strings(several)) => found.extend(several.iter().cloned()),
+            _ => {}
+        }
+    }
+    found
 }
 
 fn from_server(db: &DbError) -> Failure {

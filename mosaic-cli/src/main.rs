@@ -4,46 +4,94 @@ mod backlog;
 mod backup;
 mod call;
 mod client_program;
+mod completions;
 mod db;
 mod dsn;
 mod embedded;
+mod environment;
 mod extension;
 mod failure;
+mod ids;
 mod input;
 mod interrupt;
+mod man;
+mod nearest;
+mod notes;
 mod progress;
 mod redact;
 mod replacement;
 mod reply;
 mod screen;
+mod shape;
 mod store;
 mod table;
 mod tls;
+mod version;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Instant;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use failure::Failure;
+use notes::Level;
 use reply::Reply;
+use screen::Colour;
+use shape::{Prints, Shape};
 
 /// Mosaic: a fleet of agents and the backlog that they share.
 #[derive(Parser)]
-#[command(name = "mosaic", version, disable_help_subcommand = true)]
+#[command(
+    name = "mosaic",
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
 struct Cli {
+    /// Print the version, and the extension's where a database is at hand
+    #[arg(short = 'V', long)]
+    version: bool,
     #[command(flatten)]
     global: Global,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 /// The flags that every command takes.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub struct Global {
     /// Print exactly one JSON document on stdout, errors included
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
+
+    /// Print these fields of each card alone, in this order
+    #[arg(
+        long,
+        global = true,
+        value_name = "FIELD,…",
+        value_delimiter = ',',
+        value_parser = input::filled,
+        help_heading = "Global options"
+    )]
+    pub fields: Vec<String>,
+
+    /// Print the ids of cards alone, one a line, and nothing else but errors and warnings
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub quiet: bool,
+
+    /// Say on stderr which database is asked, for what, and how long it takes
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    pub verbose: bool,
+
+    /// Use colour; auto: on a terminal, unless NO_COLOR is set
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Global options"
+    )]
+    pub color: Colour,
 
     /// The backlog's server, as URL or key=value string [default: DATABASE_URL, else the embedded server]
     #[arg(
@@ -67,6 +115,8 @@ enum Command {
     /// The embedded Postgres server, migrations, backup and restore
     #[command(subcommand)]
     Db(db::Verb),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 #[derive(Subcommand)]
@@ -77,32 +127,94 @@ enum Fleet {
 }
 
 fn main() -> ExitCode {
+    let start = Instant::now();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let json = wants_json(&arguments);
+    if let Some(colour) = wanted_colour(&arguments) {
+        colour.choose();
+    }
     interrupt::exit_on_sigint(json);
-    reply::deliver(run(arguments), json).into()
+    let mut shape = Shape::unknown(json);
+    let outcome = match completions::answer() {
+        Ok(true) => return ExitCode::SUCCESS,
+        Ok(false) => run(arguments, &mut shape),
+        Err(failure) => Err(failure),
+    };
+    let exit = reply::deliver(outcome, &shape);
+    notes::took(|| format!("exit code {}", exit as u8), start.elapsed());
+    exit.into()
 }
 
-fn run(arguments: Vec<OsString>) -> Result<Reply, Failure> {
+fn run(arguments: Vec<OsString>, shape: &mut Shape) -> Result<Reply, Failure> {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return reply::of_parser(error),
     };
-    match cli.command {
-        Command::Fleet(Fleet::Backlog(verb)) | Command::Backlog(verb) => {
-            backlog::run(verb, &cli.global)
+    let global = cli.global;
+    *shape = Shape::of(&global, &prints(cli.command.as_ref()))?;
+    if global.quiet {
+        notes::set(Level::Quiet);
+    }
+    if global.verbose {
+        notes::set(Level::Verbose);
+    }
+    // A step's caller has looked at its own environment.
+    if !matches!(cli.command, Some(Command::Db(db::Verb::Step(_)))) {
+        environment::check()?;
+    }
+    match (cli.version, cli.command) {
+        (true, None) => version::reply(&global),
+        (true, Some(_)) => Err(Failure::usage("--version does not go with a command")),
+        (false, None) => {
+            Err(Failure::usage("the command is incomplete")
+                .hint("`mosaic --help` shows the commands."))
         }
-        Command::Db(verb) => db::run(verb, &cli.global),
+        (false, Some(command)) => run_command(command, &global),
+    }
+}
+
+fn prints(command: Option<&Command>) -> Prints {
+    match command {
+        Some(Command::Fleet(Fleet::Backlog(verb)) | Command::Backlog(verb)) => verb.prints(),
+        Some(Command::Db(verb)) => verb.prints(),
+        Some(Command::Man(man)) => man.prints(),
+        Some(Command::Completions(_)) | None => Prints::Report,
+    }
+}
+
+fn run_command(command: Command, global: &Global) -> Result<Reply, Failure> {
+    match command {
+        Command::Fleet(Fleet::Backlog(verb)) | Command::Backlog(verb) => backlog::run(verb, global),
+        Command::Db(verb) => db::run(verb, global),
+        Command::Completions(_) | Command::Man(_) if global.database_url.is_some() => Err(
+            Failure::usage("--database-url does not go with this command")
+                .detail("It asks no database."),
+        ),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
     }
 }
 
 /// Looks at the raw arguments, so that an error in one of them is printed as JSON too.
 fn wants_json(arguments: &[OsString]) -> bool {
-    arguments
-        .iter()
-        .skip(1)
+    flags(arguments).any(|argument| argument == "--json")
+}
+
+/// The same for the colour of such an error.
+fn wanted_colour(arguments: &[OsString]) -> Option<Colour> {
+    let mut flags = flags(arguments).skip_while(|flag| !flag.starts_with("--color"));
+    let word = match flags.next()?.split_once('=') {
+        Some((_, word)) => word.to_owned(),
+        None => flags.next()?.to_owned(),
+    };
+    Colour::from_str(&word, false).ok()
+}
+
+fn flags(arguments: &[OsString]) -> impl Iterator<Item = &str> {
+    let flags = arguments.iter().skip(1);
+    flags
         .take_while(|argument| *argument != "--")
-        .any(|argument| argument == "--json")
+        .filter_map(|argument| argument.to_str())
 }
 
 #[cfg(test)]

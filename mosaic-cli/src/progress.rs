@@ -1,7 +1,9 @@
 //! A bar on stderr for work that takes a while. Nobody but a person at a terminal sees it.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
+
+use crate::notes::is_watched;
 
 const PAUSE: Duration = Duration::from_millis(100);
 const CELLS: u64 = 30;
@@ -19,7 +21,7 @@ impl Progress {
         Progress {
             what,
             total: 0,
-            drawn: io::stderr().is_terminal().then(Instant::now),
+            drawn: is_watched().then(Instant::now),
             is_shown: false,
         }
     }

@@ -2,11 +2,13 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::failure::{Code, Exit, Failure};
 use crate::interrupt;
-use crate::screen::{Paint, Screen};
+pub use crate::notes::{say, warn};
+use crate::screen::Screen;
+use crate::shape::{Shape, json_text};
 
 /// Turns the document into the text that people read.
 pub type View = fn(&Value, &Screen) -> String;
@@ -38,19 +40,10 @@ impl Reply {
     }
 }
 
-/// What the argument parser "fails" with is help, the version, or a usage error.
+/// What the argument parser "fails" with is help or a usage error.
 pub fn of_parser(error: clap::Error) -> Result<Reply, Failure> {
     match error.kind() {
         clap::error::ErrorKind::DisplayHelp => Ok(Reply::Help(help_text(&error))),
-        clap::error::ErrorKind::DisplayVersion => Ok(Reply::new(
-            json!({"version": env!("CARGO_PKG_VERSION")}),
-            |document, _| {
-                format!(
-                    "mosaic {}",
-                    document["version"].as_str().unwrap_or_default()
-                )
-            },
-        )),
         _ => Err(error.into()),
     }
 }
@@ -65,30 +58,29 @@ fn help_text(error: &clap::Error) -> String {
 }
 
 /// Prints the outcome and says how the program shall exit.
-pub fn deliver(outcome: Result<Reply, Failure>, json: bool) -> Exit {
-    match outcome.and_then(|reply| print(reply, json)) {
+pub fn deliver(outcome: Result<Reply, Failure>, shape: &Shape) -> Exit {
+    match outcome.and_then(|reply| print(reply, shape)) {
         Ok(exit) => exit,
         Err(failure) => {
             // Nothing sensible is left to do if the error cannot be printed either.
-            let _ = if json {
-                write_stdout(&failure.to_json().to_string())
+            let _ = if shape.is_json() {
+                write_stdout(&json_text(&failure.to_json()))
             } else {
-                let label = Screen::stderr().paint(Paint::Bad, "error");
-                io::stderr().write_all(failure.to_text(&label).as_bytes())
+                let text = failure.to_text(&Screen::stderr());
+                io::stderr().write_all(text.as_bytes())
             };
             failure.exit()
         }
     }
 }
 
-fn print(reply: Reply, json: bool) -> Result<Exit, Failure> {
+fn print(reply: Reply, shape: &Shape) -> Result<Exit, Failure> {
     let (text, exit) = match reply {
-        Reply::Document { document, exit, .. } if json => (document.to_string(), exit),
         Reply::Document {
             document,
             view,
             exit,
-        } => (view(&document, &Screen::stdout()), exit),
+        } => (shape.text(document, view), exit),
         Reply::Help(text) => (text, Exit::Success),
         Reply::Written => return Ok(Exit::Success),
     };
@@ -105,19 +97,12 @@ fn print(reply: Reply, json: bool) -> Result<Exit, Failure> {
 
 fn write_stdout(text: &str) -> io::Result<()> {
     interrupt::printing();
+    let text = text.trim_end();
+    if text.is_empty() {
+        return Ok(());
+    }
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.trim_end().as_bytes())?;
+    stdout.write_all(text.as_bytes())?;
     stdout.write_all(b"\n")?;
     stdout.flush()
-}
-
-/// A remark beside the answer: on stderr, so that stdout stays one document.
-pub fn warn(message: &str) {
-    let label = Screen::stderr().paint(Paint::Warn, "warning");
-    let _ = writeln!(io::stderr(), "{label}: {message}");
-}
-
-/// A line for people before work that takes seconds.
-pub fn say(what: &str) {
-    let _ = writeln!(io::stderr(), "mosaic: {what}");
 }

@@ -1,9 +1,30 @@
 //! What the terminal can show: its width, and whether colour is welcome.
 
 use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use chrono::{DateTime, Local};
+use clap::ValueEnum;
 use terminal_size::{Width, terminal_size_of};
+
+/// Where colour is used. `Auto`: on a terminal, unless NO_COLOR is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[repr(u8)]
+pub enum Colour {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+static COLOUR: AtomicU8 = AtomicU8::new(Colour::Auto as u8);
+
+impl Colour {
+    /// Holds for the whole program.
+    pub fn choose(self) {
+        COLOUR.store(self as u8, Ordering::Relaxed);
+    }
+}
 
 pub struct Screen {
     /// Columns; `None` when the output is no terminal, so that nothing is cut in files and pipes.
@@ -29,14 +50,14 @@ impl Screen {
                 .then(|| terminal_size_of(io::stdout()))
                 .flatten()
                 .map(|(Width(columns), _)| columns.into()),
-            colour: terminal && colour_is_welcome(),
+            colour: colour_is_welcome(terminal),
         }
     }
 
     pub fn stderr() -> Self {
         Screen {
             width: None,
-            colour: io::stderr().is_terminal() && colour_is_welcome(),
+            colour: colour_is_welcome(io::stderr().is_terminal()),
         }
     }
 
@@ -56,9 +77,13 @@ impl Screen {
     }
 }
 
-fn colour_is_welcome() -> bool {
+fn colour_is_welcome(terminal: bool) -> bool {
+    let chosen = COLOUR.load(Ordering::Relaxed);
+    if chosen != Colour::Auto as u8 {
+        return chosen == Colour::Always as u8;
+    }
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    terminal && !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// A server time in the reader's own zone: the hour today, else with the date.

@@ -13,8 +13,8 @@ use crate::Global;
 use crate::call::Call;
 use crate::dsn::{self, Dsn};
 use crate::failure::{Code, Failure, causes, sentence};
-use crate::reply::warn;
-use crate::{embedded, extension, tls};
+use crate::notes::{timed, warn};
+use crate::{embedded, extension, ids, tls};
 
 /// A row of a function's result, under its column names.
 pub type Record = Map<String, Value>;
@@ -64,12 +64,40 @@ pub fn connect(dsn: Dsn) -> Result<Client, Failure> {
         .get_connect_timeout()
         .map(|limit| limit.saturating_mul(config.get_hosts().len().max(1) as u32));
     let connector = tls.as_ref().map(tls::connector).transpose()?;
-    within(limit, move || match connector {
-        Some(connector) => config.connect(connector),
-        None => config.connect(NoTls),
+    let what = || {
+        format!(
+            "connect to {place}, database {}, as {}",
+            config
+                .get_dbname()
+                .or(config.get_user())
+                .unwrap_or_default(),
+            config.get_user().unwrap_or_default()
+        )
+    };
+    let connect = config.clone();
+    timed(what, || {
+        within(limit, move || match connector {
+            Some(connector) => connect.connect(connector),
+            None => connect.connect(NoTls),
+        })
     })
     .ok_or_else(|| Failure::unreachable(format!("{place} did not answer in time")))?
     .map_err(|error| refused(error, &place))
+}
+
+/// What a query says, if the backlog's database answers at once: nothing is set up or started for it.
+pub fn at_hand<T: Send + 'static>(
+    choice: Choice,
+    ask: impl FnOnce(&mut Client) -> Option<T> + Send + 'static,
+) -> Option<T> {
+    const SHORT: Duration = Duration::from_secs(1);
+    within(Some(SHORT), move || {
+        let mut client = match choice {
+            Choice::External(dsn) => connect(dsn).ok()?,
+            Choice::Embedded => embedded::at_hand()?,
+        };
+        ask(&mut client)
+    })?
 }
 
 /// Runs something that cannot be interrupted beside a clock.
@@ -164,7 +192,10 @@ impl Store {
 
     /// Makes sure that a function is there before a call that cannot be made twice.
     pub fn require(&mut self, function: &str) -> Result<(), Failure> {
-        if self.has(function)? {
+        if timed(
+            || format!("look for mosaic.{function}"),
+            || self.has(function),
+        )? {
             return Ok(());
         }
         let installed = self.equip()?;
@@ -209,11 +240,19 @@ impl Store {
             Err(failure) if failure.code == Code::Isolation => self.send_read_committed(call),
             outcome => outcome,
         };
-        outcome?.iter().map(record).collect()
+        let rows = outcome.map_err(|failure| match failure.code {
+            Code::NotFound => ids::suggest(failure, &mut self.client),
+            _ => failure,
+        })?;
+        rows.iter().map(record).collect()
     }
 
     fn send(&mut self, call: &Call) -> Result<Vec<Row>, postgres::Error> {
-        self.client.query_typed(&call.sql(), &call.parameters())
+        let client = &mut self.client;
+        timed(
+            || call.outline(),
+            || client.query_typed(&call.sql(), &call.parameters()),
+        )
     }
 
     fn send_read_committed(&mut self, call: &Call) -> Result<Vec<Row>, Failure> {

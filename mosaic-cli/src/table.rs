@@ -29,15 +29,16 @@ impl Cell {
     }
 }
 
-pub struct Table<const N: usize> {
-    heads: [&'static str; N],
+pub struct Table {
+    heads: Vec<String>,
     /// The column that is cut if the terminal is too narrow.
     flexible: usize,
-    rows: Vec<[Cell; N]>,
+    rows: Vec<Vec<Cell>>,
 }
 
-impl<const N: usize> Table<N> {
-    pub fn new(heads: [&'static str; N], flexible: &str) -> Self {
+impl Table {
+    pub fn new(heads: impl IntoIterator<Item: Into<String>>, flexible: &str) -> Self {
+        let heads: Vec<String> = heads.into_iter().map(Into::into).collect();
         Table {
             flexible: heads.iter().position(|head| *head == flexible).unwrap_or(0),
             heads,
@@ -45,32 +46,35 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    pub fn push(&mut self, row: [Cell; N]) {
-        self.rows.push(row);
+    /// A cell for each of the heads.
+    pub fn push(&mut self, row: impl IntoIterator<Item = Cell>) {
+        self.rows.push(row.into_iter().collect());
     }
 
     pub fn render(&self, screen: &Screen) -> String {
         const GAP: &str = "  ";
         const NARROWEST: usize = 10;
-        let mut widths: [usize; N] = std::array::from_fn(|column| {
-            self.rows
-                .iter()
-                .map(|row| row[column].width())
-                .fold(self.heads[column].width(), usize::max)
-        });
+        let mut widths: Vec<usize> = self.heads.iter().map(|head| head.width()).collect();
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = cell.width().max(*width);
+            }
+        }
         if let Some(columns) = screen.width {
-            let total = widths.iter().sum::<usize>() + GAP.len() * (N - 1);
+            let gaps = GAP.len() * widths.len().saturating_sub(1);
+            let total = widths.iter().sum::<usize>() + gaps;
             let fitting = widths[self.flexible].saturating_sub(total.saturating_sub(columns));
             widths[self.flexible] = fitting.max(NARROWEST).min(widths[self.flexible]);
         }
 
-        let heads = self.heads.map(|head| Cell::painted(head, Paint::Dim));
+        let heads = self.heads.iter();
+        let heads = heads.map(|head| Cell::painted(head, Paint::Dim)).collect();
         let mut text = String::new();
         for row in std::iter::once(&heads).chain(&self.rows) {
             let mut line = String::new();
             // Blanks are owed rather than written, so that no line ends in them.
             let mut owed = 0;
-            for (cell, width) in row.iter().zip(widths) {
+            for (cell, &width) in row.iter().zip(&widths) {
                 let shown = cut(&cell.text, width);
                 if !shown.is_empty() {
                     line.push_str(&" ".repeat(owed));
@@ -110,7 +114,7 @@ fn cut(text: &str, width: usize) -> String {
 mod tests {
     use super::*;
 
-    fn table() -> Table<3> {
+    fn table() -> Table {
         let mut table = Table::new(["ID", "TITLE", "NOTE"], "TITLE");
         table.push([
             Cell::plain("A1"),

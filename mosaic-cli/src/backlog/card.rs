@@ -7,6 +7,41 @@ use crate::screen::{Paint, Screen, local_time, many_lines, one_line};
 use crate::store::Record;
 use crate::table::{Cell, Table};
 
+/// The columns of a card.
+const FIELDS: [&str; 26] = [
+    "id",
+    "title",
+    "body",
+    "phase",
+    "labels",
+    "requires",
+    "priority",
+    "status",
+    "acceptance",
+    "idempotency_key",
+    "not_before",
+    "claim_owner",
+    "claim_token",
+    "claim_ttl_seconds",
+    "claimed_at",
+    "claim_expires_at",
+    "attempts",
+    "max_attempts",
+    "block_kind",
+    "block_reason",
+    "result",
+    "open_dependencies",
+    "created_at",
+    "updated_at",
+    "completed_at",
+    "depends_on",
+];
+
+/// The fields of a card, and those that a verb adds.
+pub fn fields(more: &[&'static str]) -> Vec<&'static str> {
+    [&FIELDS, more].concat()
+}
+
 /// A text column, or "" for null.
 pub fn text<'a>(record: &'a Value, column: &str) -> &'a str {
     record[column].as_str().unwrap_or_default()

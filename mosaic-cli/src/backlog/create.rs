@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::input::{self, Moment, filled, moment, prose};
 use crate::reply::{Reply, say};
 use crate::screen::{Paint, Screen};
+use crate::shape::Prints;
 use crate::store;
 use crate::table::{Cell, Table};
 
@@ -98,6 +99,13 @@ struct Card {
 }
 
 impl Create {
+    pub fn prints(&self) -> Prints {
+        match self.batch {
+            Some(_) => Prints::Cards(vec!["id", "created"]),
+            None => Prints::Cards(card::fields(&[])),
+        }
+    }
+
     pub fn run(self, global: &Global) -> Result<Reply, Failure> {
         match &self.batch {
             Some(path) => {

@@ -79,7 +79,13 @@ impl Status {
 
 impl List {
     pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+        if global.quiet && self.count {
+            return Err(Failure::usage("--quiet does not go with --count")
+                .hint("--quiet prints ids alone, one a line."));
+        }
         let first_page = self.after.is_none();
+        // People are told how many there are wherever a list is cut.
+        let with_total = self.count || !(global.json || global.quiet);
         let statuses = self.statuses.into_iter().map(Status::word).collect();
         let call = Call::new("backlog_list")
             .statuses("statuses", statuses)
@@ -89,8 +95,7 @@ impl List {
             .switch("ready_only", self.ready)
             .int("max_cards", self.limit)
             .text("after", self.after)
-            // People are told how many there are wherever a list is cut.
-            .switch("with_total", self.count || !global.json);
+            .switch("with_total", with_total);
         let mut cards = store::rows(global, call)?;
 
         let mut next = Value::Null;
@@ -101,7 +106,7 @@ impl List {
             total = split_off(card, "total");
         }
         let mut document = json!({"cards": cards, "next": next});
-        if self.count || !global.json {
+        if with_total {
             document["total"] = total;
         }
         Ok(Reply::new(document, view))

@@ -24,6 +24,7 @@ use clap::Subcommand;
 use crate::Global;
 use crate::failure::Failure;
 use crate::reply::Reply;
+use crate::shape::Prints;
 
 #[derive(Subcommand)]
 pub enum Verb {
@@ -73,5 +74,29 @@ pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
         Verb::Events(events) => events.run(global),
         Verb::Export(export) => export.run(global),
         Verb::Import(import) => import.run(global),
+    }
+}
+
+impl Verb {
+    pub fn prints(&self) -> Prints {
+        match self {
+            Verb::Create(create) => create.prints(),
+            Verb::Claim(_) => Prints::Cards(card::fields(&["dependencies", "last_failure"])),
+            Verb::List(_)
+            | Verb::Show(_)
+            | Verb::Release(_)
+            | Verb::Complete(_)
+            | Verb::Fail(_)
+            | Verb::Block(_)
+            | Verb::Unblock(_)
+            | Verb::Cancel(_)
+            | Verb::Reopen(_)
+            | Verb::Update(_)
+            | Verb::Link(_)
+            | Verb::Unlink(_) => Prints::Cards(card::fields(&[])),
+            Verb::Reclaim(_) => Prints::Cards(reclaim::FIELDS.to_vec()),
+            Verb::Renew(_) | Verb::Export(_) | Verb::Import(_) => Prints::Outcome,
+            _ => Prints::Report,
+        }
     }
 }

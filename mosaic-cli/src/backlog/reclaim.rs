@@ -14,6 +14,9 @@ use crate::screen::{Paint, Screen};
 use crate::store;
 use crate::table::{Cell, Table};
 
+/// What the answer says of a card.
+pub const FIELDS: [&str; 4] = ["id", "previous_owner", "attempts", "action"];
+
 /// Take back cards whose lease has ended
 #[derive(Args)]
 #[command(after_help = "\

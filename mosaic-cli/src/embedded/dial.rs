@@ -2,13 +2,14 @@
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postgres::error::SqlState;
 use postgres::{Client, Config, NoTls};
 
 use super::home::{PORT, Socket};
 use crate::failure::{Code, Failure, causes};
+use crate::notes::took;
 
 /// The role of every call.
 pub const OPERATOR: &str = "mosaic";
@@ -40,10 +41,21 @@ pub fn dial(socket: &Socket, role: &str, database: &str) -> Answer {
         .user(role)
         .dbname(database)
         .application_name("mosaic");
+    let start = Instant::now();
     // The kernel says "again" while more callers knock than the server's queue holds.
     for _ in 0..400 {
         match config.connect(NoTls) {
-            Ok(client) => return Answer::Connected(Box::new(client)),
+            Ok(client) => {
+                let file = socket.file();
+                let what = || {
+                    let file = file.display();
+                    format!(
+                        "connect to the embedded server at {file}, database {database}, as {role}"
+                    )
+                };
+                took(what, start.elapsed());
+                return Answer::Connected(Box::new(client));
+            }
             Err(error) if io_kind(&error) == Some(ErrorKind::WouldBlock) => {
                 std::thread::sleep(Duration::from_millis(10));
             }

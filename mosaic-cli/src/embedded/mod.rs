@@ -45,6 +45,11 @@ pub fn repair() -> Result<Client, Failure> {
     Store::locate()?.repair()
 }
 
+/// A connection if the server runs and is set up.
+pub fn at_hand() -> Option<Client> {
+    Store::locate().ok()?.at_hand()
+}
+
 /// A program of every PostgreSQL that the machine's packages brought, newest first.
 pub fn packaged(program: &str) -> Vec<std::path::PathBuf> {
     installation::versions_in(Path::new("/usr/lib/postgresql"))

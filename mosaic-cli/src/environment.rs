@@ -1,0 +1,75 @@
+//! Our own variables: none is accepted and then ignored.
+
+use crate::failure::Failure;
+use crate::nearest::{nearest, question};
+use crate::notes::warn;
+
+const PREFIX: &str = "MOSAIC_";
+
+/// The variables that mean something here, without the prefix.
+const KNOWN: [&str; 6] = [
+    "AGENT",
+    "AUTO_MIGRATE",
+    "COMPLETE",
+    "DATABASE_URL",
+    "HOME",
+    "POSTGRES",
+];
+
+/// Other products may share the prefix, so that an unknown variable is only worth a warning, and
+/// only if it looks like one of ours that is not set.
+pub fn check() -> Result<(), Failure> {
+    let given: Vec<String> = std::env::vars_os()
+        .filter_map(|(name, _)| Some(name.to_str()?.strip_prefix(PREFIX)?.to_owned()))
+        .collect();
+    for (name, question) in mistyped(&given) {
+        warn(&format!("{PREFIX}{name} is not used here. {question}"));
+    }
+    match std::env::var_os("MOSAIC_AUTO_MIGRATE") {
+        Some(value) if !["", "0", "1"].iter().any(|known| value == **known) => {
+            Err(Failure::usage("MOSAIC_AUTO_MIGRATE is neither 0 nor 1")
+                .hint("1 lets a call update an older extension on an external server."))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The names that look like slips, each with what may have been meant.
+fn mistyped(given: &[String]) -> Vec<(&str, String)> {
+    let unset: Vec<&str> = KNOWN
+        .into_iter()
+        .filter(|known| !given.iter().any(|name| name == known))
+        .collect();
+    given
+        .iter()
+        .filter(|name| !KNOWN.contains(&name.as_str()))
+        .filter_map(|name| {
+            let near: Vec<String> = nearest(name, unset.iter().copied())
+                .into_iter()
+                .map(|known| format!("{PREFIX}{known}"))
+                .collect();
+            let near: Vec<&str> = near.iter().map(String::as_str).collect();
+            Some((name.as_str(), question(&near)?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mistyped;
+
+    #[test]
+    fn a_slip_is_seen_and_the_variables_of_others_are_not() {
+        let given = ["AGNT", "GATEWAY_PORT", "TEST_PREFIX", "CARD_ID"].map(str::to_owned);
+        assert_eq!(
+            mistyped(&given),
+            [("AGNT", "Did you mean \"MOSAIC_AGENT\"?".to_owned())]
+        );
+    }
+
+    #[test]
+    fn who_has_set_the_real_one_did_not_mean_it() {
+        let given = ["HOST", "HOME"].map(str::to_owned);
+        assert_eq!(mistyped(&given), []);
+    }
+}
