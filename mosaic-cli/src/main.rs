@@ -1,5 +1,6 @@
 //! `mosaic`: the command line of the Mosaic backlog.
 
+mod answer;
 mod backlog;
 mod backup;
 mod call;
@@ -11,6 +12,7 @@ mod extension;
 mod failure;
 mod input;
 mod interrupt;
+mod mcp;
 mod progress;
 mod redact;
 mod replacement;
@@ -67,6 +69,7 @@ enum Command {
     /// The embedded Postgres server, migrations, backup and restore
     #[command(subcommand)]
     Db(db::Verb),
+    Mcp(mcp::Mcp),
 }
 
 #[derive(Subcommand)]
@@ -93,6 +96,7 @@ fn run(arguments: Vec<OsString>) -> Result<Reply, Failure> {
             backlog::run(verb, &cli.global)
         }
         Command::Db(verb) => db::run(verb, &cli.global),
+        Command::Mcp(mcp) => mcp.run(cli.global),
     }
 }
 
@@ -162,6 +166,8 @@ mod tests {
             "backlog import - --no-dependencies --no-events --actor me",
             "db backup f --json",
             "db restore f",
+            "backlog prime --write f --json",
+            "mcp --worker w --on-exit release",
         ] {
             let words = std::iter::once("mosaic").chain(line.split(' '));
             if let Err(error) = Cli::try_parse_from(words) {
@@ -196,6 +202,7 @@ mod tests {
             &["import"],
             &["import", ""],
             &["list", "--database-url", ""],
+            &["prime", "--write", ""],
         ] {
             let words = ["mosaic", "backlog"].iter().chain(line);
             let Err(error) = Cli::try_parse_from(words) else {
