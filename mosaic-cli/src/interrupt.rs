@@ -24,6 +24,14 @@ pub fn printing() {
     DOCUMENT_DUE.store(false, Ordering::Relaxed);
 }
 
+/// From here on somebody else looks after SIGINT.
+pub fn hand_over() {
+    // SAFETY: the default action needs no handler.
+    unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_DFL);
+    }
+}
+
 extern "C" fn on_sigint(_signal: libc::c_int) {
     // SAFETY: the buffer is static; _exit runs no destructors, which a handler must not.
     unsafe {

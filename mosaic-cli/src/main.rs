@@ -1,5 +1,6 @@
 //! `mosaic`: the command line of the Mosaic backlog.
 
+mod answer;
 mod backlog;
 mod backup;
 mod call;
@@ -15,6 +16,7 @@ mod ids;
 mod input;
 mod interrupt;
 mod man;
+mod mcp;
 mod nearest;
 mod notes;
 mod progress;
@@ -115,6 +117,7 @@ enum Command {
     /// The embedded Postgres server, migrations, backup and restore
     #[command(subcommand)]
     Db(db::Verb),
+    Mcp(mcp::Mcp),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -169,7 +172,7 @@ fn run(arguments: Vec<OsString>, shape: &mut Shape) -> Result<Reply, Failure> {
             Err(Failure::usage("the command is incomplete")
                 .hint("`mosaic --help` shows the commands."))
         }
-        (false, Some(command)) => run_command(command, &global),
+        (false, Some(command)) => run_command(command, global),
     }
 }
 
@@ -178,18 +181,21 @@ fn prints(command: Option<&Command>) -> Prints {
         Some(Command::Fleet(Fleet::Backlog(verb)) | Command::Backlog(verb)) => verb.prints(),
         Some(Command::Db(verb)) => verb.prints(),
         Some(Command::Man(man)) => man.prints(),
-        Some(Command::Completions(_)) | None => Prints::Report,
+        Some(Command::Mcp(_) | Command::Completions(_)) | None => Prints::Report,
     }
 }
 
-fn run_command(command: Command, global: &Global) -> Result<Reply, Failure> {
+fn run_command(command: Command, global: Global) -> Result<Reply, Failure> {
     match command {
-        Command::Fleet(Fleet::Backlog(verb)) | Command::Backlog(verb) => backlog::run(verb, global),
-        Command::Db(verb) => db::run(verb, global),
+        Command::Fleet(Fleet::Backlog(verb)) | Command::Backlog(verb) => {
+            backlog::run(verb, &global)
+        }
+        Command::Db(verb) => db::run(verb, &global),
         Command::Completions(_) | Command::Man(_) if global.database_url.is_some() => Err(
             Failure::usage("--database-url does not go with this command")
                 .detail("It asks no database."),
         ),
+        Command::Mcp(mcp) => mcp.run(global),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
     }
@@ -274,6 +280,8 @@ mod tests {
             "backlog import - --no-dependencies --no-events --actor me",
             "db backup f --json",
             "db restore f",
+            "backlog prime --write f --json",
+            "mcp --worker w --on-exit release",
         ] {
             let words = std::iter::once("mosaic").chain(line.split(' '));
             if let Err(error) = Cli::try_parse_from(words) {
@@ -308,6 +316,7 @@ mod tests {
             &["import"],
             &["import", ""],
             &["list", "--database-url", ""],
+            &["prime", "--write", ""],
         ] {
             let words = ["mosaic", "backlog"].iter().chain(line);
             let Err(error) = Cli::try_parse_from(words) else {

@@ -227,7 +227,7 @@ impl Store {
 
     /// Calls one function. A warm call is one round trip: that the extension is missing or that the
     /// database's default isolation is too high is found out by the call itself.
-    fn rows(&mut self, call: &Call) -> Result<Vec<Record>, Failure> {
+    pub fn rows(&mut self, call: &Call) -> Result<Vec<Record>, Failure> {
         let mut outcome = self.send(call);
         if outcome.as_ref().is_err_and(extension::is_missing) {
             let installed = self.equip()?;

@@ -97,6 +97,13 @@ impl Mosaic {
         self
     }
 
+    /// A call that reads what the caller goes on writing.
+    pub fn with_open_input(self) -> Self {
+        self.with(|command| {
+            command.stdin(Stdio::piped());
+        })
+    }
+
     /// Starts the call and does not wait for its end.
     #[track_caller]
     pub fn spawn(mut self) -> Child {

@@ -1,7 +1,8 @@
 //! How a card looks to people: as a line, as a row of a table, as a page.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::answer;
 use crate::reply::Reply;
 use crate::screen::{Paint, Screen, local_time, many_lines, one_line};
 use crate::store::Record;
@@ -64,21 +65,16 @@ pub fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// Takes a column that belongs beside the card out of it.
-pub fn split_off(record: &mut Record, column: &str) -> Value {
-    record.shift_remove(column).unwrap_or_default()
-}
-
 /// The answer `{"card":{…}}`.
 pub fn reply(card: Record) -> Reply {
-    Reply::new(json!({"card": card}), |document, screen| {
+    Reply::new(answer::card(card), |document, screen| {
         line(&document["card"], screen)
     })
 }
 
 /// The answer `{"cards":[…]}` of a verb that touches several.
 pub fn replies(cards: Vec<Record>) -> Reply {
-    Reply::new(json!({"cards": cards}), |document, screen| {
+    Reply::new(answer::cards(cards), |document, screen| {
         let cards = items(&document["cards"]);
         if cards.is_empty() {
             return "nothing to change\n".into();

@@ -1,12 +1,13 @@
 //! `claim`: take work, under a lease.
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::card::{self, items, text};
 use super::worker::identity;
 use crate::Global;
+use crate::answer;
 use crate::call::Call;
 use crate::failure::{Exit, Failure};
 use crate::input::{duration, filled};
@@ -76,7 +77,7 @@ impl Claim {
         } else {
             Exit::Success
         };
-        Ok(Reply::exiting(json!({"cards": cards}), view, exit))
+        Ok(Reply::exiting(answer::cards(cards), view, exit))
     }
 }
 

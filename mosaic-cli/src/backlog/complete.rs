@@ -1,11 +1,12 @@
 //! `complete`: the work is done, and what waited for it may go on.
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::card::{self, items, split_off, words};
+use super::card::{self, items, words};
 use super::worker::Actor;
 use crate::Global;
+use crate::answer;
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::input::{self, filled};
@@ -55,10 +56,8 @@ impl Complete {
             .json("result", result)
             .switch("force", self.force)
             .text("actor", self.actor.name());
-        let mut card = store::row(global, call)?;
-        let unblocked = split_off(&mut card, "unblocked");
-        let document = json!({"card": card, "unblocked": unblocked});
-        Ok(Reply::new(document, view))
+        let card = store::row(global, call)?;
+        Ok(Reply::new(answer::card_and("unblocked", card), view))
     }
 }
 

@@ -1,11 +1,12 @@
 //! `create`: one card, or a batch of them.
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::card::{self, items, split_off, text};
+use super::card::{self, items, text};
 use super::worker::Actor;
 use crate::Global;
+use crate::answer;
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::input::{self, Moment, filled, moment, prose};
@@ -118,16 +119,12 @@ impl Create {
                     .text("actor", self.actor.name());
                 let cards = store::rows(global, call)
                     .map_err(|failure| with_line(failure, &batch.lines))?;
-                Ok(Reply::new(json!({"cards": cards}), view_batch))
+                Ok(Reply::new(answer::cards(cards), view_batch))
             }
             None => {
                 let call = self.card.call()?.text("actor", self.actor.name());
-                let mut card = store::row(global, call)?;
-                let created = split_off(&mut card, "created");
-                Ok(Reply::new(
-                    json!({"card": card, "created": created}),
-                    view_card,
-                ))
+                let card = store::row(global, call)?;
+                Ok(Reply::new(answer::card_and("created", card), view_card))
             }
         }
     }

@@ -3,8 +3,9 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::card::{items, split_off, text};
+use super::card::{items, text};
 use crate::Global;
+use crate::answer::split_off;
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::input::filled;

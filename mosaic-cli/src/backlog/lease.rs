@@ -1,10 +1,11 @@
 //! `renew`, `release` and `fail`: what the holder of a lease does with it, short of finishing.
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::card::{self, text};
 use crate::Global;
+use crate::answer;
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::input::{duration, filled, prose};
@@ -57,8 +58,7 @@ impl Renew {
             .seconds("ttl", self.ttl)
             .returning("claim_expires_at");
         let lease = store::row(global, call)?;
-        let document = json!({"id": id, "claim_expires_at": lease.get("claim_expires_at")});
-        Ok(Reply::new(document, view_renewed))
+        Ok(Reply::new(answer::lease(id, &lease), view_renewed))
     }
 }
 

@@ -3,8 +3,9 @@
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::card::{self, items, split_off, text};
+use super::card::{self, items, text};
 use crate::Global;
+use crate::answer;
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::input::filled;
@@ -96,16 +97,14 @@ impl List {
             .int("max_cards", self.limit)
             .text("after", self.after)
             .switch("with_total", with_total);
-        let mut cards = store::rows(global, call)?;
-
-        let mut next = Value::Null;
+        let cards = store::rows(global, call)?;
         // The total comes with the cards. Without any it is none, unless they ended before this page.
-        let mut total = if first_page { json!(0) } else { Value::Null };
-        for card in &mut cards {
-            next = split_off(card, "cursor");
-            total = split_off(card, "total");
-        }
-        let mut document = json!({"cards": cards, "next": next});
+        let total = match cards.last() {
+            Some(card) => card.get("total").cloned().unwrap_or_default(),
+            None if first_page => json!(0),
+            None => Value::Null,
+        };
+        let mut document = answer::page(cards);
         if with_total {
             document["total"] = total;
         }

@@ -12,12 +12,15 @@ mod import;
 mod lease;
 mod link;
 mod list;
+mod prime;
 mod reclaim;
 mod show;
 mod stats;
 mod update;
 mod why;
 mod worker;
+
+pub use worker::identity;
 
 use clap::Subcommand;
 
@@ -49,6 +52,7 @@ pub enum Verb {
     Events(events::Events),
     Export(export::Export),
     Import(import::Import),
+    Prime(prime::Prime),
 }
 
 pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
@@ -74,6 +78,7 @@ pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
         Verb::Events(events) => events.run(global),
         Verb::Export(export) => export.run(global),
         Verb::Import(import) => import.run(global),
+        Verb::Prime(prime) => prime.run(),
     }
 }
 

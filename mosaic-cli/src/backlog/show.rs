@@ -1,10 +1,10 @@
 //! `show`: everything about one card.
 
 use clap::Args;
-use serde_json::json;
 
 use super::card;
 use crate::Global;
+use crate::answer;
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::input::filled;
@@ -26,7 +26,7 @@ pub struct Show {
 impl Show {
     pub fn run(self, global: &Global) -> Result<Reply, Failure> {
         let card = store::row(global, Call::new("backlog_get").text("id", self.id))?;
-        Ok(Reply::new(json!({"card": card}), |document, screen| {
+        Ok(Reply::new(answer::card(card), |document, screen| {
             card::page(&document["card"], screen)
         }))
     }

@@ -1,10 +1,11 @@
 //! `why`: what keeps a card from being claimed.
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::card::{self, items, text};
 use crate::Global;
+use crate::answer;
 use crate::call::Call;
 use crate::failure::Failure;
 use crate::input::filled;
@@ -27,12 +28,7 @@ impl Why {
     pub fn run(self, global: &Global) -> Result<Reply, Failure> {
         let call = Call::new("backlog_why").text("id", self.id.clone());
         let reasons = store::rows(global, call)?;
-        let document = json!({
-            "id": self.id,
-            "claimable": reasons.is_empty(),
-            "reasons": reasons,
-        });
-        Ok(Reply::new(document, view))
+        Ok(Reply::new(answer::reasons(self.id, reasons), view))
     }
 }
 
@@ -88,6 +84,7 @@ fn line(reason: &Value, of: &str, screen: &Screen) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn the_reasons_are_what_the_card_lacks_and_what_it_waits_for() {

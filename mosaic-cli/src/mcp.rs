@@ -1,0 +1,158 @@
+//! `mosaic mcp`: the backlog as tools for agents, by the Model Context Protocol on standard input and output.
+
+mod argument;
+mod server;
+mod session;
+mod tool;
+mod tools;
+
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use rmcp::ServiceExt;
+use rmcp::service::ServerInitializeError;
+use rmcp::transport::io::stdio_pipes;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use uuid::Uuid;
+
+use crate::Global;
+use crate::backlog::identity;
+use crate::failure::{Code, Failure, sentence};
+use crate::input::filled;
+use crate::interrupt;
+use crate::reply::{Reply, say};
+
+use server::Server;
+use session::Session;
+
+/// Serve the backlog to an agent, as MCP tools on standard input and output
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  mosaic mcp --worker w1
+
+An MCP client starts it. Its configuration:
+  {\"mcpServers\": {\"backlog\": {\"command\": \"mosaic\", \"args\": [\"mcp\"]}}}")]
+pub struct Mcp {
+    /// Who claims and acts [default: MOSAIC_AGENT, else user@host and a part of this session's own]
+    #[arg(long, value_name = "NAME", value_parser = filled)]
+    worker: Option<String>,
+
+    /// What becomes of the leases that are still held when the session ends
+    #[arg(long, value_name = "WHAT", default_value = "keep")]
+    on_exit: OnExit,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnExit {
+    /// They go on until they lapse; the token stays good for another session
+    Keep,
+    /// Their cards are given back at once, without blame
+    Release,
+}
+
+/// Why a session ended.
+enum Ended {
+    ByClient,
+    BySignal,
+    ByInterrupt,
+}
+
+impl Mcp {
+    pub fn run(self, global: Global) -> Result<Reply, Failure> {
+        if global.json {
+            return Err(Failure::usage("`mosaic mcp` has no use for --json")
+                .hint("Standard output carries the protocol, which is JSON."));
+        }
+        if io::stdin().is_terminal() {
+            say("speaks MCP on standard input and output; an MCP client is to start it");
+        }
+        let session = Arc::new(Session::new(global, self.worker.unwrap_or_else(name)));
+        interrupt::hand_over();
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| {
+                Failure::new(Code::Resource, "cannot start").detail(sentence(&error))
+            })?;
+        let ended = runtime.block_on(serve(Server::new(session.clone())));
+        // A read of standard input, or a call that hangs, must not keep the program.
+        runtime.shutdown_background();
+        if self.on_exit == OnExit::Release {
+            session.release_all();
+        }
+        match ended? {
+            Ended::ByClient | Ended::BySignal => Ok(Reply::Written),
+            Ended::ByInterrupt => Err(Failure::new(Code::Interrupted, "interrupted")),
+        }
+    }
+}
+
+/// Two sessions of one user are told apart.
+fn name() -> String {
+    if std::env::var("MOSAIC_AGENT").is_ok_and(|agent| !agent.trim().is_empty()) {
+        return identity();
+    }
+    let session = Uuid::new_v4().simple().to_string();
+    format!("{}/mcp-{}", identity(), &session[..6])
+}
+
+/// Serves until the client closes standard input or a signal comes. Calls that are under way are answered first.
+async fn serve(server: Server) -> Result<Ended, Failure> {
+    let mut signals = Signals::new()?;
+    let service = tokio::select! {
+        service = server.serve(stdio_pipes()) => service,
+        ended = signals.next() => return Ok(ended),
+    };
+    let service = match service {
+        Ok(service) => service,
+        Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(Ended::ByClient),
+        Err(error) => {
+            return Err(
+                Failure::usage("the MCP client did not begin a session").detail(sentence(&error))
+            );
+        }
+    };
+    let stop = service.cancellation_token();
+    let mut end = std::pin::pin!(service.waiting());
+    tokio::select! {
+        _ = &mut end => Ok(Ended::ByClient),
+        ended = signals.next() => {
+            stop.cancel();
+            // What is under way was asked for before the signal.
+            let _ = end.await;
+            Ok(ended)
+        }
+    }
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Failure> {
+        let listen = || {
+            Ok(Signals {
+                interrupt: signal(SignalKind::interrupt())?,
+                terminate: signal(SignalKind::terminate())?,
+                hangup: signal(SignalKind::hangup())?,
+            })
+        };
+        listen().map_err(|error: io::Error| {
+            Failure::new(Code::Resource, "cannot listen to signals").detail(sentence(&error))
+        })
+    }
+
+    async fn next(&mut self) -> Ended {
+        tokio::select! {
+            _ = self.interrupt.recv() => Ended::ByInterrupt,
+            _ = self.terminate.recv() => Ended::BySignal,
+            _ = self.hangup.recv() => Ended::BySignal,
+        }
+    }
+}
