@@ -16,6 +16,7 @@ mod redact;
 mod replacement;
 mod reply;
 mod screen;
+mod session;
 mod store;
 mod table;
 mod tls;

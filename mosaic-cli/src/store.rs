@@ -20,6 +20,7 @@ use crate::{embedded, extension, tls};
 pub type Record = Map<String, Value>;
 
 /// The place of the backlog, before anything is connected.
+#[derive(Clone)]
 #[expect(clippy::large_enum_variant, reason = "a program's life sees one")]
 pub enum Choice {
     External(Dsn),
@@ -150,7 +151,11 @@ pub struct Store {
 
 impl Store {
     pub fn open(global: &Global) -> Result<Self, Failure> {
-        Ok(match choose(global)? {
+        Store::at(choose(global)?)
+    }
+
+    pub fn at(choice: Choice) -> Result<Self, Failure> {
+        Ok(match choice {
             Choice::External(dsn) => Store {
                 client: connect(dsn)?,
                 embedded: false,
@@ -196,7 +201,7 @@ impl Store {
 
     /// Calls one function. A warm call is one round trip: that the extension is missing or that the
     /// database's default isolation is too high is found out by the call itself.
-    fn rows(&mut self, call: &Call) -> Result<Vec<Record>, Failure> {
+    pub fn rows(&mut self, call: &Call) -> Result<Vec<Record>, Failure> {
         let mut outcome = self.send(call);
         if outcome.as_ref().is_err_and(extension::is_missing) {
             let installed = self.equip()?;

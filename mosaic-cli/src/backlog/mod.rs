@@ -13,9 +13,11 @@ mod lease;
 mod link;
 mod list;
 mod reclaim;
+mod run;
 mod show;
 mod stats;
 mod update;
+mod waiting;
 mod why;
 mod worker;
 
@@ -31,6 +33,7 @@ pub enum Verb {
     List(list::List),
     Show(show::Show),
     Claim(claim::Claim),
+    Run(run::Run),
     Renew(lease::Renew),
     Release(lease::Release),
     Complete(complete::Complete),
@@ -56,6 +59,7 @@ pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
         Verb::List(list) => list.run(global),
         Verb::Show(show) => show.run(global),
         Verb::Claim(claim) => claim.run(global),
+        Verb::Run(run) => run.run(global),
         Verb::Renew(renew) => renew.run(global),
         Verb::Release(release) => release.run(global),
         Verb::Complete(complete) => complete.run(global),
