@@ -16,7 +16,7 @@ struct Argument {
     name: &'static str,
     /// The SQL around the parameter's number.
     sql: (&'static str, &'static str),
-    value: Box<dyn ToSql + Sync>,
+    value: Box<dyn ToSql + Send + Sync>,
     kind: Type,
 }
 
@@ -50,7 +50,7 @@ impl Call {
         mut self,
         name: &'static str,
         sql: (&'static str, &'static str),
-        value: impl ToSql + Sync + 'static,
+        value: impl ToSql + Send + Sync + 'static,
         kind: Type,
     ) -> Self {
         self.arguments.push(Argument {
@@ -187,7 +187,12 @@ impl Call {
     pub fn parameters(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
         self.arguments
             .iter()
-            .map(|argument| (argument.value.as_ref(), argument.kind.clone()))
+            .map(|argument| {
+                (
+                    argument.value.as_ref() as &(dyn ToSql + Sync),
+                    argument.kind.clone(),
+                )
+            })
             .collect()
     }
 }

@@ -16,7 +16,7 @@ use files::{from_passfile, from_service, in_home};
 use syntax::{from_key_values, from_url, quote};
 
 /// Where to connect, and how.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Dsn {
     pub config: Config,
     /// `None`: never encrypted.
@@ -47,6 +47,8 @@ const ENVIRONMENT: [(&str, &str); 15] = [
 ];
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// What was sent and nobody acknowledged for so long was sent into the void.
+const SILENCE: Duration = Duration::from_secs(10);
 
 pub fn parse(text: &str) -> Result<Dsn, Failure> {
     read(text, |name| {
@@ -100,6 +102,9 @@ fn read(text: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Dsn,
         .map_err(|error| malformed(&causes(&error)))?;
     if config.get_connect_timeout().is_none() && find(&settings, "connect_timeout").is_none() {
         config.connect_timeout(CONNECT_TIMEOUT);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(SILENCE);
     }
     if config.get_application_name().is_none() {
         config.application_name("mosaic");

@@ -23,7 +23,9 @@ pub enum Exit {
     Conflict = 6,
     State = 7,
     Busy = 8,
+    CommandFailed = 9,
     Interrupted = 130,
+    Terminated = 143,
 }
 
 impl From<Exit> for ExitCode {

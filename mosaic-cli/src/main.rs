@@ -24,6 +24,7 @@ mod redact;
 mod replacement;
 mod reply;
 mod screen;
+mod session;
 mod shape;
 mod store;
 mod table;

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::Global;
 use crate::backlog::identity;
-use crate::failure::{Code, Failure, sentence};
+use crate::failure::{Code, Exit, Failure, sentence};
 use crate::input::filled;
 use crate::interrupt;
 use crate::reply::{Reply, say};
@@ -84,7 +84,7 @@ impl Mcp {
             session.release_all();
         }
         match ended? {
-            Ended::ByClient | Ended::BySignal => Ok(Reply::Written),
+            Ended::ByClient | Ended::BySignal => Ok(Reply::Written(Exit::Success)),
             Ended::ByInterrupt => Err(Failure::new(Code::Interrupted, "interrupted")),
         }
     }

@@ -22,8 +22,8 @@ pub enum Reply {
     },
     /// Help, which is text also with `--json`.
     Help(String),
-    /// The answer went to stdout already, as it was too long to be held.
-    Written,
+    /// Nothing is left to print: the answer went out while the work went on.
+    Written(Exit),
 }
 
 impl Reply {
@@ -82,7 +82,7 @@ fn print(reply: Reply, shape: &Shape) -> Result<Exit, Failure> {
             exit,
         } => (shape.text(document, view), exit),
         Reply::Help(text) => (text, Exit::Success),
-        Reply::Written => return Ok(Exit::Success),
+        Reply::Written(exit) => return Ok(exit),
     };
     match write_stdout(&text) {
         Ok(()) => Ok(exit),

@@ -20,6 +20,7 @@ use crate::{embedded, extension, ids, tls};
 pub type Record = Map<String, Value>;
 
 /// The place of the backlog, before anything is connected.
+#[derive(Clone)]
 #[expect(clippy::large_enum_variant, reason = "a program's life sees one")]
 pub enum Choice {
     External(Dsn),
@@ -178,7 +179,11 @@ pub struct Store {
 
 impl Store {
     pub fn open(global: &Global) -> Result<Self, Failure> {
-        Ok(match choose(global)? {
+        Store::at(choose(global)?)
+    }
+
+    pub fn at(choice: Choice) -> Result<Self, Failure> {
+        Ok(match choice {
             Choice::External(dsn) => Store {
                 client: connect(dsn)?,
                 embedded: false,

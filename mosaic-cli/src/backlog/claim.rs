@@ -1,10 +1,14 @@
 //! `claim`: take work, under a lease.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::card::{self, items, text};
+use super::waiting::Waiter;
 use super::worker::identity;
 use crate::Global;
 use crate::answer;
@@ -21,27 +25,44 @@ use crate::store;
 Examples:
   mosaic backlog claim --worker w1 --ttl 30m --json
   mosaic backlog claim --label parser --offers gpu --max 3
+  mosaic backlog claim --wait 10m --json
   mosaic backlog claim A4
 
 Keep the claim_token of the answer: renew, complete, release and fail need it.
 If there is nothing to claim the exit code is 3, and with --json the answer is {\"cards\":[]}.
+With --wait that is so at the end of the wait; a card that becomes claimable ends it.
 A database that does not answer is exit code 4 and never 3.")]
 pub struct Claim {
     /// Claim this card, or say why it cannot be had
     #[arg(value_parser = filled)]
     id: Option<String>,
 
+    #[command(flatten)]
+    wanted: Wanted,
+
+    /// Claim up to so many cards
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    max: i32,
+
+    /// Wait so long until something can be claimed
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "id")]
+    wait: Option<u64>,
+
+    /// Makes a repeated claim give the same cards again
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<Uuid>,
+}
+
+/// Who claims, and which cards are fit.
+#[derive(Args)]
+pub struct Wanted {
     /// Who claims [default: MOSAIC_AGENT, else user@host]
     #[arg(long, value_name = "NAME", value_parser = filled)]
     worker: Option<String>,
 
     /// How long the lease lasts unless it is renewed: 90s, 15m, 2h, 1d
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "15m")]
-    ttl: u64,
-
-    /// Claim up to so many cards
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    max: i32,
+    pub ttl: u64,
 
     /// Only cards of this phase
     #[arg(long, value_parser = filled)]
@@ -54,24 +75,43 @@ pub struct Claim {
     /// A capability of this worker (repeatable); cards that require others are passed over
     #[arg(long, value_name = "CAPABILITY", value_parser = filled)]
     offers: Vec<String>,
+}
 
-    /// Makes a repeated claim give the same cards again
-    #[arg(long, value_name = "UUID")]
-    request_id: Option<Uuid>,
+impl Wanted {
+    pub fn worker(&self) -> String {
+        self.worker.clone().unwrap_or_else(identity)
+    }
+
+    pub fn call(&self, max: i32) -> Call {
+        Call::new("backlog_claim")
+            .text("worker", self.worker())
+            .seconds("ttl", Some(self.ttl))
+            .int("max_cards", max)
+            .text("phase", self.phase.clone())
+            .texts("labels", self.labels.clone())
+            .texts("offers", self.offers.clone())
+    }
 }
 
 impl Claim {
     pub fn run(self, global: &Global) -> Result<Reply, Failure> {
-        let call = Call::new("backlog_claim")
-            .text("worker", self.worker.unwrap_or_else(identity))
-            .seconds("ttl", Some(self.ttl))
-            .int("max_cards", self.max)
-            .text("phase", self.phase)
-            .texts("labels", self.labels)
-            .texts("offers", self.offers)
-            .text("id", self.id)
-            .uuid("request_id", self.request_id);
-        let cards = store::rows(global, call)?;
+        let cards = match self.wait {
+            Some(seconds) => {
+                let mut waiter = Waiter::new(store::choose(global)?, Arc::default());
+                let wait = Duration::from_secs(seconds);
+                waiter
+                    .claim(&self.wanted, self.max, self.request_id, wait)?
+                    .cards
+            }
+            None => {
+                let call = self
+                    .wanted
+                    .call(self.max)
+                    .text("id", self.id)
+                    .uuid("request_id", self.request_id);
+                store::rows(global, call)?
+            }
+        };
         let exit = if cards.is_empty() {
             Exit::NoWork
         } else {

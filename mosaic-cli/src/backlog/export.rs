@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::Global;
-use crate::failure::{Code, Failure, sentence};
+use crate::failure::{Code, Exit, Failure, sentence};
 use crate::progress::Progress;
 use crate::replacement::Replacement;
 use crate::reply::Reply;
@@ -60,20 +60,23 @@ impl Export {
                 );
             }
             let stdout = io::stdout().lock();
-            return self.write(global, stdout).map(|_| Reply::Written).or_else(
-                // The reader has seen enough.
-                |failed| match failed {
-                    Failed::Output(error) if error.kind() == ErrorKind::BrokenPipe => {
-                        Ok(Reply::Written)
-                    }
-                    Failed::Output(error) => Err(Failure::new(
-                        Code::Resource,
-                        "cannot write to standard output",
-                    )
-                    .detail(sentence(&error))),
-                    Failed::Database(failure) => Err(failure),
-                },
-            );
+            return self
+                .write(global, stdout)
+                .map(|_| Reply::Written(Exit::Success))
+                .or_else(
+                    // The reader has seen enough.
+                    |failed| match failed {
+                        Failed::Output(error) if error.kind() == ErrorKind::BrokenPipe => {
+                            Ok(Reply::Written(Exit::Success))
+                        }
+                        Failed::Output(error) => Err(Failure::new(
+                            Code::Resource,
+                            "cannot write to standard output",
+                        )
+                        .detail(sentence(&error))),
+                        Failed::Database(failure) => Err(failure),
+                    },
+                );
         };
         let replacement = Replacement::begin(file)?;
         let header = self

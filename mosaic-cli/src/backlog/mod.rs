@@ -14,9 +14,11 @@ mod link;
 mod list;
 mod prime;
 mod reclaim;
+mod run;
 mod show;
 mod stats;
 mod update;
+mod waiting;
 mod why;
 mod worker;
 
@@ -35,6 +37,7 @@ pub enum Verb {
     List(list::List),
     Show(show::Show),
     Claim(claim::Claim),
+    Run(run::Run),
     Renew(lease::Renew),
     Release(lease::Release),
     Complete(complete::Complete),
@@ -61,6 +64,7 @@ pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
         Verb::List(list) => list.run(global),
         Verb::Show(show) => show.run(global),
         Verb::Claim(claim) => claim.run(global),
+        Verb::Run(run) => run.run(global),
         Verb::Renew(renew) => renew.run(global),
         Verb::Release(release) => release.run(global),
         Verb::Complete(complete) => complete.run(global),
@@ -100,7 +104,7 @@ impl Verb {
             | Verb::Link(_)
             | Verb::Unlink(_) => Prints::Cards(card::fields(&[])),
             Verb::Reclaim(_) => Prints::Cards(reclaim::FIELDS.to_vec()),
-            Verb::Renew(_) | Verb::Export(_) | Verb::Import(_) => Prints::Outcome,
+            Verb::Run(_) | Verb::Renew(_) | Verb::Export(_) | Verb::Import(_) => Prints::Outcome,
             _ => Prints::Report,
         }
     }

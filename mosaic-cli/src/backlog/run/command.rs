@@ -1,0 +1,159 @@
+//! The command of a card: what it is given, and what it leaves.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use serde::de::IgnoredAny;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::Plan;
+use super::group::Group;
+use super::job::Event;
+use super::report::Lease;
+use crate::failure::Failure;
+use crate::store::Record;
+
+/// How much of the end of standard error is kept for the reason of a failure.
+const TAIL: usize = 2000;
+/// Processes that the command left behind may hold its standard error open.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+pub struct Running {
+    pub group: Group,
+    folder: TempDir,
+    tail: Receiver<Vec<u8>>,
+}
+
+/// Whether there is such a program, before a card is claimed for it.
+pub fn check(program: &OsStr) -> Result<(), Failure> {
+    let is_program = |path: &Path| {
+        fs::metadata(path)
+            .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    let path = Path::new(program);
+    let is_there = if path.components().count() > 1 || path.is_absolute() {
+        is_program(path)
+    } else {
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&folders).any(|folder| is_program(&folder.join(path)))
+    };
+    if is_there {
+        Ok(())
+    } else {
+        Err(Failure::usage(format!("cannot run {}", path.display()))
+            .detail("There is no such program. Nothing was claimed."))
+    }
+}
+
+impl Running {
+    /// Starts the command; its end is told as an event.
+    pub fn start(
+        plan: &Plan,
+        card: &Record,
+        lease: &Lease,
+        events: Sender<Event>,
+    ) -> Result<Self, Failure> {
+        let (running, child) = Running::spawn(plan, card, lease).map_err(|error| {
+            let program = Path::new(&plan.command[0]).display();
+            Failure::usage(format!("cannot run {program}")).detail(format!("{error}."))
+        })?;
+        thread::spawn(move || wait(child, &events));
+        Ok(running)
+    }
+
+    fn spawn(plan: &Plan, card: &Record, lease: &Lease) -> io::Result<(Self, Child)> {
+        let folder = tempfile::Builder::new().prefix("mosaic-run-").tempdir()?;
+        let card_file = folder.path().join("card.json");
+        fs::write(&card_file, format!("{}\n", Value::Object(card.clone())))?;
+        let group = Group::new()?;
+        let mut command = Command::new(&plan.command[0]);
+        command
+            .args(&plan.command[1..])
+            .env("MOSAIC_CARD_ID", &lease.id)
+            .env("MOSAIC_CLAIM_TOKEN", lease.token.to_string())
+            .env("MOSAIC_CARD_FILE", &card_file)
+            .env("MOSAIC_RESULT_FILE", result_file(&folder))
+            .env("MOSAIC_AGENT", &plan.worker)
+            .stdin(File::open(&card_file)?)
+            .stderr(Stdio::piped())
+            .process_group(group.id());
+        if let Some(url) = &plan.database_url {
+            command.env("DATABASE_URL", url);
+        }
+        if plan.json {
+            command.stdout(io::stderr().as_fd().try_clone_to_owned()?);
+        }
+        let mut child = command.spawn()?;
+        let tail = child.stderr.take().map(pass_on);
+        let running = Running {
+            group,
+            folder,
+            tail: tail.unwrap_or_else(|| mpsc::channel().1),
+        };
+        Ok((running, child))
+    }
+
+    /// What the command wrote as its result: JSON as it is, other text as a JSON string.
+    pub fn result(&self) -> Option<String> {
+        let bytes = fs::read(result_file(&self.folder)).ok()?;
+        let text = String::from_utf8_lossy(&bytes);
+        let text = text.trim();
+        if text.is_empty() {
+            return None;
+        }
+        match serde_json::from_str::<IgnoredAny>(text) {
+            Ok(_) => Some(text.to_owned()),
+            Err(_) => Some(Value::from(text).to_string()),
+        }
+    }
+
+    /// The last lines of the command's standard error.
+    pub fn last_words(&self) -> String {
+        let bytes = self.tail.recv_timeout(LAST_WORDS).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let text: String = text
+            .chars()
+            .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+            .collect();
+        text.trim().to_owned()
+    }
+}
+
+fn result_file(folder: &TempDir) -> PathBuf {
+    folder.path().join("result.json")
+}
+
+fn wait(mut child: Child, events: &Sender<Event>) {
+    let status: ExitStatus = loop {
+        if let Ok(status) = child.wait() {
+            break status;
+        }
+    };
+    let _ = events.send(Event::Exited(status));
+}
+
+/// Passes standard error on, and keeps its end.
+fn pass_on(mut from: ChildStderr) -> Receiver<Vec<u8>> {
+    let (sender, tail) = mpsc::channel();
+    thread::spawn(move || {
+        let mut kept: Vec<u8> = Vec::new();
+        let mut buffer = [0; 8192];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            let _ = io::stderr().write_all(&buffer[..count]);
+            kept.extend_from_slice(&buffer[..count]);
+            kept.drain(..kept.len().saturating_sub(TAIL));
+        }
+        let _ = sender.send(kept);
+    });
+    tail
+}

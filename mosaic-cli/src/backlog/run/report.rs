@@ -1,0 +1,156 @@
+//! Telling the database how the work on a card ended.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::outcome::End;
+use crate::call::Call;
+use crate::failure::{Code, Exit, Failure};
+use crate::session::Session;
+use crate::store::Record;
+
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(500);
+const PAGE: i32 = 1000;
+
+/// The proof that a card is ours.
+#[derive(Clone)]
+pub struct Lease {
+    pub id: String,
+    pub token: i64,
+}
+
+impl Lease {
+    pub fn of(card: &Record) -> Result<Self, Failure> {
+        match (card["id"].as_str(), card["claim_token"].as_i64()) {
+            (Some(id), Some(token)) => Ok(Lease {
+                id: id.to_owned(),
+                token,
+            }),
+            _ => Err(Failure::internal("the claimed card has no id or token")),
+        }
+    }
+
+    pub fn call(&self, function: &'static str) -> Call {
+        Call::new(function)
+            .text("id", self.id.clone())
+            .bigint("claim_token", self.token)
+    }
+
+    /// Whether an answer says that the card is not held under this token.
+    pub fn is_over(failure: &Failure) -> bool {
+        matches!(
+            failure.code,
+            Code::ClaimLost | Code::BadTransition | Code::NotFound
+        )
+    }
+
+    /// What was done to the card under this token, by the command itself for one: its calls, and
+    /// ours whose answer got lost.
+    pub fn settled(&self, session: &mut Session) -> Result<Option<End>, Failure> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = Call::new("backlog_events")
+                .text("id", self.id.clone())
+                .text("after", after)
+                .int("max_events", PAGE);
+            let events = match session.call(&page) {
+                Err(failure) if failure.code == Code::NotFound => return Ok(None),
+                events => events?,
+            };
+            let end = events
+                .iter()
+                .filter(|event| event["claim_token"].as_i64() == Some(self.token))
+                .find_map(|event| End::of_event(event["kind"].as_str()?));
+            let Some(last) = events.last().filter(|_| end.is_none()) else {
+                return Ok(end);
+            };
+            after = last["cursor"].as_str().map(str::to_owned);
+        }
+    }
+}
+
+/// What is to be told.
+#[derive(Clone)]
+pub enum Verdict {
+    /// With the result as JSON.
+    Complete(Option<String>),
+    Fail(String),
+    Release {
+        reason: String,
+        retry_in: Option<u64>,
+    },
+}
+
+pub struct Report {
+    pub end: End,
+    pub reason: Option<String>,
+    pub exit: Exit,
+}
+
+impl Verdict {
+    fn call(&self, lease: &Lease) -> Call {
+        match self.clone() {
+            Verdict::Complete(result) => lease.call("backlog_complete").json("result", result),
+            Verdict::Fail(reason) => lease.call("backlog_fail").text("reason", reason),
+            Verdict::Release { reason, retry_in } => lease
+                .call("backlog_release")
+                .text("reason", reason)
+                .seconds("retry_in", retry_in),
+        }
+    }
+
+    fn reported(self) -> Report {
+        match self {
+            Verdict::Complete(_) => Report::of(End::Completed, None),
+            Verdict::Fail(reason) => Report::of(End::Failed, Some(reason)),
+            Verdict::Release { reason, .. } => Report {
+                exit: Exit::CommandFailed,
+                ..Report::of(End::Released, Some(reason))
+            },
+        }
+    }
+
+    /// Tells it, and goes on trying until then. A repeat does no harm.
+    pub fn tell(mut self, session: &mut Session, lease: &Lease, until: Instant) -> Report {
+        loop {
+            let failure = match session.call(&self.call(lease)) {
+                Ok(_) => return self.reported(),
+                Err(failure) if Lease::is_over(&failure) => match lease.settled(session) {
+                    Ok(Some(end)) => return Report::of(end, None),
+                    Ok(None) => return Report::of(End::Lost, Some(failure.message)),
+                    Err(failure) => failure,
+                },
+                // The work is done, but what it says of itself cannot be kept.
+                Err(failure) if failure.code == Code::InvalidArgument => match self {
+                    Verdict::Complete(Some(_)) => {
+                        self =
+                            Verdict::Fail(format!("the result was refused: {}", failure.message));
+                        continue;
+                    }
+                    _ => failure,
+                },
+                Err(failure) => failure,
+            };
+            if !failure.code.retryable() || Instant::now() >= until {
+                return Report {
+                    exit: failure.exit(),
+                    ..Report::of(End::Unreported, Some(failure.message))
+                };
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+impl Report {
+    pub fn of(end: End, reason: Option<String>) -> Self {
+        let exit = match end {
+            End::Completed | End::Blocked | End::Released => Exit::Success,
+            End::Failed => Exit::CommandFailed,
+            End::Lost => Exit::Conflict,
+            End::Unreported => Exit::Database,
+        };
+        Report { end, reason, exit }
+    }
+}
