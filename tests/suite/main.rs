@@ -24,6 +24,7 @@ mod frontier_strain;
 mod frontier_transactions;
 mod gate;
 mod gate_race;
+mod histories;
 mod history;
 mod idempotency;
 mod install;
