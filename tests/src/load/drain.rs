@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::Caller;
-use crate::record::{Call, Outcome, Recorder, Verb};
+use crate::record::{Call, Recorder, Verb};
 use crate::session::Session;
 use crate::wait;
 
@@ -48,16 +48,14 @@ pub(super) fn drain(caller: &mut dyn Caller, recorder: &Recorder, reader: &mut S
             .with("worker", format!("{NAME}.{number}"))
             .with("ttl", "1 minute")
             .with("max_cards", 50);
-        let Outcome::Acknowledged(cards) = make(claim) else {
-            continue;
-        };
-        for card in &cards {
+        let outcome = make(claim);
+        for card in outcome.rows() {
             let complete = Call::new(Verb::Complete)
                 .with("id", card["id"].clone())
                 .with("claim_token", card["claim_token"].clone());
             make(complete);
         }
-        if cards.is_empty() {
+        if outcome.rows().is_empty() {
             vain += i32::from(!waits);
             if vain > 2 {
                 return;

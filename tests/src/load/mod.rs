@@ -30,6 +30,9 @@ trait Caller: Send {
     fn call(&mut self, call: &Call) -> Outcome;
 }
 
+/// Who creates the cards that exist when the workers start.
+pub const FIRST: &str = "first";
+
 /// How much load, and by whom.
 #[derive(Clone)]
 pub struct Plan {
@@ -97,7 +100,7 @@ impl Load {
             plan,
         });
         let mut rng = fastrand::Rng::with_seed(shared.plan.seed);
-        worker::Worker::new("first", Box::new(connection(target)), &shared, rng.fork())
+        worker::Worker::new(FIRST, Box::new(connection(target)), &shared, rng.fork())
             .create(shared.plan.cards);
         let plan = &shared.plan;
         let mut callers: Vec<(String, Box<dyn Caller>)> = Vec::new();
@@ -125,6 +128,10 @@ impl Load {
 
     pub fn recorder(&self) -> &Recorder {
         &self.shared.recorder
+    }
+
+    pub fn workers(&self) -> usize {
+        self.workers.len()
     }
 
     /// The processes of workers and programs.

@@ -11,7 +11,7 @@ use super::{Caller, Shared};
 use crate::record::{Call, Outcome, Verb};
 
 /// A card that was handed to this worker.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 struct Lease {
     card: String,
     token: i64,
@@ -28,6 +28,16 @@ pub struct Worker {
     over: Vec<Lease>,
     /// Calls whose outcome is unknown and that do no harm when they are repeated.
     again: Vec<Call>,
+}
+
+/// Whether a repeat of the call does no harm.
+fn may_be_repeated(call: &Call) -> bool {
+    match call.verb {
+        Verb::Create => call.text("idempotency_key").is_some(),
+        Verb::Claim => call.text("request_id").is_some(),
+        Verb::Complete => call.token().is_some(),
+        _ => false,
+    }
 }
 
 /// How many cards a worker holds at most.
@@ -89,7 +99,7 @@ impl Worker {
                     };
                     match call.verb {
                         Verb::Create => self.know(card),
-                        Verb::Claim => self.held.push(Lease {
+                        Verb::Claim => self.hold(Lease {
                             card: card.to_owned(),
                             token: row["claim_token"].as_i64().expect("a token"),
                         }),
@@ -97,18 +107,22 @@ impl Worker {
                     }
                 }
             }
-            Outcome::Refused { .. } => {}
-            Outcome::Unknown(_) => {
-                let repeatable = match call.verb {
-                    Verb::Create => call.text("idempotency_key").is_some(),
-                    Verb::Claim => call.text("request_id").is_some(),
-                    Verb::Complete => true,
-                    _ => false,
-                };
-                if repeatable {
-                    self.again.push(call);
-                }
-            }
+            Outcome::Refused { .. } | Outcome::Unknown(_) => {}
+        }
+        // Who got no answer asks again, and now and then somebody who did.
+        let doubt = match outcome {
+            Outcome::Acknowledged(_) => self.rng.u8(0..4) == 0,
+            Outcome::Refused { .. } => false,
+            Outcome::Unknown(_) => true,
+        };
+        if doubt && may_be_repeated(&call) {
+            self.again.push(call);
+        }
+    }
+
+    fn hold(&mut self, lease: Lease) {
+        if !self.held.contains(&lease) {
+            self.held.push(lease);
         }
     }
 
@@ -193,7 +207,7 @@ impl Worker {
             },
             1 => call.with("phase", "A"),
             2..6 => call.with("max_cards", self.rng.i32(2..=3)),
-            6..8 => call.with("request_id", format!("{:032x}", self.rng.u128(..))),
+            6..9 => call.with("request_id", format!("{:032x}", self.rng.u128(..))),
             _ => call,
         }
     }
