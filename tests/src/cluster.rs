@@ -53,7 +53,13 @@ impl Cluster {
     /// The same of the PostgreSQL whose programs are in `bin`.
     #[track_caller]
     pub fn start_from(bin: &Path, settings: &[&str]) -> Self {
-        let cluster = Self::placed(bin);
+        Self::start_in(folder::kept(), bin, settings)
+    }
+
+    /// The same in a folder that exists, and that is empty in the end.
+    #[track_caller]
+    pub fn start_in(folder: PathBuf, bin: &Path, settings: &[&str]) -> Self {
+        let cluster = Self::placed(folder, bin);
         programs::run(
             cluster
                 .program("initdb")
@@ -70,8 +76,7 @@ impl Cluster {
     }
 
     /// A place for a cluster, with no data yet.
-    pub(crate) fn placed(bin: &Path) -> Self {
-        let folder = folder::kept();
+    pub(crate) fn placed(folder: PathBuf, bin: &Path) -> Self {
         account::give(&folder);
         let pg_ctl = bin.join("pg_ctl");
         let end = AtEnd::run(
@@ -123,31 +128,45 @@ impl Cluster {
 
     #[track_caller]
     pub(crate) fn pg_ctl(&self, arguments: &[&str]) {
-        let log = self.folder.join("log");
-        let output = self
-            .program("pg_ctl")
+        assert!(
+            self.try_pg_ctl(arguments),
+            "pg_ctl {arguments:?}: {}",
+            fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+        );
+    }
+
+    fn try_pg_ctl(&self, arguments: &[&str]) -> bool {
+        self.program("pg_ctl")
             .arg("-D")
             .arg(self.data())
             .arg("-l")
-            .arg(&log)
+            .arg(self.folder.join("log"))
             .arg("-w")
             .args(arguments)
             .env_remove("PGOPTIONS")
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .status()
-            .expect("pg_ctl");
-        assert!(
-            output.success(),
-            "pg_ctl {arguments:?}: {}",
-            fs::read_to_string(log).unwrap_or_default()
-        );
+            .expect("pg_ctl")
+            .success()
     }
 
     /// Starts the server again.
     #[track_caller]
     pub fn resume(&self) {
         self.pg_ctl(&["start"]);
+    }
+
+    /// The same where it may fail, as after a crash whose last processes are not gone yet.
+    pub fn try_resume(&self) -> bool {
+        self.try_pg_ctl(&["start"])
+    }
+
+    /// The first process of the server, if it runs.
+    pub fn postmaster(&self) -> Option<u32> {
+        let text = fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
+        let pid = text.lines().next()?.parse().ok()?;
+        fs::exists(format!("/proc/{pid}")).ok()?.then_some(pid)
     }
 
     /// Ends the server as a crash does: at once, and nothing is written any more.

@@ -57,7 +57,7 @@ impl Pooler {
         pooler
     }
 
-    fn config(&self, user: &str) -> Config {
+    pub fn config(&self, user: &str) -> Config {
         let mut config = Config::new();
         config
             .host_path(&self.folder)

@@ -8,7 +8,7 @@ use postgres::config::TargetSessionAttrs;
 use crate::cluster::{Cluster, PORT, SUPERUSER};
 use crate::home::signal;
 use crate::session::Session;
-use crate::{programs, wait};
+use crate::{folder, programs, wait};
 
 pub struct Pair {
     pub primary: Cluster,
@@ -20,7 +20,7 @@ impl Pair {
     #[track_caller]
     pub fn start(settings: &[&str]) -> Self {
         let primary = Cluster::start(settings);
-        let standby = Cluster::placed(primary.bin());
+        let standby = Cluster::placed(folder::kept(), primary.bin());
         programs::run(
             standby
                 .program("pg_basebackup")

@@ -1,0 +1,159 @@
+//! No claim passes over a card that comes before what it got.
+//!
+//! A card counts as passed over by a claim without filter, or by one of its phase, if
+//!
+//! - the card was claimable all the while from 20 ms before the claim began to its answer: what
+//!   made it claimable was answered before, and what next changed it was called for after;
+//! - in that time no call that was under way named the card or one that it waits for, whatever
+//!   came of that call, since it may have had the card locked; a call whose caller went away
+//!   counts as under way for 3 s more;
+//! - in that time no claim was under way that failed or whose answer is unknown;
+//! - the claim got less than it asked for, or a card that sorts behind.
+//!
+//! The 20 ms are for what a bystander had locked: a claim that gets another card may leave it out
+//! for 10 ms more.
+
+use std::collections::HashMap;
+
+use super::answers::told;
+use super::replay::{Change, Replay};
+use super::trace::{Trace, Window};
+use super::violation::{Rule, Violation, report};
+use crate::record::{Card, Entry, Moment, Verb};
+
+const MARGIN: Moment = 20_000_000;
+
+/// From when to when.
+type Span = (Moment, Moment);
+
+/// A claim that may have passed something over.
+struct Claim<'a> {
+    entry: &'a Entry,
+    phase: Option<&'a str>,
+    /// The last place in the order that it got to.
+    reached: i64,
+}
+
+pub fn check(trace: &Trace, replay: &Replay, found: &mut Vec<Violation>) {
+    let cards = &trace.record.backlog.cards;
+    let order: HashMap<&str, i64> = (cards.iter())
+        .map(|card| (card.id.as_str(), card.claim_order))
+        .collect();
+    let claims = claims(trace, &order);
+    let mut touches = touches(trace, replay);
+    let everywhere: Vec<Span> = (trace.record.entries.iter())
+        .filter(|entry| entry.call.verb == Verb::Claim && !entry.outcome.is_acknowledged())
+        .map(|entry| span(Window::of(entry)))
+        .collect();
+    for card in cards {
+        let Some(changes) = replay.changes.get(&card.id) else {
+            continue;
+        };
+        let mut touched = touches.remove(card.id.as_str()).unwrap_or_default();
+        touched.extend(&everywhere);
+        touched.extend(changes.iter().map(|change| span(change.window)));
+        for (from, until) in gaps(touched) {
+            // No change is under way in the gap, so those before it are the first ones.
+            let before = changes
+                .iter()
+                .filter(|change| change.window.start < until)
+                .count();
+            let state = before.checked_sub(1).map(|place| &changes[place]);
+            if state.is_some_and(|state| is_claimable(trace, state)) {
+                passed_over(card, (from + MARGIN, until), &claims, found);
+            }
+        }
+    }
+}
+
+fn is_claimable(trace: &Trace, state: &Change) -> bool {
+    // Cards of the load wait for a time that is past at once, unless the clock was moved.
+    state.claimable && (state.not_before.is_none() || !trace.clock_moved())
+}
+
+fn passed_over(card: &Card, (from, until): Span, claims: &[Claim], found: &mut Vec<Violation>) {
+    let first = claims.partition_point(|claim| claim.entry.start < from);
+    for claim in &claims[first..] {
+        if claim.entry.start > until {
+            break;
+        }
+        let wanted = claim
+            .phase
+            .is_none_or(|phase| card.phase.as_deref() == Some(phase));
+        if wanted && claim.entry.end < until && card.claim_order < claim.reached {
+            let got: Vec<&str> = (claim.entry.outcome.rows().iter())
+                .filter_map(|row| row["id"].as_str())
+                .collect();
+            let what = format!("{} by {}, which got {got:?}", card.id, told(claim.entry));
+            report(found, Rule::PassedOver, what);
+        }
+    }
+}
+
+fn claims<'a>(trace: &Trace<'a>, order: &HashMap<&str, i64>) -> Vec<Claim<'a>> {
+    let fresh = |entry: &&Entry| {
+        entry.call.verb == Verb::Claim
+            && entry.outcome.is_acknowledged()
+            && entry.call.card().is_none()
+            // A repeat of a request gets what the first got.
+            && entry.call.text("request_id").is_none()
+    };
+    let claims = trace.record.entries.iter().filter(fresh);
+    claims
+        .map(|entry| {
+            let rows = entry.outcome.rows();
+            let wanted = entry.call.number("max_cards").unwrap_or(1);
+            let places = rows.iter().filter_map(|row| order.get(row["id"].as_str()?));
+            let full = i64::try_from(rows.len()).is_ok_and(|got| got >= wanted);
+            let reached = places.max().copied().filter(|_| full).unwrap_or(i64::MAX);
+            Claim {
+                entry,
+                phase: entry.call.text("phase"),
+                reached,
+            }
+        })
+        .collect()
+}
+
+fn span(window: Window) -> Span {
+    (window.start, window.settled)
+}
+
+/// When calls that may have locked a card were under way.
+fn touches<'a>(trace: &Trace<'a>, replay: &'a Replay) -> HashMap<&'a str, Vec<Span>> {
+    let mut touches: HashMap<&str, Vec<Span>> = HashMap::new();
+    for entry in &trace.record.entries {
+        let span = span(Window::of(entry));
+        let mut touch = |card: &'a str| touches.entry(card).or_default().push(span);
+        for row in entry.outcome.rows() {
+            row["id"].as_str().into_iter().for_each(&mut touch);
+        }
+        for card in entry
+            .call
+            .card()
+            .into_iter()
+            .chain(entry.call.list("depends_on"))
+        {
+            touch(card);
+            if let Some(waiting) = replay.dependents.get(card) {
+                waiting.iter().map(String::as_str).for_each(&mut touch);
+            }
+        }
+    }
+    touches
+}
+
+/// The time between spans.
+fn gaps(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.sort_unstable();
+    let mut gaps = Vec::new();
+    let mut free = 0;
+    for (start, end) in spans {
+        if start > free {
+            gaps.push((free, start));
+        }
+        free = free.max(end);
+    }
+    gaps.push((free, Moment::MAX));
+    gaps
+}

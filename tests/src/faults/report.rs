@@ -1,0 +1,87 @@
+//! The table of a run.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{Fault, Graded, Round};
+
+/// What a line of the table is about.
+#[derive(Default)]
+struct Line {
+    rounds: usize,
+    calls: usize,
+    violations: usize,
+    grades: Vec<Graded>,
+}
+
+#[derive(Default)]
+pub struct Report {
+    lines: Vec<(String, Line)>,
+    skipped: Vec<String>,
+}
+
+impl Report {
+    pub fn skip(&mut self, fault: Fault, why: &str) {
+        self.skipped.push(format!("{}: {why}", fault.name()));
+    }
+
+    pub fn add(&mut self, round: Round) {
+        let name = match round.grades.as_slice() {
+            [one] => one.fault.name().to_owned(),
+            several => format!("{} of them in a random row", several.len()),
+        };
+        let place = self.lines.iter().position(|(other, _)| *other == name);
+        let place = place.unwrap_or_else(|| {
+            self.lines.push((name, Line::default()));
+            self.lines.len() - 1
+        });
+        let line = &mut self.lines[place].1;
+        line.rounds += 1;
+        line.calls += round.calls;
+        line.violations += round.violations.len();
+        line.grades.extend(round.grades);
+    }
+
+    pub fn violations(&self) -> usize {
+        self.lines.iter().map(|(_, line)| line.violations).sum()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "| Fault | Rounds | Calls | Violations | First success, median (max) | All workers, median (max) | Throughput after / before, median (min) |"
+        )?;
+        writeln!(f, "|---|---|---|---|---|---|---|")?;
+        for (name, line) in &self.lines {
+            let times = |of: fn(&Graded) -> Duration| {
+                let mut all: Vec<f64> = line.grades.iter().map(|g| of(g).as_secs_f64()).collect();
+                let (median, largest) = (median(&mut all), all[all.len() - 1]);
+                format!("{median:.2} s ({largest:.2} s)")
+            };
+            let mut after: Vec<f64> = line.grades.iter().map(|g| g.throughput).collect();
+            let throughput = median(&mut after);
+            writeln!(
+                f,
+                "| {name} | {} | {} | {} | {} | {} | {throughput:.2} ({:.2}) |",
+                line.rounds,
+                line.calls,
+                line.violations,
+                times(|grade| grade.first),
+                times(|grade| grade.all),
+                after[0],
+            )?;
+        }
+        for skipped in &self.skipped {
+            writeln!(f, "\nSkipped: {skipped}.")?;
+        }
+        Ok(())
+    }
+}
+
+/// Sorts, and gives the middle.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}

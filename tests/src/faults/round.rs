@@ -1,0 +1,120 @@
+//! A round: load, one fault or several in a row, and the checker's verdict.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::{Fault, Server};
+use crate::checker::{Violation, check};
+use crate::load::{FIRST, Load, Plan};
+use crate::record::{self, Entry, Moment, Record};
+use crate::wait;
+
+/// How long calls are counted before and after a fault.
+const COUNTED: Duration = Duration::from_secs(1);
+
+/// How a fault was got over.
+pub struct Graded {
+    pub fault: Fault,
+    /// From the fault to the end of the first call that succeeded.
+    pub first: Duration,
+    /// The same of the last worker.
+    pub all: Duration,
+    /// Successful calls a second after it, over those before.
+    pub throughput: f64,
+}
+
+pub struct Round {
+    pub grades: Vec<Graded>,
+    pub calls: usize,
+    pub violations: Vec<Violation>,
+    /// Where the record is, if there is something wrong with it.
+    pub file: Option<PathBuf>,
+}
+
+impl Round {
+    /// `worker` is a program that serves as a worker's process.
+    #[track_caller]
+    pub fn run(server: &Server, faults: &[Fault], seed: u64, worker: &Path) -> Self {
+        let database = server.create();
+        let target = server.target(&database);
+        let plan = Plan {
+            connections: 6,
+            processes: 2,
+            programs: 1,
+            worker: Some(worker.to_owned()),
+            ..Plan::new(seed)
+        };
+        let mut rng = Rng::with_seed(seed);
+        let load = Load::start(&target, plan);
+        let back = |moment: Moment| {
+            wait::until("all workers have a success", || {
+                let back = successes(&load, moment);
+                (back.len() == load.workers()).then_some(back)
+            })
+        };
+        back(0);
+        let grades = faults
+            .iter()
+            .map(|fault| {
+                let before = throughput(&load);
+                let moment = fault.happen(server, &database, &load, &mut rng);
+                let back = back(moment);
+                let span = |end: Moment| Duration::from_nanos(end - moment);
+                Graded {
+                    fault: *fault,
+                    first: span(back.values().copied().min().expect("a call")),
+                    all: span(back.values().copied().max().expect("a call")),
+                    throughput: throughput(&load) / before,
+                }
+            })
+            .collect();
+        let record = load.finish(&target, &mut server.bring_back(&database));
+        server.remove(&database);
+        let violations = check(&record);
+        Self {
+            grades,
+            calls: record.entries.len(),
+            file: (!violations.is_empty()).then(|| keep(&record, seed)),
+            violations,
+        }
+    }
+}
+
+fn keep(record: &Record, seed: u64) -> PathBuf {
+    let file = std::env::temp_dir().join(format!("mosaic-record-{seed}.jsonl"));
+    record::write(record, &file).expect("a file for the record");
+    file
+}
+
+/// When each caller had its first success of calls made from a moment on.
+fn successes(load: &Load, moment: Moment) -> BTreeMap<String, Moment> {
+    load.recorder().look(|entries| {
+        let mut ends = BTreeMap::new();
+        let made = |entry: &&Entry| {
+            entry.start >= moment && entry.outcome.is_acknowledged() && entry.caller != FIRST
+        };
+        for entry in entries.iter().filter(made) {
+            let end = ends.entry(entry.caller.clone()).or_insert(entry.end);
+            *end = entry.end.min(*end);
+        }
+        ends
+    })
+}
+
+/// Successful calls a second from now on.
+fn throughput(load: &Load) -> f64 {
+    let from = load.recorder().now();
+    thread::sleep(COUNTED);
+    load.recorder().look(|entries| {
+        let until = load.recorder().now();
+        let counted = entries.iter().rev().filter(|entry| entry.end >= from);
+        let count = counted
+            .filter(|entry| entry.outcome.is_acknowledged())
+            .count();
+        count as f64 / Duration::from_nanos(until - from).as_secs_f64()
+    })
+}

@@ -1,0 +1,260 @@
+//! One worker: what it does next, and what it remembers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use fastrand::Rng;
+use serde_json::json;
+
+use super::{Caller, Shared};
+use crate::record::{Call, Outcome, Verb};
+
+/// A card that was handed to this worker.
+#[derive(Clone, PartialEq)]
+struct Lease {
+    card: String,
+    token: i64,
+}
+
+pub struct Worker {
+    name: String,
+    caller: Box<dyn Caller>,
+    shared: Arc<Shared>,
+    rng: Rng,
+    calls: u64,
+    held: Vec<Lease>,
+    /// Leases that are over, by a call or because they were forgotten.
+    over: Vec<Lease>,
+    /// Calls whose outcome is unknown and that do no harm when they are repeated.
+    again: Vec<Call>,
+}
+
+/// Whether a repeat of the call does no harm.
+fn may_be_repeated(call: &Call) -> bool {
+    match call.verb {
+        Verb::Create => call.text("idempotency_key").is_some(),
+        Verb::Claim => call.text("request_id").is_some(),
+        Verb::Complete => call.token().is_some(),
+        _ => false,
+    }
+}
+
+/// How many cards a worker holds at most.
+const HELD: usize = 4;
+/// How soon a connection that failed is tried again.
+const RETRY: Duration = Duration::from_millis(5);
+
+impl Worker {
+    pub(super) fn new(name: &str, caller: Box<dyn Caller>, shared: &Arc<Shared>, rng: Rng) -> Self {
+        Self {
+            name: name.to_owned(),
+            caller,
+            shared: Arc::clone(shared),
+            rng,
+            calls: 0,
+            held: Vec::new(),
+            over: Vec::new(),
+            again: Vec::new(),
+        }
+    }
+
+    /// Creates the first cards.
+    pub(super) fn create(&mut self, count: usize) {
+        for _ in 0..count {
+            assert!(self.caller.ready(), "cannot connect");
+            let call = self.creation();
+            self.make(call);
+        }
+    }
+
+    pub(super) fn work(&mut self) {
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            if !self.caller.ready() {
+                std::thread::sleep(RETRY);
+                continue;
+            }
+            let call = self.again.pop().unwrap_or_else(|| self.next());
+            self.make(call);
+        }
+    }
+
+    /// A name that no other call has: it says in the history which call an event is of.
+    fn unique(&mut self) -> String {
+        self.calls += 1;
+        format!("{}.{}", self.name, self.calls)
+    }
+
+    fn make(&mut self, call: Call) {
+        let caller = &mut self.caller;
+        let outcome = self
+            .shared
+            .recorder
+            .call(&self.name, &call, |call| caller.call(call));
+        match &outcome {
+            Outcome::Acknowledged(rows) => {
+                for row in rows {
+                    let Some(card) = row["id"].as_str() else {
+                        continue;
+                    };
+                    match call.verb {
+                        Verb::Create => self.know(card),
+                        Verb::Claim => self.hold(Lease {
+                            card: card.to_owned(),
+                            token: row["claim_token"].as_i64().expect("a token"),
+                        }),
+                        _ => {}
+                    }
+                }
+            }
+            Outcome::Refused { .. } | Outcome::Unknown(_) => {}
+        }
+        // Who got no answer asks again, and now and then somebody who did.
+        let doubt = match outcome {
+            Outcome::Acknowledged(_) => self.rng.u8(0..4) == 0,
+            Outcome::Refused { .. } => false,
+            Outcome::Unknown(_) => true,
+        };
+        if doubt && may_be_repeated(&call) {
+            self.again.push(call);
+        }
+    }
+
+    fn hold(&mut self, lease: Lease) {
+        if !self.held.contains(&lease) {
+            self.held.push(lease);
+        }
+    }
+
+    fn know(&self, card: &str) {
+        let mut known = self.shared.known.lock().expect("the cards");
+        if !known.iter().any(|other| other == card) {
+            known.push(card.to_owned());
+        }
+    }
+
+    /// One of the newest cards.
+    fn some_card(&mut self) -> Option<String> {
+        let known = self.shared.known.lock().expect("the cards");
+        let newest = known.len().min(150);
+        (newest > 0).then(|| known[known.len() - 1 - self.rng.usize(0..newest)].clone())
+    }
+
+    fn next(&mut self) -> Call {
+        if !self.held.is_empty() && (self.held.len() >= HELD || self.rng.u8(0..100) < 75) {
+            return self.go_on();
+        }
+        let named = |verb: Verb, card: String| Call::new(verb).with("id", card);
+        let Some(card) = self.some_card() else {
+            return self.creation();
+        };
+        match self.rng.u8(0..100) {
+            0..48 => self.claim(),
+            48..76 => self.creation(),
+            76..84 => {
+                let other = self.some_card().unwrap_or_default();
+                let verb = if self.rng.u8(0..4) > 0 {
+                    Verb::Link
+                } else {
+                    Verb::Unlink
+                };
+                named(verb, card)
+                    .with("depends_on", json!([other]))
+                    .with("actor", self.unique())
+            }
+            84..89 => named(Verb::Unblock, card).with("actor", self.unique()),
+            89..95 => self.stale(),
+            95..97 => Call::new(Verb::Reclaim).with("actor", self.unique()),
+            97 => named(Verb::Cancel, card).with("reason", self.unique()),
+            98 => named(Verb::Reopen, card).with("reason", self.unique()),
+            _ => named(Verb::Complete, card).with("actor", self.unique()),
+        }
+    }
+
+    fn creation(&mut self) -> Call {
+        let title = self.unique();
+        let mut call = Call::new(Verb::Create)
+            .with("title", title.clone())
+            .with("priority", self.rng.i32(-2..=2));
+        if self.rng.bool() {
+            call = call.with("idempotency_key", title.clone());
+        }
+        if self.rng.u8(0..4) > 0 {
+            call = call.with("id", title);
+        }
+        if self.rng.u8(0..3) == 0 {
+            call = call.with("phase", if self.rng.bool() { "A" } else { "B" });
+        }
+        let mut needs: Vec<String> = Vec::new();
+        if self.rng.u8(0..3) == 0 {
+            needs.extend(self.some_card());
+            needs.extend(self.some_card().filter(|card| !needs.contains(card)));
+        }
+        if !needs.is_empty() {
+            call = call.with("depends_on", json!(needs));
+        }
+        call
+    }
+
+    fn claim(&mut self) -> Call {
+        let call = Call::new(Verb::Claim)
+            .with("worker", self.unique())
+            .with("ttl", format!("{} seconds", self.shared.plan.ttl));
+        match self.rng.u8(0..20) {
+            0 => match self.some_card() {
+                Some(card) => call.with("id", card),
+                None => call,
+            },
+            1 => call.with("phase", "A"),
+            2..6 => call.with("max_cards", self.rng.i32(2..=3)),
+            6..9 => call.with("request_id", format!("{:032x}", self.rng.u128(..))),
+            _ => call,
+        }
+    }
+
+    /// Does something with a card that it holds.
+    fn go_on(&mut self) -> Call {
+        let place = self.rng.usize(0..self.held.len());
+        let Lease { card, token } = self.held[place].clone();
+        let of = |verb: Verb| {
+            Call::new(verb)
+                .with("id", card.clone())
+                .with("claim_token", token)
+        };
+        let unique = self.unique();
+        let choice = self.rng.u8(0..100);
+        if choice < 12 {
+            return of(Verb::Renew);
+        }
+        self.over.push(self.held.swap_remove(place));
+        match choice {
+            12..77 => of(Verb::Complete).with("result", json!({"by": unique})),
+            77..83 => of(Verb::Fail).with("reason", unique).with("retry_in", "0"),
+            83..89 => of(Verb::Release).with("reason", unique),
+            89..93 => of(Verb::Block).with("reason", unique),
+            // The lease is forgotten, and the card comes back by itself.
+            _ => self.claim(),
+        }
+    }
+
+    /// Uses a token that is over, or that somebody may have taken away meanwhile.
+    fn stale(&mut self) -> Call {
+        if self.over.is_empty() {
+            return self.claim();
+        }
+        let Lease { card, token } = self.over[self.rng.usize(0..self.over.len())].clone();
+        let unique = self.unique();
+        let of = |verb: Verb| {
+            Call::new(verb)
+                .with("id", card.clone())
+                .with("claim_token", token)
+        };
+        match self.rng.u8(0..5) {
+            0 => of(Verb::Renew),
+            1 => of(Verb::Fail).with("reason", unique).with("retry_in", "0"),
+            2 => of(Verb::Release).with("reason", unique),
+            3 => of(Verb::Block).with("reason", unique),
+            _ => of(Verb::Complete).with("result", json!({"by": unique})),
+        }
+    }
+}
