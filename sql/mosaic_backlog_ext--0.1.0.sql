@@ -572,6 +572,16 @@ AS 'MODULE_PATHNAME', 'backlog_unlink_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- mosaic_backlog_ext/src/doctor.rs:82
+-- mosaic_backlog_ext::doctor::backlog_doctor
+CREATE  FUNCTION mosaic."backlog_doctor"() RETURNS TABLE (name text, state text, detail text, hint text) /* Result < Rows < DoctorRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+STRICT VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_doctor_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- mosaic_backlog_ext/src/stats.rs:96
 -- mosaic_backlog_ext::stats::backlog_stats
 CREATE  FUNCTION mosaic."backlog_stats"(
@@ -723,8 +733,11 @@ begin
 end
 $$;
 
+-- It takes no arguments, so that being strict says nothing; like all others it is not.
+alter function mosaic.backlog_doctor() called on null input;
+
 grant execute on function mosaic.backlog_get, mosaic.backlog_list, mosaic.backlog_stats, mosaic.backlog_why,
-  mosaic.backlog_events, mosaic.backlog_export to mosaic_reader;
+  mosaic.backlog_events, mosaic.backlog_export, mosaic.backlog_doctor to mosaic_reader;
 
 grant execute on function mosaic.backlog_create, mosaic.backlog_create_many, mosaic.backlog_claim,
   mosaic.backlog_renew, mosaic.backlog_release, mosaic.backlog_fail, mosaic.backlog_complete,
@@ -771,6 +784,8 @@ comment on function mosaic.backlog_update is
   'Changes the fields that are given, in any state; clear names fields to set to null. Errors: invalid_argument, not_found.';
 comment on function mosaic.backlog_stats is
   'Counts of cards by state and owner, and the last hour''s throughput and waiting times, of all cards or of one phase. Errors: invalid_argument.';
+comment on function mosaic.backlog_doctor is
+  'What is wrong with cards, links, triggers, indexes, settings and tables, and what to do; one row for each thing that was looked at, and nothing is changed. state is ok, warning, error or unknown.';
 comment on function mosaic.backlog_why is
   'Why a card is not claimable, down to the open cards that it waits for in the end; no row means that it is claimable. Errors: invalid_argument, not_found.';
 comment on function mosaic.backlog_events is

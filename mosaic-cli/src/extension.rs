@@ -8,7 +8,7 @@ use crate::failure::{Code, Failure};
 /// The extension's version that this program was built with.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-const OLDEST_SERVER: i32 = 150_000;
+pub const OLDEST_SERVER: i32 = 150_000;
 
 /// What a server has.
 struct Found {

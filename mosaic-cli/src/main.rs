@@ -7,6 +7,7 @@ mod call;
 mod client_program;
 mod completions;
 mod db;
+mod doctor;
 mod dsn;
 mod embedded;
 mod environment;
@@ -273,8 +274,10 @@ mod tests {
             "backlog unlink A4 --needs A1 --needs A2",
             "backlog reclaim A4 --force --grace 0s --max 5",
             "backlog stats --phase p --database-url host=h",
+            "backlog stats --phase p --format prometheus",
             "backlog show A4",
             "backlog why A4",
+            "backlog doctor --max-age 1h --json",
             "backlog events A4 --after x --limit 5",
             "backlog export",
             "backlog export f --no-dependencies --no-events --json",
@@ -316,6 +319,9 @@ mod tests {
             &["show", ""],
             &["import"],
             &["import", ""],
+            &["stats", "--format", "xml"],
+            &["stats", "--format", "prometheus", "--json"],
+            &["doctor", "--max-age", "10"],
             &["list", "--database-url", ""],
             &["prime", "--write", ""],
         ] {

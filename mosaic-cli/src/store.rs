@@ -272,7 +272,8 @@ impl Store {
     }
 }
 
-fn record(row: &Row) -> Result<Record, Failure> {
+/// A row that is one JSON object.
+pub fn record(row: &Row) -> Result<Record, Failure> {
     let text: &str = row.try_get(0)?;
     serde_json::from_str(text).map_err(|error| {
         Failure::internal("the database's answer is not readable").detail(format!("{error}."))

@@ -21,8 +21,8 @@ use pgrx::prelude::*;
 use sha2::{Digest, Sha256};
 
 pub use head::{Key, LOOK, Range};
-pub use memory::Set;
 use memory::{Filter, Memory};
+pub use memory::{Set, Sharing, sharing};
 pub use transaction::{
     add_claimable, add_lease, own_claimable, own_floor, own_leases_end, own_taken, take_own_due,
 };

@@ -39,6 +39,7 @@ mod cancel;
 mod claim;
 mod complete;
 mod create;
+mod doctor;
 mod drop;
 mod events;
 mod lease;

@@ -14,6 +14,7 @@ pub struct Statement {
     sql: &'static str,
     types: &'static [pg_sys::Oid],
     bitmaps: bool,
+    scans: bool,
     plan: Cell<pg_sys::SPIPlanPtr>,
     updates_cards: Cell<bool>,
 }
@@ -46,20 +47,22 @@ impl Statement {
             sql,
             types,
             bitmaps: false,
+            scans: false,
             plan: Cell::new(std::ptr::null_mut()),
             updates_cards: Cell::new(false),
         }
     }
 
     /// For a statement that reads much by intent: its plan may collect rows in a bitmap.
-    pub const fn with_bitmaps(self) -> Self {
-        Self {
-            sql: self.sql,
-            types: self.types,
-            bitmaps: true,
-            plan: Cell::new(std::ptr::null_mut()),
-            updates_cards: Cell::new(false),
-        }
+    pub const fn with_bitmaps(mut self) -> Self {
+        self.bitmaps = true;
+        self
+    }
+
+    /// For a statement that reads whole tables by intent.
+    pub const fn with_scans(mut self) -> Self {
+        self.scans = true;
+        self.with_bitmaps()
     }
 
     unsafe fn plan(&self) -> pg_sys::SPIPlanPtr {
@@ -110,15 +113,15 @@ struct ByIndex {
 }
 
 impl ByIndex {
-    fn begin(bitmapscan: bool) -> Self {
+    fn begin(statement: &Statement) -> Self {
         unsafe {
             let before = Self {
                 seqscan: pg_sys::enable_seqscan,
                 bitmapscan: pg_sys::enable_bitmapscan,
                 jit: pg_sys::jit_enabled,
             };
-            pg_sys::enable_seqscan = false;
-            pg_sys::enable_bitmapscan = bitmapscan;
+            pg_sys::enable_seqscan = statement.scans;
+            pg_sys::enable_bitmapscan = statement.bitmaps;
             pg_sys::jit_enabled = false;
             before
         }
@@ -160,7 +163,7 @@ impl Session {
     pub fn run(&self, statement: &'static LocalKey<Statement>, parameters: &[Parameter]) -> Answer {
         statement.with(|statement| unsafe {
             debug_assert_eq!(statement.types.len(), parameters.len(), "{}", statement.sql);
-            let by_index = ByIndex::begin(statement.bitmaps);
+            let by_index = ByIndex::begin(statement);
             let plan = statement.plan();
             let mut values: Vec<pg_sys::Datum> = parameters
                 .iter()

@@ -1,7 +1,5 @@
 //! Two servers: a primary, and a standby that follows it by streaming replication.
 
-use std::fs;
-
 use postgres::Config;
 use postgres::config::TargetSessionAttrs;
 
@@ -76,10 +74,8 @@ impl Pair {
     /// The primary's machine is lost.
     #[track_caller]
     pub fn kill_the_primary(&self) {
-        let file = self.primary.data().join("postmaster.pid");
-        let text = fs::read_to_string(file).expect("a running primary");
-        let pid = text.lines().next().and_then(|line| line.parse().ok());
-        signal("KILL", pid.expect("a process"));
+        let pid = self.primary.postmaster().expect("a running primary");
+        signal("KILL", pid);
     }
 
     #[track_caller]

@@ -13,6 +13,7 @@ mod create;
 mod cycle;
 mod cycle_race;
 mod docs;
+mod doctor;
 mod dump;
 mod durability;
 mod events;

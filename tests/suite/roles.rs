@@ -3,8 +3,8 @@
 use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::session::Session;
 
-const READER: [&str; 6] = [
-    "get('A')", "list()", "stats()", "why('A')", "events()", "export()",
+const READER: [&str; 7] = [
+    "get('A')", "list()", "stats()", "why('A')", "doctor()", "events()", "export()",
 ];
 
 const WORKER: [&str; 13] = [

@@ -52,6 +52,7 @@ fn functions_operators_types_and_temporary_tables_of_the_caller_do_not_matter() 
         "select from mosaic.backlog_claim('w'::pg_catalog.text)".into(),
         "select from mosaic.backlog_list()".into(),
         "select from mosaic.backlog_stats()".into(),
+        "select from mosaic.backlog_doctor()".into(),
         "select from mosaic.backlog_events()".into(),
         "select from mosaic.backlog_why('B'::pg_catalog.text)".into(),
         "select from mosaic.backlog_reclaim()".into(),

@@ -6,12 +6,14 @@ mod card;
 mod claim;
 mod complete;
 mod create;
+mod doctor;
 mod events;
 mod export;
 mod import;
 mod lease;
 mod link;
 mod list;
+mod metrics;
 mod prime;
 mod reclaim;
 mod run;
@@ -52,6 +54,7 @@ pub enum Verb {
     Reclaim(reclaim::Reclaim),
     Stats(stats::Stats),
     Why(why::Why),
+    Doctor(doctor::Doctor),
     Events(events::Events),
     Export(export::Export),
     Import(import::Import),
@@ -79,6 +82,7 @@ pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
         Verb::Reclaim(reclaim) => reclaim.run(global),
         Verb::Stats(stats) => stats.run(global),
         Verb::Why(why) => why.run(global),
+        Verb::Doctor(doctor) => doctor.run(global),
         Verb::Events(events) => events.run(global),
         Verb::Export(export) => export.run(global),
         Verb::Import(import) => import.run(global),

@@ -1,9 +1,10 @@
 //! `stats`: the backlog in numbers.
 
-use clap::Args;
-use serde_json::Value;
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
 
 use super::card::number;
+use super::metrics;
 use crate::Global;
 use crate::call::Call;
 use crate::failure::Failure;
@@ -17,17 +18,34 @@ use crate::store;
 #[command(after_help = "\
 Example:
   mosaic backlog stats --phase beta
-  mosaic backlog stats --json | jq .claimable")]
+  mosaic backlog stats --json | jq .claimable
+  mosaic backlog stats --format prometheus > mosaic.prom")]
 pub struct Stats {
     /// Only cards of this phase
     #[arg(long, value_parser = filled)]
     phase: Option<String>,
+
+    /// Print metrics instead, as text that Prometheus reads
+    #[arg(long, value_name = "FORMAT", conflicts_with = "json")]
+    format: Option<Format>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Prometheus,
 }
 
 impl Stats {
     pub fn run(self, global: &Global) -> Result<Reply, Failure> {
-        let call = Call::new("backlog_stats").text("phase", self.phase);
-        Ok(Reply::new(Value::Object(store::row(global, call)?), view))
+        let call = Call::new("backlog_stats").text("phase", self.phase.clone());
+        let stats = Value::Object(store::row(global, call)?);
+        Ok(match self.format {
+            None => Reply::new(stats, view),
+            Some(Format::Prometheus) => Reply::new(
+                json!({"phase": self.phase, "stats": stats}),
+                |document, _| metrics::prometheus(&document["stats"], document["phase"].as_str()),
+            ),
+        })
     }
 }
 

@@ -31,6 +31,7 @@ use crate::failure::{Code, Failure};
 pub use restore::{finish_restore, refuse_cards};
 pub use step::Step;
 pub use store::{Report, Store};
+pub use version::Version;
 
 const EXTENSION: &str = "mosaic_backlog_ext";
 

@@ -18,7 +18,9 @@ pub fn complete(socket: &Socket) -> Result<Migration, Failure> {
     create_missing(&mut server)?;
     let mut database = admin(socket, DATABASE)?;
     let migration = migrate(&mut database)?;
-    database.batch_execute(&format!("grant mosaic_operator to {OPERATOR}"))?;
+    database.batch_execute(&format!(
+        "grant mosaic_operator, pg_read_all_stats to {OPERATOR}"
+    ))?;
     Ok(migration)
 }
 

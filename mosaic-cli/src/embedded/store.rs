@@ -258,6 +258,23 @@ impl Store {
         program.is_file().then_some(program)
     }
 
+    /// Connects to a server that runs; starts none.
+    pub fn connect_running(&self) -> Result<Option<Client>, Failure> {
+        match dial(&self.home.socket()?, OPERATOR, DATABASE) {
+            Answer::Connected(client) => Ok(Some(*client)),
+            Answer::Down => Ok(None),
+            Answer::Waiting => Err(Failure::unreachable(
+                "the embedded server is starting or stopping",
+            )),
+            Answer::Incomplete(failure) | Answer::Refused(failure) => Err(failure),
+        }
+    }
+
+    /// The PostgreSQL on this machine that the store would run with.
+    pub fn installed(&self) -> Result<Installation, Failure> {
+        Installation::find_installed(&self.home, &Account::of_server(&self.home)?)
+    }
+
     /// Looks, and changes nothing.
     pub fn report(&self) -> Result<Report, Failure> {
         let home = &self.home;

@@ -233,6 +233,35 @@ pub fn attach() -> Memory {
         .0
 }
 
+/// Whether the sessions of this database share what they know.
+pub enum Sharing {
+    Shared,
+    /// Whoever needs the memory first makes it.
+    NotYet,
+    /// The server has no more segments to give.
+    Refused,
+}
+
+/// Looks, and makes nothing that stays.
+pub fn sharing() -> Sharing {
+    let is_mapped = MAPPED
+        .get()
+        .is_some_and(|(memory, _)| PRIVATE.get() != Some(memory));
+    if is_mapped || map(find_place()).is_some() {
+        return Sharing::Shared;
+    }
+    unsafe {
+        let flags = pg_sys::DSM_CREATE_NULL_IF_MAXSEGMENTS as i32;
+        let segment = pg_sys::dsm_create(size_of::<Segment>(), flags);
+        if segment.is_null() {
+            return Sharing::Refused;
+        }
+        // Nobody else has it, so that this ends it.
+        pg_sys::dsm_detach(segment);
+        Sharing::NotYet
+    }
+}
+
 fn private() -> Memory {
     PRIVATE.get().unwrap_or_else(|| {
         let memory = unsafe {

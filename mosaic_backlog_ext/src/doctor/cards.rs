@@ -1,0 +1,193 @@
+//! What is wrong with cards and links. No verb leaves them so: they were changed by hand, or
+//! somebody has to decide.
+
+use std::thread::LocalKey;
+
+use pgrx::prelude::*;
+
+use super::cycle::Links;
+use super::{Finding, State};
+use crate::clock;
+use crate::statement::{Parameter, Session, Statement, param};
+
+/// Links are read in pages of so many.
+const PAGE: i64 = 10_000;
+/// A longer cycle is not written out.
+const CYCLE_SHOWN: usize = 10;
+
+/// Declares statements that read whole tables. Those that find cards give up to three examples,
+/// and beside each the number of all of them.
+macro_rules! reports {
+    ($($name:ident($($ty:ident),*) = $sql:expr;)*) => {
+        thread_local! {
+            $(static $name: Statement = const {
+                Statement::new($sql, &[$(pg_sys::$ty),*]).with_scans()
+            };)*
+        }
+    };
+}
+
+reports! {
+    EXPIRED(TIMESTAMPTZOID) =
+        "select format('%s, held by %s until %s', id, claim_owner, claim_expires_at), count(*) over ()
+         from mosaic.backlog where claim_expires_at <= $1
+         order by claim_expires_at, id limit 3";
+    ORPHANS() =
+        "select format('%s waits for %s', d.card_id, d.depends_on), count(*) over ()
+         from mosaic.backlog_dependency d
+         left join mosaic.backlog c on c.id = d.card_id
+         left join mosaic.backlog x on x.id = d.depends_on
+         where c.id is null or x.id is null
+         order by d.card_id, d.depends_on limit 3";
+    // Only a card that waits and is waited for can be on a cycle.
+    INNER_LINKS() =
+        "select d.card_id, d.depends_on from mosaic.backlog_dependency d
+         where exists (select from mosaic.backlog_dependency u where u.depends_on = d.card_id)
+           and exists (select from mosaic.backlog_dependency b where b.card_id = d.depends_on)";
+    // Of links that lead nowhere it is not known whether they were counted.
+    COUNTERS() =
+        "select format('%s counts %s and has %s', c.id, c.open_dependencies, coalesce(l.open, 0)),
+           count(*) over ()
+         from mosaic.backlog c
+         left join (
+           select d.card_id, count(*) filter (where x.status <> 'done') as open,
+             bool_or(x.id is null) as is_torn
+           from mosaic.backlog_dependency d left join mosaic.backlog x on x.id = d.depends_on
+           group by d.card_id) l on l.card_id = c.id
+         where c.open_dependencies <> coalesce(l.open, 0) and l.is_torn is not true
+         order by c.id limit 3";
+    CANCELLED() =
+        "with recursive direct as (
+           select c.id, x.id as depends_on
+           from mosaic.backlog x
+           join mosaic.backlog_dependency d on d.depends_on = x.id
+           join mosaic.backlog c on c.id = d.card_id
+           where x.status = 'cancelled' and c.status in ('ready', 'claimed', 'blocked')
+         ), stuck(id) as (
+           select id from direct
+           union
+           select c.id
+           from stuck s
+           join mosaic.backlog_dependency d on d.depends_on = s.id
+           join mosaic.backlog c on c.id = d.card_id
+           where c.status in ('ready', 'claimed', 'blocked')
+         )
+         select format('%s waits for %s', id, depends_on), (select count(*) from stuck)
+         from direct order by id, depends_on limit 3";
+}
+
+/// Up to three examples in words, and how many there are.
+fn found(
+    session: &Session,
+    statement: &'static LocalKey<Statement>,
+    parameters: &[Parameter],
+) -> Option<(i64, String)> {
+    let answer = session.run(statement, parameters);
+    if answer.is_empty() {
+        return None;
+    }
+    let count: i64 = answer.must(0, 2);
+    let mut examples = answer.column::<String>(1).join("; ");
+    if count > answer.len() as i64 {
+        examples.push_str("; …");
+    }
+    Some((count, examples))
+}
+
+/// `1 card`, `2 cards`.
+fn counted(count: i64, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
+}
+
+pub fn expired_leases(session: &Session) -> Finding {
+    const NAME: &str = "expired_leases";
+    match found(session, &EXPIRED, &[param(clock::now())]) {
+        None => Finding::ok(NAME, "No lease has ended."),
+        Some((count, examples)) => Finding::not_ok(
+            NAME,
+            State::Warning,
+            format!(
+                "{} and the card was not taken away yet: {examples}.",
+                counted(count, "lease has ended", "leases have ended")
+            ),
+            "The next claim takes them away, or backlog_reclaim() now. Are the workers alive?",
+        ),
+    }
+}
+
+pub fn orphans(session: &Session) -> Finding {
+    const NAME: &str = "orphans";
+    match found(session, &ORPHANS, &[]) {
+        None => Finding::ok(NAME, "Both cards of every link exist."),
+        Some((count, examples)) => Finding::not_ok(
+            NAME,
+            State::Error,
+            format!(
+                "{} a card that does not exist: {examples}.",
+                counted(count, "link names", "links name")
+            ),
+            "A card was deleted by hand. Create it again under its id with backlog_create, complete \
+             or cancel it if its work is done or void, and ask again.",
+        ),
+    }
+}
+
+pub fn cycles(session: &Session) -> Finding {
+    const NAME: &str = "cycles";
+    let mut links = Links::default();
+    session.pages(&INNER_LINKS, PAGE, |page| {
+        for row in 0..page.len() {
+            links.add(page.must(row, 1), page.must(row, 2));
+        }
+    });
+    let Some(cycle) = links.cycle() else {
+        return Finding::ok(NAME, "No cards wait for each other.");
+    };
+    let mut shown = cycle[..cycle.len().min(CYCLE_SHOWN)].join(" -> ");
+    if cycle.len() > CYCLE_SHOWN {
+        shown.push_str(" -> …");
+    }
+    Finding::not_ok(
+        NAME,
+        State::Error,
+        format!(
+            "{} for each other, so that none can ever be claimed: {shown} -> {}.",
+            counted(cycle.len() as i64, "card waits", "cards wait"),
+            cycle[0]
+        ),
+        "A link was added by hand. Take one of these away with backlog_unlink, and ask again: there may be more.",
+    )
+}
+
+pub fn counters(session: &Session) -> Finding {
+    const NAME: &str = "counters";
+    match found(session, &COUNTERS, &[]) {
+        None => Finding::ok(NAME, "Every card counts its open dependencies right."),
+        Some((count, examples)) => Finding::not_ok(
+            NAME,
+            State::Error,
+            format!(
+                "{} its open dependencies wrong: {examples}.",
+                counted(count, "card counts", "cards count")
+            ),
+            "Cards or links were changed by hand. docs/operator.md has the statement that counts anew.",
+        ),
+    }
+}
+
+pub fn cancelled_dependencies(session: &Session) -> Finding {
+    const NAME: &str = "cancelled_dependencies";
+    match found(session, &CANCELLED, &[]) {
+        None => Finding::ok(NAME, "No open card waits for a cancelled one."),
+        Some((count, examples)) => Finding::not_ok(
+            NAME,
+            State::Warning,
+            format!(
+                "{} for a cancelled card, directly or through others, and will for ever: {examples}.",
+                counted(count, "open card waits", "open cards wait")
+            ),
+            "Reopen the cancelled card (backlog_reopen), take the link away (backlog_unlink), or \
+             cancel what waits (backlog_cancel).",
+        ),
+    }
+}

@@ -1,0 +1,133 @@
+//! How the backlog is run: its settings, the frontier, and vacuum.
+
+use pgrx::prelude::*;
+
+use super::{Finding, State};
+use crate::frontier::{self, Sharing};
+use crate::settings::{self, Durability};
+use crate::statement::{Session, statements};
+
+/// Autovacuum comes when a fifth of a table is dead. With half of it, and not in a small table,
+/// it does not keep up.
+const DEAD_ROWS: i64 = 10_000;
+
+statements! {
+    VACUUM() =
+        "select c.relname::text, pg_stat_get_live_tuples(c.oid), pg_stat_get_dead_tuples(c.oid),
+           coalesce(greatest(pg_stat_get_last_vacuum_time(c.oid),
+             pg_stat_get_last_autovacuum_time(c.oid))::text, 'never'),
+           coalesce((select o.option_value::boolean from pg_options_to_table(c.reloptions) o
+             where o.option_name = 'autovacuum_enabled'), true)
+             and current_setting('autovacuum')::boolean and current_setting('track_counts')::boolean
+         from pg_class c where c.relnamespace = 'mosaic'::regnamespace and c.relkind = 'r'
+         order by c.relname";
+}
+
+pub fn settings() -> Finding {
+    const NAME: &str = "settings";
+    let clock = settings::CLOCK.get().unwrap_or_default();
+    if !clock.is_empty() {
+        return Finding::not_ok(
+            NAME,
+            State::Error,
+            format!(
+                "mosaic.clock stands at {}: no lease ends, and no card comes due.",
+                clock.to_string_lossy()
+            ),
+            "It is for tests. As a superuser, reset mosaic.clock where it was set: for the database, \
+             the role, or in the server's configuration.",
+        );
+    }
+    let commit = unsafe { pg_sys::synchronous_commit };
+    if settings::DURABILITY.get() == Durability::Inherit
+        && commit == pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_OFF as i32
+    {
+        return Finding::not_ok(
+            NAME,
+            State::Error,
+            "mosaic.durability is inherit and synchronous_commit is off: a crash can lose completed \
+             cards that were acknowledged, and hand out a token twice.",
+            "Reset mosaic.durability, or set synchronous_commit to on.",
+        );
+    }
+    Finding::ok(
+        NAME,
+        "The clock is the server's, and what is acknowledged is kept.",
+    )
+}
+
+pub fn frontier() -> Finding {
+    const NAME: &str = "frontier";
+    if unsafe { pg_sys::RecoveryInProgress() } {
+        return Finding::not_ok(
+            NAME,
+            State::Unknown,
+            "This server is a standby, which hands out no cards.",
+            "Ask the primary.",
+        );
+    }
+    match frontier::sharing() {
+        Sharing::Shared => Finding::ok(NAME, "Claims are fast: the frontier is shared."),
+        Sharing::NotYet => Finding::ok(
+            NAME,
+            "No claim since the server started; the next one makes the frontier's memory.",
+        ),
+        Sharing::Refused => Finding::not_ok(
+            NAME,
+            State::Warning,
+            "The server has no dynamic shared memory segment left: each claim scans its index, and \
+             gets slower with the cards claimed before.",
+            "Restart the server when it suits; if that does not last, raise max_connections, by \
+             which the number of segments grows.",
+        ),
+    }
+}
+
+pub fn vacuum(session: &Session) -> Finding {
+    const NAME: &str = "vacuum";
+    let answer = session.run(&VACUUM, &[]);
+    let mut off = Vec::new();
+    let mut behind = Vec::new();
+    let (mut live, mut dead) = (0, 0);
+    for row in 0..answer.len() {
+        let table: String = answer.must(row, 1);
+        let (alive, gone): (i64, i64) = (answer.must(row, 2), answer.must(row, 3));
+        live += alive;
+        dead += gone;
+        if gone > DEAD_ROWS && gone > alive / 2 {
+            behind.push(format!(
+                "mosaic.{table} has {gone} dead rows beside {alive} live ones, last vacuum: {}",
+                answer.must::<String>(row, 4)
+            ));
+        }
+        if !answer.must::<bool>(row, 5) {
+            off.push(format!("mosaic.{table}"));
+        }
+    }
+    if !off.is_empty() {
+        return Finding::not_ok(
+            NAME,
+            State::Warning,
+            format!("Autovacuum is off for {}.", off.join(", ")),
+            "Dead rows are never removed, and tables and indexes grow. Set autovacuum and track_counts \
+             to on, and as a superuser reset autovacuum_enabled of these tables.",
+        );
+    }
+    if !behind.is_empty() {
+        return Finding::not_ok(
+            NAME,
+            State::Warning,
+            format!("{}.", behind.join("; ")),
+            "Something keeps the rows alive, such as an old transaction, a replication slot or a \
+             prepared transaction; or autovacuum is too slow. When that is mended, a superuser runs \
+             `vacuum` on the table.",
+        );
+    }
+    Finding::ok(
+        NAME,
+        format!(
+            "{live} live rows, {dead} dead ones, in {} tables.",
+            answer.len()
+        ),
+    )
+}
