@@ -1,5 +1,6 @@
 //! Dump and restore.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mosaic_backlog_tests::cluster::Cluster;
