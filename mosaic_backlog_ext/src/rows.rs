@@ -53,12 +53,9 @@ impl<T: Shape> Rows<T> {
                 .collect();
             let inner = pg_sys::MemoryContextSwitchTo(session.outer());
             let descriptor = answer.map_or(std::ptr::null_mut(), |answer| {
-                let descriptor = pg_sys::CreateTupleDescCopy(answer.descriptor());
-                if let Some(columns) = columns {
-                    // What lies behind its last attribute is not read from a row.
-                    (*descriptor).natts = columns as i32;
-                }
-                descriptor
+                let all = answer.descriptor();
+                // What lies behind its last attribute is not read from a row.
+                columns.map_or_else(|| pg_sys::CreateTupleDescCopy(all), |n| first(all, n))
             });
             pg_sys::MemoryContextSwitchTo(inner);
             Self {
@@ -67,6 +64,18 @@ impl<T: Shape> Rows<T> {
                 shape: PhantomData,
             }
         }
+    }
+}
+
+/// The description of the first `columns` columns.
+unsafe fn first(all: pg_sys::TupleDesc, columns: usize) -> pg_sys::TupleDesc {
+    unsafe {
+        let columns = columns as i16;
+        let descriptor = pg_sys::CreateTemplateTupleDesc(i32::from(columns));
+        for column in 1..=columns {
+            pg_sys::TupleDescCopyEntry(descriptor, column, all, column);
+        }
+        descriptor
     }
 }
 

@@ -57,13 +57,28 @@ impl Installation {
         self.libraries.join(format!("{EXTENSION}.so"))
     }
 
+    /// Puts another library into its place, as an installation does: written beside, renamed over.
+    #[track_caller]
+    pub fn replace_library(&self, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+        let (library, beside) = (self.library(), self.libraries.join("beside"));
+        fs::copy(&library, &beside).expect("copy");
+        fs::write(&beside, change(fs::read(&library).expect("read"))).expect("write");
+        fs::rename(beside, library).expect("rename");
+    }
+
+    /// Adds the script that leads from one version to another.
+    #[track_caller]
+    pub fn add_script(&self, from: &str, to: &str, script: &str) {
+        let name = format!("{EXTENSION}--{from}--{to}.sql");
+        fs::write(self.scripts.join(name), script).expect("write");
+    }
+
     /// Adds a version with the script that leads to it from the present one, as an installation of
     /// that version does: the control file last.
     #[track_caller]
     pub fn add_version(&self, version: &str, script: &str) {
         let present = env!("CARGO_PKG_VERSION");
-        let name = format!("{EXTENSION}--{present}--{version}.sql");
-        fs::write(self.scripts.join(name), script).expect("write");
+        self.add_script(present, version, script);
         let control = self.scripts.join(format!("{EXTENSION}.control"));
         let text = fs::read_to_string(&control).expect("the control file");
         let newer = text.replace(

@@ -53,6 +53,7 @@ mod token;
 mod transfer;
 mod transfer_program;
 mod update;
+mod upgrade;
 mod validation;
 mod wake;
 mod why;

@@ -3,18 +3,24 @@
 //! It is a dynamic segment, pinned until the server ends, so that nothing has to be preloaded.
 //! Its handle is kept in a sequence, because that is read and written outside of transactions.
 //! After a restart or a promotion the handle leads nowhere, and an empty segment is made.
+//!
+//! A newer library that lays the segment out in another way cannot share it. It makes one of its
+//! own, and retires the other: sessions with the older library are ended when they next need it.
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::head::{Head, Key, Range};
 use crate::statement::{session, statements};
 
-/// Says that a segment is ours and laid out as here: its size is part of it. What changes the
-/// layout and not the size has to change the rest.
-const MAGIC: u64 = 0x6d6f_7361_6963_0001 ^ (size_of::<Segment>() as u64) << 16;
+/// Says that a segment is ours, whatever the version.
+const MAGIC: u64 = u64::from_le_bytes(*b"mosaic b");
+/// How it is laid out: a newer layout is greater. Whatever changes `Segment` has to change this.
+const LAYOUT: u64 = u64::from_le_bytes(*b"layout 1");
 
 const FILTERS: usize = 256;
 
@@ -166,19 +172,59 @@ impl State {
     }
 }
 
+/// What a segment begins with, in all versions.
 #[repr(C)]
-struct Segment {
+struct Header {
     magic: u64,
+    layout: u64,
+    size: u64,
     database: pg_sys::Oid,
     table: pg_sys::Oid,
     server_start: i64,
     handle: pg_sys::dsm_handle,
+    /// 1: it stays also while nobody has it mapped.
+    pinned: AtomicU32,
+    /// 1: a library with a newer layout has taken over.
+    retired: AtomicU32,
+}
+
+impl Header {
+    fn is_of(&self, place: Place) -> bool {
+        self.magic == MAGIC
+            && self.database == unsafe { pg_sys::MyDatabaseId }
+            && self.table == place.table
+            && self.server_start == unsafe { pg_sys::PgStartTime }
+    }
+
+    /// How it is laid out, as compared with here. Another size is another layout in any case.
+    fn compare(&self) -> std::cmp::Ordering {
+        (self.layout, self.size).cmp(&(LAYOUT, size_of::<Segment>() as u64))
+    }
+
+    fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::SeqCst) != 0
+    }
+
+    /// Lets the segment go once nobody has it mapped any more.
+    fn unpin(&self) {
+        if self.pinned.swap(0, Ordering::SeqCst) != 0 {
+            unsafe { pg_sys::dsm_unpin_segment(self.handle) };
+        }
+    }
+}
+
+#[repr(C)]
+struct Segment {
+    header: Header,
     lock: pg_sys::LWLock,
     changed: pg_sys::ConditionVariable,
     state: State,
     /// Prepared transactions follow. When one of them ends, nothing is known any more.
     prepared_room: usize,
     prepared_len: usize,
+    /// While a transaction before this one runs, nothing is known: it may be of a session with an
+    /// older library, which tells nobody here. 0: there is none.
+    unsettled: pg_sys::TransactionId,
     prepared: [pg_sys::TransactionId; 0],
 }
 
@@ -219,18 +265,47 @@ statements! {
             where d.datname operator(pg_catalog.=) pg_catalog.current_database())";
 }
 
+/// What the handle leads to.
+enum Found {
+    Ours(Memory),
+    /// Laid out by an older library, and retired now.
+    Older,
+    Nothing,
+}
+
 /// The heads of this database.
 pub fn attach() -> Memory {
-    MAPPED
+    let memory = MAPPED
         .get()
         .unwrap_or_else(|| {
             let place = find_place();
-            let memory = map(place).or_else(|| create(place)).unwrap_or_else(private);
+            let memory = match map(place) {
+                Found::Ours(memory) => memory,
+                _ => create(place).unwrap_or_else(private),
+            };
             watch_catalogue();
             MAPPED.set(Some((memory, place)));
             (memory, place)
         })
-        .0
+        .0;
+    if memory.is_retired() {
+        end_session();
+    }
+    memory
+}
+
+/// A newer library has taken over, and would not hear of what this session changes. A client
+/// connects again, and has that library too.
+pub fn end_session() -> ! {
+    ErrorReport::new(
+        PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN,
+        "terminating connection because a newer version of the backlog's library is in use",
+        "mosaic_backlog_ext",
+    )
+    .set_detail("This session had the older one. Its transaction has no effect.")
+    .set_hint("Connect again. If the older version was put back, restart the server.")
+    .report(PgLogLevel::FATAL);
+    unreachable!("the session has ended")
 }
 
 /// Whether the sessions of this database share what they know.
@@ -300,38 +375,53 @@ fn watch_catalogue() {
     }
 }
 
-fn map(place: Place) -> Option<Memory> {
+fn map(place: Place) -> Found {
     unsafe {
         let handle: Option<i64> = pgrx::direct_function_call(
             pg_sys::pg_sequence_last_value,
             &[place.sequence.into_datum()],
         );
-        let handle = u32::try_from(handle?).ok()?;
+        let Some(handle) = handle.and_then(|handle| u32::try_from(handle).ok()) else {
+            return Found::Nothing;
+        };
         let mut segment = pg_sys::dsm_find_mapping(handle);
         let known = !segment.is_null();
         if !known {
             segment = pg_sys::dsm_attach(handle);
         }
         if segment.is_null() {
-            return None;
+            return Found::Nothing;
         }
-        let memory = pg_sys::dsm_segment_address(segment).cast::<Segment>();
-        let ours = pg_sys::dsm_segment_map_length(segment) >= size_of::<Segment>()
-            && (*memory).magic == MAGIC
-            && (*memory).database == pg_sys::MyDatabaseId
-            && (*memory).table == place.table
-            && (*memory).server_start == pg_sys::PgStartTime;
-        if !ours {
-            if !known {
-                pg_sys::dsm_detach(segment);
+        let address = pg_sys::dsm_segment_address(segment);
+        let header = address.cast::<Header>();
+        let ours = pg_sys::dsm_segment_map_length(segment) >= size_of::<Header>()
+            && (*header).is_of(place);
+        let found = if !ours {
+            Found::Nothing
+        } else {
+            match (*header).compare() {
+                std::cmp::Ordering::Equal if !(*header).is_retired() => {
+                    Found::Ours(Memory(address.cast()))
+                }
+                std::cmp::Ordering::Less => {
+                    (*header).retired.store(1, Ordering::SeqCst);
+                    (*header).unpin();
+                    Found::Older
+                }
+                _ => end_session(),
             }
-            return None;
+        };
+        match found {
+            Found::Ours(memory) => {
+                if !known {
+                    pg_sys::dsm_pin_mapping(segment);
+                }
+                register_tranche((*memory.0).lock.tranche.into());
+            }
+            _ if !known => pg_sys::dsm_detach(segment),
+            _ => {}
         }
-        if !known {
-            pg_sys::dsm_pin_mapping(segment);
-        }
-        register_tranche((*memory).lock.tranche.into());
-        Some(Memory(memory))
+        found
     }
 }
 
@@ -340,36 +430,48 @@ fn map(place: Place) -> Option<Memory> {
 fn create(place: Place) -> Option<Memory> {
     let mode = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
     unsafe { pg_sys::LockRelationOid(place.sequence, mode) };
-    let memory = map(place).or_else(|| {
-        // Whatever transaction changes a card attaches to the segment before: those that do
-        // not know of it yet have changed none. Prepared ones may be from before a restart.
-        let Ok(prepared): Result<Vec<pg_sys::TransactionId>, std::convert::Infallible> =
-            session(|session| Ok(session.run(&PREPARED_BEFORE, &[]).column(1)));
-        let room = prepared_max();
-        let size = size_of::<Segment>() + room * size_of::<pg_sys::TransactionId>();
-        unsafe {
-            let flags = pg_sys::DSM_CREATE_NULL_IF_MAXSEGMENTS as i32;
-            let segment = pg_sys::dsm_create(size, flags);
-            if segment.is_null() {
-                return None;
-            }
-            let memory = lay_out(pg_sys::dsm_segment_address(segment).cast(), place, room);
-            for transaction in prepared {
-                memory.lock().add_prepared(transaction);
-            }
-            pg_sys::dsm_pin_segment(segment);
-            pg_sys::dsm_pin_mapping(segment);
-            (*memory.0).handle = pg_sys::dsm_segment_handle(segment);
-            let handle = i64::from((*memory.0).handle);
-            pgrx::direct_function_call::<i64>(
-                pg_sys::setval_oid,
-                &[place.sequence.into_datum(), handle.into_datum()],
-            );
-            Some(memory)
+    let memory = match map(place) {
+        Found::Ours(memory) => Some(memory),
+        Found::Older => {
+            // Each transaction that the older library has let pass has its number already.
+            let next = unsafe { pg_sys::ReadNextFullTransactionId() }.value as u32;
+            make(place, next.into())
         }
-    });
+        Found::Nothing => make(place, pg_sys::InvalidTransactionId),
+    };
     unsafe { pg_sys::UnlockRelationOid(place.sequence, mode) };
     memory
+}
+
+fn make(place: Place, unsettled: pg_sys::TransactionId) -> Option<Memory> {
+    // Whatever transaction changes a card attaches to the segment before: those that do
+    // not know of it yet have changed none. Prepared ones may be from before a restart.
+    let Ok(prepared): Result<Vec<pg_sys::TransactionId>, std::convert::Infallible> =
+        session(|session| Ok(session.run(&PREPARED_BEFORE, &[]).column(1)));
+    let room = prepared_max();
+    let size = size_of::<Segment>() + room * size_of::<pg_sys::TransactionId>();
+    unsafe {
+        let flags = pg_sys::DSM_CREATE_NULL_IF_MAXSEGMENTS as i32;
+        let segment = pg_sys::dsm_create(size, flags);
+        if segment.is_null() {
+            return None;
+        }
+        let memory = lay_out(pg_sys::dsm_segment_address(segment).cast(), place, room);
+        (*memory.0).unsettled = unsettled;
+        for transaction in prepared {
+            memory.lock().add_prepared(transaction);
+        }
+        pg_sys::dsm_pin_segment(segment);
+        pg_sys::dsm_pin_mapping(segment);
+        (*memory.0).header.handle = pg_sys::dsm_segment_handle(segment);
+        (*memory.0).header.pinned = AtomicU32::new(1);
+        let handle = i64::from((*memory.0).header.handle);
+        pgrx::direct_function_call::<i64>(
+            pg_sys::setval_oid,
+            &[place.sequence.into_datum(), handle.into_datum()],
+        );
+        Some(memory)
+    }
 }
 
 /// Writes an empty segment, with room for prepared transactions.
@@ -377,15 +479,17 @@ unsafe fn lay_out(segment: *mut Segment, place: Place, prepared_room: usize) -> 
     unsafe {
         let tranche = pg_sys::LWLockNewTrancheId();
         std::ptr::write_bytes(segment, 0, 1);
-        (*segment).database = pg_sys::MyDatabaseId;
-        (*segment).table = place.table;
-        (*segment).server_start = pg_sys::PgStartTime;
+        (*segment).header.layout = LAYOUT;
+        (*segment).header.size = size_of::<Segment>() as u64;
+        (*segment).header.database = pg_sys::MyDatabaseId;
+        (*segment).header.table = place.table;
+        (*segment).header.server_start = pg_sys::PgStartTime;
         (*segment).prepared_room = prepared_room;
         pg_sys::LWLockInitialize(&raw mut (*segment).lock, tranche);
         pg_sys::ConditionVariableInit(&raw mut (*segment).changed);
         (*segment).state.reset();
         register_tranche(tranche);
-        (*segment).magic = MAGIC;
+        (*segment).header.magic = MAGIC;
         Memory(segment)
     }
 }
@@ -412,6 +516,7 @@ impl Memory {
     /// it is not shared.
     pub fn begin(self) {
         self.heed_prepared();
+        self.heed_unsettled();
         if PRIVATE.get() == Some(self) {
             self.lock().reset();
         }
@@ -430,14 +535,34 @@ impl Memory {
         }
     }
 
+    /// Forgets all as long as there is a transaction that may not tell what it changes here.
+    fn heed_unsettled(self) {
+        let unsettled = unsafe { (*self.0).unsettled };
+        if unsettled != pg_sys::InvalidTransactionId {
+            let is_over = unsafe {
+                let oldest = pg_sys::GetOldestActiveTransactionId();
+                !pg_sys::TransactionIdPrecedes(oldest, unsettled)
+            };
+            let mut heads = self.lock();
+            heads.reset();
+            if is_over {
+                unsafe { (*self.0).unsettled = pg_sys::InvalidTransactionId };
+            }
+        }
+    }
+
     /// Lets the memory go once nobody has it mapped any more.
     pub fn unpin(self) {
         unsafe {
-            let segment = pg_sys::dsm_find_mapping((*self.0).handle);
-            if !segment.is_null() {
-                pg_sys::dsm_unpin_segment((*self.0).handle);
+            let header = &(*self.0).header;
+            if !pg_sys::dsm_find_mapping(header.handle).is_null() {
+                header.unpin();
             }
         }
+    }
+
+    pub fn is_retired(self) -> bool {
+        unsafe { (*self.0).header.is_retired() }
     }
 
     /// Wakes those who wait for candidates, or for a look to end.

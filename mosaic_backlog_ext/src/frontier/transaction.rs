@@ -289,12 +289,21 @@ impl Changes {
     }
 }
 
+/// What is committed has to be heard of by all.
+fn end_if_retired() {
+    if PENDING.with_borrow(|pending| pending.changes.iter().any(|c| c.memory.is_retired())) {
+        memory::end_session();
+    }
+}
+
 #[pg_guard]
 unsafe extern "C-unwind" fn transaction_event(
     event: pg_sys::XactEvent::Type,
     _argument: *mut std::ffi::c_void,
 ) {
     match event {
+        // The last moment at which the transaction can still be refused.
+        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => end_if_retired(),
         pg_sys::XactEvent::XACT_EVENT_COMMIT => {
             end_trial();
             let pending = PENDING.take();
@@ -312,6 +321,7 @@ unsafe extern "C-unwind" fn transaction_event(
             undo.iter().filter(shared).for_each(Undo::run);
         }
         pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => {
+            end_if_retired();
             let memories: HashSet<Memory> = PENDING.with_borrow(|pending| {
                 let changed = pending.changes.iter().map(|changes| changes.memory);
                 changed
