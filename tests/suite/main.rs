@@ -27,6 +27,7 @@ mod gate_race;
 mod history;
 mod idempotency;
 mod install;
+mod interleavings;
 mod isolation;
 mod lease;
 mod list;
