@@ -32,6 +32,7 @@ mod isolation;
 mod lease;
 mod list;
 mod lock_order;
+mod lock_pairs;
 mod model;
 mod model_found;
 mod plans;
