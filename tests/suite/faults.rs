@@ -23,7 +23,7 @@ fn under_faults_nothing_is_lost_doubled_or_passed_over() {
         Path::new(env!("CARGO_BIN_EXE_faults")),
     );
     for grade in &round.grades {
-        println!("{:?}: {:?}, {:?}", grade.fault, grade.first, grade.all);
+        println!("{:?}: {:?}, {:?}", grade.fault, grade.silence, grade.all);
     }
     assert_eq!(round.grades.len(), faults.len());
     assert!(

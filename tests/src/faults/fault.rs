@@ -76,15 +76,24 @@ impl Fault {
         match self {
             Self::BackendKilled => {
                 let mut admin = server.cluster.session(database);
+                // Of a session that lasts, not of a program's.
                 let pids = admin.column(&format!(
-                    "select pid from pg_stat_activity where usename = '{CALLER}' order by pid"
+                    "select pid from pg_stat_activity where usename = '{CALLER}'
+                     order by backend_start limit 6"
                 ));
                 let pid = &pids[rng.usize(0..pids.len())];
-                // It may have gone by itself.
                 let _ = (Command::new("kill").args(["-9", &pid.to_string()]))
                     .stderr(Stdio::null())
                     .status();
-                began
+                let killed = recorder.now();
+                wait::until("a call breaks off", || {
+                    recorder.look(|entries| {
+                        let mut entries = entries.iter().rev();
+                        let broken = entries.any(|e| e.end >= killed && e.outcome.is_unknown());
+                        broken.then_some(())
+                    })
+                });
+                killed
             }
             Self::PostmasterKilled => {
                 let pid = server.cluster.postmaster().expect("a server");

@@ -10,6 +10,7 @@ use super::{Fault, Graded, Round};
 struct Line {
     rounds: usize,
     calls: usize,
+    unknown: usize,
     violations: usize,
     grades: Vec<Graded>,
 }
@@ -38,6 +39,7 @@ impl Report {
         let line = &mut self.lines[place].1;
         line.rounds += 1;
         line.calls += round.calls;
+        line.unknown += round.unknown;
         line.violations += round.violations.len();
         line.grades.extend(round.grades);
     }
@@ -51,9 +53,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "| Fault | Rounds | Calls | Violations | First success, median (max) | All workers, median (max) | Throughput after / before, median (min) |"
+            "| Fault | Rounds | Calls | Without answer | Violations | No call succeeded for | All workers back after | Throughput after / before |"
         )?;
-        writeln!(f, "|---|---|---|---|---|---|---|")?;
+        writeln!(f, "|---|---|---|---|---|---|---|---|")?;
         for (name, line) in &self.lines {
             let times = |of: fn(&Graded) -> Duration| {
                 let mut all: Vec<f64> = line.grades.iter().map(|g| of(g).as_secs_f64()).collect();
@@ -64,11 +66,12 @@ impl fmt::Display for Report {
             let throughput = median(&mut after);
             writeln!(
                 f,
-                "| {name} | {} | {} | {} | {} | {} | {throughput:.2} ({:.2}) |",
+                "| {name} | {} | {} | {} | {} | {} | {} | {throughput:.2} ({:.2}) |",
                 line.rounds,
                 line.calls,
+                line.unknown,
                 line.violations,
-                times(|grade| grade.first),
+                times(|grade| grade.silence),
                 times(|grade| grade.all),
                 after[0],
             )?;

@@ -19,9 +19,9 @@ const COUNTED: Duration = Duration::from_secs(1);
 /// How a fault was got over.
 pub struct Graded {
     pub fault: Fault,
-    /// From the fault to the end of the first call that succeeded.
-    pub first: Duration,
-    /// The same of the last worker.
+    /// The longest time in which no call succeeded.
+    pub silence: Duration,
+    /// From the fault until each worker had had a success, after its last call without an answer.
     pub all: Duration,
     /// Successful calls a second after it, over those before.
     pub throughput: f64,
@@ -30,6 +30,8 @@ pub struct Graded {
 pub struct Round {
     pub grades: Vec<Graded>,
     pub calls: usize,
+    /// Calls without an answer.
+    pub unknown: usize,
     pub violations: Vec<Violation>,
     /// Where the record is, if there is something wrong with it.
     pub file: Option<PathBuf>,
@@ -63,11 +65,11 @@ impl Round {
                 let before = throughput(&load);
                 let moment = fault.happen(server, &database, &load, &mut rng);
                 let back = back(moment);
-                let span = |end: Moment| Duration::from_nanos(end - moment);
+                let back = back.into_values().max().expect("a worker");
                 Graded {
                     fault: *fault,
-                    first: span(back.values().copied().min().expect("a call")),
-                    all: span(back.values().copied().max().expect("a call")),
+                    silence: silence(&load, moment, back),
+                    all: Duration::from_nanos(back - moment),
                     throughput: throughput(&load) / before,
                 }
             })
@@ -78,6 +80,9 @@ impl Round {
         Self {
             grades,
             calls: record.entries.len(),
+            unknown: (record.entries.iter())
+                .filter(|entry| entry.outcome.is_unknown())
+                .count(),
             file: (!violations.is_empty()).then(|| keep(&record, seed)),
             violations,
         }
@@ -90,18 +95,34 @@ fn keep(record: &Record, seed: u64) -> PathBuf {
     file
 }
 
-/// When each caller had its first success of calls made from a moment on.
+/// When each worker had its first success of calls made from a moment on, and after its last call
+/// without an answer.
 fn successes(load: &Load, moment: Moment) -> BTreeMap<String, Moment> {
     load.recorder().look(|entries| {
         let mut ends = BTreeMap::new();
-        let made = |entry: &&Entry| {
-            entry.start >= moment && entry.outcome.is_acknowledged() && entry.caller != FIRST
-        };
-        for entry in entries.iter().filter(made) {
-            let end = ends.entry(entry.caller.clone()).or_insert(entry.end);
-            *end = entry.end.min(*end);
+        let after = |entry: &&Entry| entry.start >= moment && entry.caller != FIRST;
+        for entry in entries.iter().filter(after) {
+            if entry.outcome.is_acknowledged() {
+                ends.entry(entry.caller.clone()).or_insert(entry.end);
+            } else if entry.outcome.is_unknown() {
+                ends.remove(&entry.caller);
+            }
         }
         ends
+    })
+}
+
+fn silence(load: &Load, from: Moment, until: Moment) -> Duration {
+    load.recorder().look(|entries| {
+        let mut ends: Vec<Moment> = (entries.iter())
+            .filter(|entry| entry.outcome.is_acknowledged())
+            .map(|entry| entry.end)
+            .filter(|end| (from..=until).contains(end))
+            .collect();
+        ends.insert(0, from);
+        ends.sort_unstable();
+        let gaps = ends.windows(2).map(|pair| pair[1] - pair[0]);
+        Duration::from_nanos(gaps.max().unwrap_or_default())
     })
 }
 
