@@ -23,7 +23,8 @@ Usage: ./install.sh [--prefix DIR] [--pg-config PATH] [--demo]
        ./install.sh --uninstall [--purge] [--prefix DIR] [--pg-config PATH]
 
   --prefix DIR      where to install (default: ~/.local, for root /usr/local):
-                    DIR/bin/mosaic, and DIR/lib/mosaic with a PostgreSQL of its own
+                    DIR/bin/mosaic, DIR/lib/mosaic with a PostgreSQL of its own, and below
+                    DIR/share the manual pages and the completions of bash, zsh and fish
   --pg-config PATH  build for the PostgreSQL of this pg_config, and install the extension
                     into that server too, for use through DATABASE_URL
   --demo            then show the backlog at work on the embedded server
@@ -88,6 +89,8 @@ case $prefix in
 esac
 mosaic=$prefix/bin/mosaic
 private=$prefix/lib/mosaic
+# The files below $prefix/share that are ours, one a line.
+shared=$private/shared-files
 
 if [ -n "$pg_config" ]; then
     chosen=$(command -v "$pg_config") || err "--pg-config: there is no program $pg_config"
@@ -133,6 +136,34 @@ put_extension() {
     put "$control" "$2/$EXTENSION.control" 644
 }
 
+# put_shared: the manual pages and what the shells complete by, for the program that is installed.
+put_shared() {
+    staged=$private/shared.new.$$
+    rm -rf -- "$staged"
+    mkdir -p "$staged/bash-completion/completions" "$staged/zsh/site-functions" \
+        "$staged/fish/vendor_completions.d" "$staged/man"
+    "$mosaic" completions bash >"$staged/bash-completion/completions/mosaic"
+    "$mosaic" completions zsh >"$staged/zsh/site-functions/_mosaic"
+    "$mosaic" completions fish >"$staged/fish/vendor_completions.d/mosaic.fish"
+    "$mosaic" man --quiet --output "$staged/man/man1"
+    (cd -- "$staged" && find . -type f) >"$shared.new"
+    # What an older version brought and this one does not.
+    remove_shared "$shared.new"
+    while IFS= read -r file; do
+        put "$staged/$file" "$prefix/share/$file" 644
+    done <"$shared.new"
+    mv -f -- "$shared.new" "$shared"
+    rm -rf -- "$staged"
+}
+
+# remove_shared KEPT: removes our files below share, but for those that are listed in KEPT.
+remove_shared() {
+    [ -f "$shared" ] || return 0
+    while IFS= read -r file; do
+        grep -Fqx -- "$file" "$1" || rm -f -- "$prefix/share/$file"
+    done <"$shared"
+}
+
 # --- removing -------------------------------------------------------------------------------------
 
 mosaic_home() {
@@ -150,6 +181,7 @@ remove() {
     if [ -x "$mosaic" ] && [ -e "$fleet/backlog/postmaster.pid" ]; then
         "$mosaic" db stop >/dev/null || err "the embedded server does not stop; nothing was removed"
     fi
+    remove_shared /dev/null
     rm -f -- "$mosaic"
     rm -rf -- "$private"
     if [ -n "$pg_config" ]; then
@@ -304,8 +336,8 @@ check_postgres() {
 }
 
 check_places() {
-    mkdir -p "$prefix/bin" "$private" 2>/dev/null || :
-    for folder in "$prefix/bin" "$private"; do
+    mkdir -p "$prefix/bin" "$prefix/share" "$private" 2>/dev/null || :
+    for folder in "$prefix/bin" "$prefix/share" "$private"; do
         [ -w "$folder" ] || err "cannot write to $folder; --prefix names another place"
     done
     [ "$into_server" = yes ] || return 0
@@ -388,6 +420,7 @@ if [ "$into_server" = yes ]; then
 fi
 service_user
 put "$target/release/mosaic" "$mosaic" 755
+put_shared
 say "installed $("$mosaic" --version) as $mosaic"
 case ":$PATH:" in
     *":$prefix/bin:"*) ;;

@@ -4,16 +4,16 @@ use crate::failure::Failure;
 use crate::nearest::{nearest, question};
 use crate::notes::warn;
 
-const PREFIX: &str = "MOSAIC_";
+const PREFIX: &str = "MOSAIC";
 
 /// The variables that mean something here, without the prefix.
 const KNOWN: [&str; 6] = [
-    "AGENT",
-    "AUTO_MIGRATE",
-    "COMPLETE",
-    "DATABASE_URL",
-    "HOME",
-    "POSTGRES",
+    "_AGENT",
+    "_AUTO_MIGRATE",
+    "_COMPLETE",
+    "_DATABASE_URL",
+    "_HOME",
+    "_POSTGRES",
 ];
 
 /// Other products may share the prefix, so that an unknown variable is only worth a warning, and
@@ -60,16 +60,16 @@ mod tests {
 
     #[test]
     fn a_slip_is_seen_and_the_variables_of_others_are_not() {
-        let given = ["AGNT", "GATEWAY_PORT", "TEST_PREFIX", "CARD_ID"].map(str::to_owned);
+        let given = ["_AGNT", "_GATEWAY_PORT", "_TEST_PREFIX", "_CARD_ID"].map(str::to_owned);
         assert_eq!(
             mistyped(&given),
-            [("AGNT", "Did you mean \"MOSAIC_AGENT\"?".to_owned())]
+            [("_AGNT", "Did you mean \"MOSAIC_AGENT\"?".to_owned())]
         );
     }
 
     #[test]
     fn who_has_set_the_real_one_did_not_mean_it() {
-        let given = ["HOST", "HOME"].map(str::to_owned);
+        let given = ["_HOST", "_HOME"].map(str::to_owned);
         assert_eq!(mistyped(&given), []);
     }
 }

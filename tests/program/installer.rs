@@ -79,6 +79,37 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
+/// What lies below `share`.
+fn shared(prefix: &Path) -> Vec<String> {
+    let share = prefix.join("share");
+    files(&share)
+        .keys()
+        .filter_map(|path| path.strip_prefix(&share).ok()?.to_str().map(str::to_owned))
+        .collect()
+}
+
+/// The completions, and a manual page for each command.
+fn expected_shared(mosaic: &Path) -> Vec<String> {
+    let folder = folder::create();
+    let pages = folder.to_str().expect("UTF-8");
+    let document = program(mosaic, &["man", "--output", pages, "--json"]).json();
+    let pages = document["pages"].as_array().expect("pages");
+    let mut expected: Vec<String> = pages
+        .iter()
+        .filter_map(|page| Some(format!("man/man1/{}", page.as_str()?)))
+        .collect();
+    expected.extend(
+        [
+            "bash-completion/completions/mosaic",
+            "zsh/site-functions/_mosaic",
+            "fish/vendor_completions.d/mosaic.fish",
+        ]
+        .map(str::to_owned),
+    );
+    expected.sort();
+    expected
+}
+
 #[test]
 fn installing_again_over_live_data_keeps_everything_and_the_server_running() {
     let prefix = folder::create();
@@ -107,6 +138,11 @@ fn installing_again_over_live_data_keeps_everything_and_the_server_running() {
     let (before, server) = (others(&home), home.server());
     assert!(server.is_some());
 
+    // A page of a command that is no more.
+    let list = prefix.join("lib/mosaic/shared-files");
+    let known = fs::read_to_string(&list).expect("a list");
+    fs::write(&list, format!("{known}./man/man1/mosaic-gone.1\n")).expect("write");
+    fs::write(prefix.join("share/man/man1/mosaic-gone.1"), "").expect("write");
     install_well(home.path(), &["--prefix", at]);
     assert_eq!(others(&home), before);
     let card = &call(&["show", "A"]).json()["card"];
@@ -114,9 +150,12 @@ fn installing_again_over_live_data_keeps_everything_and_the_server_running() {
     call(&["complete", "A", "--token", &token]).json();
     assert_eq!(home.servers().len(), 1);
 
+    assert_eq!(shared(&prefix), expected_shared(&mosaic));
+
     // Removing keeps the data, and a new installation finds it.
     install_well(home.path(), &["--uninstall", "--prefix", at]);
     assert!(!mosaic.exists());
+    assert!(shared(&prefix).is_empty());
     assert!(home.data().join("PG_VERSION").exists());
     assert_eq!(others(&home), before);
     install_well(home.path(), &["--prefix", at]);
