@@ -75,7 +75,7 @@ impl Running {
         let folder = tempfile::Builder::new().prefix("mosaic-run-").tempdir()?;
         let card_file = folder.path().join("card.json");
         fs::write(&card_file, format!("{}\n", Value::Object(card.clone())))?;
-        let group = Group::new()?;
+        let group = Group::new(folder.path())?;
         let mut command = Command::new(&plan.command[0]);
         command
             .args(&plan.command[1..])

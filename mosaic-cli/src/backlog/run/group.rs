@@ -3,22 +3,25 @@
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// Leads the group, so that its number is not given to anybody else. The kernel closes the pipe
-/// that it reads also when we are killed, and then it ends the whole group.
-const GUARD: &str = "trap '' HUP INT TERM; read -r _; kill -s KILL 0";
+/// that it reads also when we are killed; then it removes the files and ends the whole group.
+const GUARD: &str = "trap '' HUP INT TERM; read -r _; rm -rf \"$1\"; kill -s KILL 0";
 
 pub struct Group {
     guard: Child,
 }
 
 impl Group {
-    pub fn new() -> io::Result<Self> {
+    /// `folder` holds what nobody needs once the group has ended.
+    pub fn new(folder: &Path) -> io::Result<Self> {
         let guard = Command::new("/bin/sh")
-            .args(["-c", GUARD])
+            .args(["-c", GUARD, "mosaic-guard"])
+            .arg(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
