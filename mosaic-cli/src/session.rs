@@ -16,8 +16,8 @@ const OWN_PROCESS: &str = "select exists (select from pg_catalog.pg_stat_activit
       and backend_start >= pg_catalog.clock_timestamp() - make_interval(secs => $1 + 1))";
 
 pub struct Session {
-    choice: Choice,
-    connection: Option<Connection>,
+    choice: Box<Choice>,
+    connection: Option<Box<Connection>>,
 }
 
 struct Connection {
@@ -31,7 +31,7 @@ impl Session {
     /// Connects with the first call.
     pub fn new(choice: Choice) -> Self {
         Session {
-            choice,
+            choice: Box::new(choice),
             connection: None,
         }
     }
@@ -39,11 +39,11 @@ impl Session {
     pub fn call(&mut self, call: &Call) -> Result<Vec<Record>, Failure> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            connection => connection.insert(Connection {
+            connection => connection.insert(Box::new(Connection {
                 since: Instant::now(),
-                store: Store::at(self.choice.clone())?,
+                store: Store::at(Choice::clone(&self.choice))?,
                 listens: None,
-            }),
+            })),
         };
         let answer = connection.store.rows(call);
         if connection.store.client.is_closed()

@@ -145,6 +145,22 @@ fn what_the_command_did_with_its_card_itself_holds() {
 }
 
 #[test]
+fn the_command_s_own_calls_go_to_the_same_backlog() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    let script = format!(
+        "{} backlog create t --id from-within >&2",
+        programs::mosaic().display()
+    );
+    let url = db.url("worker");
+    let outcome = run(&["--database-url", &url], &script).run();
+    assert_eq!(outcome.exit, 0, "{outcome:?}");
+    let actor = s.text("select actor from mosaic.backlog_event where card_id = 'from-within'");
+    assert_eq!(actor, "w");
+}
+
+#[test]
 fn output_is_the_command_s_own_and_with_json_it_makes_room() {
     let db = Database::fresh();
     let mut s = db.session();

@@ -6,7 +6,7 @@ use mosaic_backlog_tests::folder;
 use mosaic_backlog_tests::home::signal;
 use mosaic_backlog_tests::session::Session;
 use mosaic_backlog_tests::wait;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{is_alive, process, run, the_end_of, until_gone, written};
 
@@ -159,6 +159,64 @@ fn a_crash_of_the_server_that_is_over_before_the_lease_costs_nothing() {
     let (exit, cards) = the_end_of(call);
     assert_eq!((exit, &cards[0]["outcome"]), (0, &json!("completed")));
     assert_eq!(cluster.session("postgres").status("A"), "done");
+}
+
+/// Lets every commit wait for a standby that does not exist, or no longer.
+fn hold_commits(s: &mut Session, on: bool) {
+    let standby = if on { "nobody" } else { "" };
+    s.run(&format!(
+        "alter system set synchronous_standby_names = '{standby}'"
+    ));
+    s.run("select pg_reload_conf()");
+}
+
+/// Ends the session that has committed and waits before it answers.
+fn lose_an_answer(s: &mut Session) {
+    let pid = wait::until("a commit waits", || {
+        let waiting = "select pid from pg_stat_activity where wait_event = 'SyncRep'";
+        s.column(waiting).first().and_then(Value::as_i64)
+    });
+    s.run(&format!("select pg_terminate_backend({pid}, 10000)"));
+}
+
+#[test]
+fn a_report_whose_answer_got_lost_is_made_once() {
+    let (cluster, url) = server();
+    let folder = folder::create();
+    let script = format!("{UNTIL_TOLD}; exit 3");
+    let call = run(&["--json"], &script)
+        .env("DATABASE_URL", &url)
+        .with(|command| {
+            command.current_dir(&folder);
+        })
+        .spawn();
+    process(&folder.join("pid"));
+    let mut s = cluster.session("postgres");
+    hold_commits(&mut s, true);
+    std::fs::write(folder.join("end"), "").expect("write");
+    lose_an_answer(&mut s);
+    hold_commits(&mut s, false);
+    let (exit, cards) = the_end_of(call);
+    assert_eq!((exit, &cards[0]["outcome"]), (9, &json!("failed")));
+    assert_eq!(s.card("A")["attempts"], 1);
+    let kinds = s.column("select kind from mosaic.backlog_event order by event_id");
+    assert_eq!(kinds, [json!("created"), json!("claimed"), json!("failed")]);
+}
+
+#[test]
+fn a_claim_whose_answer_got_lost_is_given_again() {
+    let (cluster, url) = server();
+    let mut s = cluster.session("postgres");
+    hold_commits(&mut s, true);
+    let call = run(&["--wait", "1m", "--json"], "true")
+        .env("DATABASE_URL", &url)
+        .spawn();
+    lose_an_answer(&mut s);
+    hold_commits(&mut s, false);
+    let (exit, cards) = the_end_of(call);
+    assert_eq!((exit, &cards[0]["outcome"]), (0, &json!("completed")));
+    let claims = "select count(*) from mosaic.backlog_event where kind = 'claimed'";
+    assert_eq!(s.number(claims), 1);
 }
 
 #[test]
