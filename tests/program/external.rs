@@ -1,6 +1,6 @@
 //! A server of somebody else's: first use, and what is missing there.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mosaic_backlog_tests::calls::together;
@@ -63,7 +63,7 @@ fn a_role_without_the_right_hears_what_an_administrator_has_to_do() {
 }
 
 /// The PostgreSQL under test, without the extension's files.
-fn without_the_extension() -> folder::Folder {
+pub fn without_the_extension() -> folder::Folder {
     let bin = programs::postgresql("postgres");
     let root = bin
         .parent()
@@ -96,16 +96,21 @@ fn without_the_extension() -> folder::Folder {
     copy
 }
 
-#[test]
-fn a_server_without_the_extensions_files_is_told_apart_from_a_missing_right() {
-    let copy = without_the_extension();
+/// The programs of such a copy.
+pub fn bin_of(copy: &Path) -> PathBuf {
     let bin = programs::postgresql("postgres");
     let major = bin
         .ancestors()
         .nth(2)
         .and_then(Path::file_name)
         .expect("a version");
-    let cluster = Cluster::start_from(&copy.join("lib/postgresql").join(major).join("bin"), &[]);
+    copy.join("lib/postgresql").join(major).join("bin")
+}
+
+#[test]
+fn a_server_without_the_extensions_files_is_told_apart_from_a_missing_right() {
+    let copy = without_the_extension();
+    let cluster = Cluster::start_from(&bin_of(&copy), &[]);
     let url = cluster.url("postgres", "postgres");
     for call in [&["list"][..], &["create", "t"], &["claim"]] {
         let document = backlog(call).env("DATABASE_URL", &url).run().json(4);

@@ -2,10 +2,12 @@
 
 mod arguments;
 mod crash;
+mod doctor;
 mod exit_codes;
 mod external;
 mod first_start;
 mod installer;
+mod metrics;
 mod people;
 mod places;
 mod server;
