@@ -143,7 +143,7 @@ fn help_of_every_command_shows_an_example_and_exits_with_0() {
     for verb in [
         "create", "list", "show", "claim", "renew", "release", "fail", "complete", "block",
         "unblock", "cancel", "reopen", "update", "link", "unlink", "reclaim", "stats", "why",
-        "events",
+        "doctor", "events",
     ] {
         let outcome = mosaic(&["fleet", "backlog", verb, "--help"]).run();
         assert_eq!(outcome.exit, 0, "{verb}");
@@ -231,7 +231,8 @@ fn every_argument_of_a_function_has_a_flag() {
         ("link", &["--needs", "--actor"]),
         ("unlink", &["--needs", "--actor"]),
         ("reclaim", &["--force", "--grace", "--max", "--actor"]),
-        ("stats", &["--phase"]),
+        ("stats", &["--phase", "--format"]),
+        ("doctor", &["--max-age"]),
         ("events", &["--after", "--limit"]),
     ] {
         let help = help(verb);

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod crash;
+mod doctor;
 mod exit_codes;
 mod external;
 mod fields;
@@ -10,6 +11,7 @@ mod flags;
 mod fleet;
 mod installer;
 mod mcp;
+mod metrics;
 mod people;
 mod places;
 mod prime;

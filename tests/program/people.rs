@@ -88,6 +88,7 @@ fn every_verb_has_something_to_say() {
         (&["show", "A"], "A"),
         (&["why", "B"], "A"),
         (&["stats"], "ready"),
+        (&["stats", "--format", "prometheus"], "# TYPE"),
         (&["block", "A", "--reason", "need a key"], "need a key"),
         (&["unblock", "A"], "A"),
         (&["link", "C", "--needs", "A"], "C"),

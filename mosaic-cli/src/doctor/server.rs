@@ -27,6 +27,8 @@ const FACTS: &str = "\
       (select r.name from unnest(array['mosaic_operator', 'mosaic_worker', 'mosaic_reader']) \
          with ordinality as r(name, place) \
          where pg_has_role(to_regrole(r.name), 'USAGE') order by r.place limit 1) as rights, \
+      exists (select from pg_proc p join pg_namespace n on n.oid = p.pronamespace \
+        where n.nspname = 'mosaic' and p.proname = 'backlog_doctor') as has_doctor, \
       current_setting('fsync') as fsync, \
       current_setting('full_page_writes') as full_page_writes, \
       current_setting('synchronous_commit') as synchronous_commit";
@@ -44,11 +46,11 @@ const TRANSACTIONS: &str = "\
       and (backend_xid is not null or backend_xmin is not null and datname = current_database()) \
     order by xact_start limit 5";
 
-/// Sessions of which the server does not say what they do.
+/// Sessions of somebody's of which the server does not say what they do.
 const HIDDEN: &str = "\
     select count(*) filter (where query = '<insufficient privilege>') as denied, \
       count(*) filter (where state = 'disabled') as untracked \
-    from pg_stat_activity where pid <> pg_backend_pid() and backend_type = 'client backend'";
+    from pg_stat_activity where pid <> pg_backend_pid() and usename is not null";
 
 const PREPARED: &str = "\
     select format('%s (role %I, database %I) since %s', quote_literal(gid), owner, database, \
@@ -346,6 +348,11 @@ impl Server<'_> {
     /// What the extension finds; whether it could be asked.
     fn backlog(&mut self, facts: &Value) -> bool {
         const NAME: &str = "backlog";
+        if facts["has_doctor"] != true {
+            let failure = extension::too_old(facts["installed"].as_str());
+            self.failed(NAME, State::Unknown, &failure);
+            return false;
+        }
         let failure = match self.ask(&Call::new("backlog_doctor").sql(), &[]) {
             Ok(rows) => {
                 let findings = rows.into_iter().map(Value::Object);

@@ -8,6 +8,7 @@ mod catalogue;
 mod claim;
 mod complete;
 mod create;
+mod doctor;
 mod events;
 mod gate;
 mod history;

@@ -19,11 +19,12 @@ mod tests {
         outcome
     }
 
-    const READING: [&str; 5] = [
+    const READING: [&str; 6] = [
         "backlog_get('A')",
         "backlog_list(with_total => true)",
         "backlog_stats()",
         "backlog_why('A')",
+        "backlog_doctor()",
         "backlog_events('A')",
     ];
 

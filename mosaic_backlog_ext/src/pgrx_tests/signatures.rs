@@ -31,8 +31,9 @@ mod tests {
     ];
 
     /// Of the functions that do not return cards.
-    const COLUMNS: [&str; 5] = [
+    const COLUMNS: [&str; 6] = [
         "create_many: id text, created boolean",
+        "doctor: name text, state text, detail text, hint text",
         "events: event_id bigint, card_id text, at timestamp with time zone, kind text, actor text, login_role text, claim_token bigint, old_status backlog_status, new_status backlog_status, detail jsonb, cursor text",
         "reclaim: id text, previous_owner text, attempts integer, action text",
         "stats: ready bigint, claimed bigint, blocked bigint, done bigint, cancelled bigint, claimable bigint, gated bigint, deferred bigint, expired_leases bigint, oldest_claimable_seconds bigint, by_owner jsonb, created_last_hour bigint, completed_last_hour bigint, failed_last_hour bigint, lapsed_last_hour bigint, wait_p50_seconds double precision, wait_p95_seconds double precision, cycle_p50_seconds double precision, cycle_p95_seconds double precision",

@@ -309,6 +309,7 @@ mod tests {
             "backlog_list()",
             "backlog_stats()",
             "backlog_why('A')",
+            "backlog_doctor()",
             "backlog_events('A')",
         ];
         for level in [pg_sys::XACT_REPEATABLE_READ, pg_sys::XACT_SERIALIZABLE] {

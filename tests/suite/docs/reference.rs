@@ -117,7 +117,8 @@ fn arguments_and_results_are_those_of_the_functions() {
 fn arguments(session: &mut Session, section: &Section, faults: &mut Faults) {
     let function = &section.heading;
     let mut documented = Vec::new();
-    for (at, row) in section.table("Argument").rows.iter().enumerate() {
+    let rows = section.tables("Argument").flat_map(|table| &table.rows);
+    for (at, row) in rows.enumerate() {
         let (name, kind, default) = (plain(&row[0]), plain(&row[1]), plain(&row[2]));
         let real = session.value(&format!(
             "select pg_catalog.pg_get_function_arg_default('mosaic.{function}'::regproc, {})",
