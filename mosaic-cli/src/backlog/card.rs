@@ -192,6 +192,7 @@ fn pretty(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     const PLAIN: Screen = Screen {
         width: None,

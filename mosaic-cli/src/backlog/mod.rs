@@ -20,7 +20,7 @@ mod update;
 mod why;
 mod worker;
 
-pub use worker::identity;
+pub use worker::{agent, identity};
 
 use clap::Subcommand;
 
