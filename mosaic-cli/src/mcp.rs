@@ -18,7 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use uuid::Uuid;
 
 use crate::Global;
-use crate::backlog::identity;
+use crate::backlog::{agent, identity};
 use crate::failure::{Code, Exit, Failure, sentence};
 use crate::input::filled;
 use crate::interrupt;
@@ -55,9 +55,9 @@ enum OnExit {
 
 /// Why a session ended.
 enum Ended {
-    ByClient,
-    BySignal,
-    ByInterrupt,
+    Closed,
+    Terminated,
+    Interrupted,
 }
 
 impl Mcp {
@@ -84,19 +84,18 @@ impl Mcp {
             session.release_all();
         }
         match ended? {
-            Ended::ByClient | Ended::BySignal => Ok(Reply::Written(Exit::Success)),
-            Ended::ByInterrupt => Err(Failure::new(Code::Interrupted, "interrupted")),
+            Ended::Closed | Ended::Terminated => Ok(Reply::Written(Exit::Success)),
+            Ended::Interrupted => Err(Failure::new(Code::Interrupted, "interrupted")),
         }
     }
 }
 
 /// Two sessions of one user are told apart.
 fn name() -> String {
-    if std::env::var("MOSAIC_AGENT").is_ok_and(|agent| !agent.trim().is_empty()) {
-        return identity();
-    }
-    let session = Uuid::new_v4().simple().to_string();
-    format!("{}/mcp-{}", identity(), &session[..6])
+    agent().unwrap_or_else(|| {
+        let session = Uuid::new_v4().simple().to_string();
+        format!("{}/mcp-{}", identity(), &session[..6])
+    })
 }
 
 /// Serves until the client closes standard input or a signal comes. Calls that are under way are answered first.
@@ -108,7 +107,7 @@ async fn serve(server: Server) -> Result<Ended, Failure> {
     };
     let service = match service {
         Ok(service) => service,
-        Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(Ended::ByClient),
+        Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(Ended::Closed),
         Err(error) => {
             return Err(
                 Failure::usage("the MCP client did not begin a session").detail(sentence(&error))
@@ -118,7 +117,7 @@ async fn serve(server: Server) -> Result<Ended, Failure> {
     let stop = service.cancellation_token();
     let mut end = std::pin::pin!(service.waiting());
     tokio::select! {
-        _ = &mut end => Ok(Ended::ByClient),
+        _ = &mut end => Ok(Ended::Closed),
         ended = signals.next() => {
             stop.cancel();
             // What is under way was asked for before the signal.
@@ -150,9 +149,9 @@ impl Signals {
 
     async fn next(&mut self) -> Ended {
         tokio::select! {
-            _ = self.interrupt.recv() => Ended::ByInterrupt,
-            _ = self.terminate.recv() => Ended::BySignal,
-            _ = self.hangup.recv() => Ended::BySignal,
+            _ = self.interrupt.recv() => Ended::Interrupted,
+            _ = self.terminate.recv() => Ended::Terminated,
+            _ = self.hangup.recv() => Ended::Terminated,
         }
     }
 }

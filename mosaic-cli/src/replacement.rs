@@ -1,8 +1,8 @@
 //! Files that have their name only when they are whole: written beside, and renamed.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
@@ -30,7 +30,7 @@ impl Replacement {
                 ))
                 .hint("Name a file that is new or may be replaced."));
             }
-            Ok(metadata) => Some(metadata.permissions()),
+            Ok(metadata) => Some(metadata),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(cannot("look at", &target, &error)),
         };
@@ -56,7 +56,7 @@ impl Replacement {
             .create_new(true)
             .mode(0o600)
             .open(&replacement.beside)
-            .and_then(|file| before.map_or(Ok(()), |mode| file.set_permissions(mode)))
+            .and_then(|file| before.map_or(Ok(()), |before| take_after(&file, &before)))
             .map_err(|error| cannot("write to", &replacement.target, &error))?;
         Ok(replacement)
     }
@@ -103,6 +103,13 @@ impl Drop for Replacement {
             let _ = fs::remove_file(&self.beside);
         }
     }
+}
+
+/// Gives a file the owner and the mode of another one.
+fn take_after(file: &File, other: &Metadata) -> io::Result<()> {
+    // Only root may do that, and only root needs to.
+    let _ = fchown(file, Some(other.uid()), Some(other.gid()));
+    file.set_permissions(other.permissions())
 }
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {

@@ -2,6 +2,7 @@
 
 use mosaic_backlog_tests::cluster::Cluster;
 use mosaic_backlog_tests::home::Home;
+use mosaic_backlog_tests::installation::Installation;
 use mosaic_backlog_tests::program::{Mosaic, mosaic};
 use mosaic_backlog_tests::programs;
 use mosaic_backlog_tests::session::Session;

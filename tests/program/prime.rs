@@ -1,7 +1,7 @@
 //! The primer: short, true, and put into files with care.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use mosaic_backlog_tests::database::Database;
@@ -193,11 +193,14 @@ fn a_file_gets_it_once_and_is_not_touched_again() {
 }
 
 #[test]
-fn the_rest_of_the_file_its_mode_and_a_link_to_it_stay_as_they_are() {
+fn the_rest_of_the_file_its_owner_and_mode_and_a_link_to_it_stay_as_they_are() {
     let (_folder, file) = file(&format!(
         "# Rules\r\n\r\n{BEGIN}\r\nold\r\n{END}\r\n\r\nno end"
     ));
     fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).expect("chmod");
+    // Only root may give it to somebody else.
+    let _ = chown(&file, Some(65_534), None);
+    let owner = fs::metadata(&file).expect("the file").uid();
     let link = file.with_file_name("CLAUDE.md");
     symlink("AGENTS.md", &link).expect("a link");
     assert_eq!(write(&link).json(0)["changed"], true);
@@ -206,8 +209,9 @@ fn the_rest_of_the_file_its_mode_and_a_link_to_it_stay_as_they_are() {
     let primer = primer().trim_end().replace('\n', "\r\n");
     let expected = format!("# Rules\r\n\r\n{BEGIN}\r\n{primer}\r\n{END}\r\n\r\nno end");
     assert_eq!(text, expected);
-    let mode = fs::metadata(&file).expect("the file").permissions().mode();
-    assert_eq!(mode & 0o777, 0o640);
+    let metadata = fs::metadata(&file).expect("the file");
+    assert_eq!(metadata.mode() & 0o777, 0o640);
+    assert_eq!(metadata.uid(), owner);
     let beside = fs::read_dir(file.parent().expect("a folder")).expect("a folder");
     assert_eq!(beside.count(), 2, "nothing else is left there");
 }

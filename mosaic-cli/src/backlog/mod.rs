@@ -24,7 +24,7 @@ mod waiting;
 mod why;
 mod worker;
 
-pub use worker::identity;
+pub use worker::{agent, identity};
 
 use clap::Subcommand;
 

@@ -1,11 +1,19 @@
 //! What the tools say about themselves.
 
 use std::collections::HashMap;
+use std::fs;
 
 use mosaic_backlog_tests::database::Database;
+use mosaic_backlog_tests::program::{mosaic, program};
+use mosaic_backlog_tests::programs;
 use serde_json::{Value, json};
 
 use super::client::Client;
+
+/// A page of the documentation.
+fn page(name: &str) -> String {
+    fs::read_to_string(programs::sources().join(name)).expect("a page")
+}
 
 #[test]
 fn all_tools_together_take_fewer_than_2500_tokens() {
@@ -88,7 +96,7 @@ fn tools_that_only_read_say_so_and_do_so() {
         .map(|tool| tool.name.into_owned())
         .collect();
     assert_eq!(reading, ["list", "show", "why", "stats"]);
-    let reader = Client::of(mosaic_backlog_tests::program::mosaic(&["mcp"]).on_as(&db, "reader"));
+    let reader = Client::of(mosaic(&["mcp"]).on_as(&db, "reader"));
     for tool in reading {
         let arguments = match tool.as_str() {
             "show" | "why" => json!({"id": "A"}),
@@ -123,4 +131,60 @@ fn what_can_be_long_comes_with_claim_and_show_alone() {
         json!({"id": "A", "claim_token": token, "result": {}}),
     );
     assert!(brief(done));
+}
+
+#[test]
+fn the_reference_has_each_tool_with_its_arguments() {
+    let db = Database::fresh();
+    let page = page("docs/cli-reference.md");
+    let (_, section) = page.split_once("\n## mosaic mcp\n").expect("the section");
+    let documented: Vec<String> = section
+        .lines()
+        .skip_while(|line| !line.starts_with("| Tool"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.split('|').take(3).collect::<Vec<_>>().join("|"))
+        .collect();
+    let real: Vec<String> = Client::on(&db, "w")
+        .tools()
+        .iter()
+        .map(|tool| {
+            let schema = tool.schema_as_json_value();
+            let required = schema["required"].as_array().cloned().unwrap_or_default();
+            let properties = schema["properties"].as_object().expect("properties");
+            let arguments: Vec<String> = properties
+                .keys()
+                .map(|name| match required.contains(&json!(name)) {
+                    true => format!("**`{name}`**"),
+                    false => format!("`{name}`"),
+                })
+                .collect();
+            format!("| `{}` | {} ", tool.name, arguments.join(", "))
+        })
+        .collect();
+    assert_eq!(documented, real);
+}
+
+#[test]
+fn the_configuration_for_clients_starts_a_server() {
+    let page = page("docs/agents.md");
+    let (_, block) = page.split_once("```json\n").expect("a configuration");
+    let (block, _) = block.split_once("```").expect("its end");
+    let configuration: Value = serde_json::from_str(block).expect("JSON");
+    let server = &configuration["mcpServers"]["backlog"];
+    assert_eq!(server["command"], "mosaic");
+    let arguments: Vec<&str> = server["args"]
+        .as_array()
+        .expect("arguments")
+        .iter()
+        .map(|argument| argument.as_str().expect("a text"))
+        .collect();
+    let db = Database::fresh();
+    db.session().create("A");
+    let mut call = program(programs::mosaic(), &arguments).on(&db);
+    for (name, value) in server["env"].as_object().expect("variables") {
+        call = call.env(name, value.as_str().expect("a text"));
+    }
+    let (card, _) = Client::of(call).claim();
+    assert_eq!(card["claim_owner"], server["env"]["MOSAIC_AGENT"]);
 }
