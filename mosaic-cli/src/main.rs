@@ -39,7 +39,7 @@ struct Cli {
 }
 
 /// The flags that every command takes.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct Global {
     /// Print exactly one JSON document on stdout, errors included
     #[arg(long, global = true, help_heading = "Global options")]
@@ -157,6 +157,11 @@ mod tests {
             "backlog show A4",
             "backlog why A4",
             "backlog events A4 --after x --limit 5",
+            "backlog watch --phase p --interval 5s",
+            "backlog watch A4 --after 17 --json",
+            "backlog watch --from-start --json",
+            "backlog graph A4 --format dot",
+            "backlog graph --phase p --label a --label b --all",
             "backlog export",
             "backlog export f --no-dependencies --no-events --json",
             "backlog import - --no-dependencies --no-events --actor me",
@@ -193,6 +198,13 @@ mod tests {
             &["link", "A4", "--needs", ""],
             &["update", "A4", "--clear", "title"],
             &["show", ""],
+            &["watch", "--interval", "0s"],
+            &["watch", "--interval", "5"],
+            &["watch", "--after", "1", "--from-start"],
+            &["watch", "A4", "--phase", "p"],
+            &["graph", "--format", "png"],
+            &["graph", "A4", "--phase", "p"],
+            &["graph", ""],
             &["import"],
             &["import", ""],
             &["list", "--database-url", ""],

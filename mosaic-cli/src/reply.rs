@@ -22,6 +22,8 @@ pub enum Reply {
     Help(String),
     /// The answer went to stdout already, as it was too long to be held.
     Written,
+    /// A screen showed it, and is gone.
+    Shown(Exit),
 }
 
 impl Reply {
@@ -91,6 +93,7 @@ fn print(reply: Reply, json: bool) -> Result<Exit, Failure> {
         } => (view(&document, &Screen::stdout()), exit),
         Reply::Help(text) => (text, Exit::Success),
         Reply::Written => return Ok(Exit::Success),
+        Reply::Shown(exit) => return Ok(exit),
     };
     match write_stdout(&text) {
         Ok(()) => Ok(exit),

@@ -162,6 +162,21 @@ impl Store {
         })
     }
 
+    /// Connects again after the connection was lost. An embedded server that was stopped meanwhile is not
+    /// started: whoever only watches must not undo that.
+    pub fn reopen(global: &Global) -> Result<Self, Failure> {
+        Ok(match choose(global)? {
+            Choice::External(dsn) => Store {
+                client: connect(dsn)?,
+                embedded: false,
+            },
+            Choice::Embedded => Store {
+                client: embedded::rejoin()?,
+                embedded: true,
+            },
+        })
+    }
+
     /// Makes sure that a function is there before a call that cannot be made twice.
     pub fn require(&mut self, function: &str) -> Result<(), Failure> {
         if self.has(function)? {
@@ -196,7 +211,7 @@ impl Store {
 
     /// Calls one function. A warm call is one round trip: that the extension is missing or that the
     /// database's default isolation is too high is found out by the call itself.
-    fn rows(&mut self, call: &Call) -> Result<Vec<Record>, Failure> {
+    pub fn rows(&mut self, call: &Call) -> Result<Vec<Record>, Failure> {
         let mut outcome = self.send(call);
         if outcome.as_ref().is_err_and(extension::is_missing) {
             let installed = self.equip()?;

@@ -90,7 +90,7 @@ impl<const N: usize> Table<N> {
 }
 
 /// The text in at most so many columns, with an ellipsis where something is missing.
-fn cut(text: &str, width: usize) -> String {
+pub fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }

@@ -19,4 +19,5 @@ pub mod program;
 pub mod programs;
 pub mod refused;
 pub mod session;
+pub mod terminal;
 pub mod wait;

@@ -8,6 +8,7 @@ mod complete;
 mod create;
 mod events;
 mod export;
+mod graph;
 mod import;
 mod lease;
 mod link;
@@ -16,6 +17,7 @@ mod reclaim;
 mod show;
 mod stats;
 mod update;
+mod watch;
 mod why;
 mod worker;
 
@@ -46,6 +48,8 @@ pub enum Verb {
     Stats(stats::Stats),
     Why(why::Why),
     Events(events::Events),
+    Watch(watch::Watch),
+    Graph(graph::Graph),
     Export(export::Export),
     Import(import::Import),
 }
@@ -71,6 +75,8 @@ pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
         Verb::Stats(stats) => stats.run(global),
         Verb::Why(why) => why.run(global),
         Verb::Events(events) => events.run(global),
+        Verb::Watch(watch) => watch.run(global),
+        Verb::Graph(graph) => graph.run(global),
         Verb::Export(export) => export.run(global),
         Verb::Import(import) => import.run(global),
     }

@@ -40,6 +40,11 @@ pub fn connect() -> Result<Client, Failure> {
     Store::locate()?.connect()
 }
 
+/// A connection to the embedded store if it runs and is in order. Starts nothing.
+pub fn rejoin() -> Result<Client, Failure> {
+    Store::locate()?.rejoin()
+}
+
 /// A connection after one of `connect` turned out to lack a function: everything is looked at again.
 pub fn repair() -> Result<Client, Failure> {
     Store::locate()?.repair()

@@ -70,6 +70,11 @@ impl Store {
         }
     }
 
+    pub fn rejoin(&self) -> Result<Client, Failure> {
+        self.warm()?
+            .ok_or_else(|| Failure::unreachable("the embedded server does not run"))
+    }
+
     /// Does everything that is missing, one call at a time. No migration: another call did it all.
     fn bring_up(&self) -> Result<(Client, Option<Migration>), Failure> {
         let home = &self.home;
