@@ -15,41 +15,42 @@ const SCENES: [&[&str]; 3] = [
         "create 'Document the config' --id B2 --needs A1",
         "create 'Release it' --id C1 --needs B1 --needs B2",
         "create 'Order the stickers' --id D1",
-        "claim --worker claude-1",
-        "claim --worker claude-2",
-        "claim --worker claude-3",
+        "claim --worker agent-1",
+        "claim --worker agent-2",
+        "claim --worker agent-3",
     ],
     &[
         "why C1",
         "complete A1 --token 1 --result '{\"format\": \"toml\"}'",
         "block D1 --token 2 --kind input --reason 'round or square ones?'",
-        "claim --worker claude-1",
+        "claim --worker agent-1",
     ],
     &["graph"],
 ];
 
 fn main() {
     let database = Database::fresh();
+    let on_terminal = |words: &[String], rows| {
+        mosaic(words)
+            .on(&database)
+            .env("TZ", "UTC")
+            .env("MOSAIC_AGENT", "planner")
+            .on_terminal(rows, COLUMNS)
+    };
     let mut recording = Recording::default();
     for scene in SCENES {
         for line in scene {
-            let mut call = vec!["backlog".to_owned()];
-            call.extend(words(line));
-            let mut terminal = mosaic(&call)
-                .on(&database)
-                .env("TZ", "UTC")
-                .on_terminal(40, COLUMNS);
+            let typed = format!("mosaic backlog {line}");
+            let mut terminal = on_terminal(&words(&typed)[1..], 40);
             terminal.exit();
-            recording.print(&format!("mosaic backlog {line}"), &terminal.screen());
+            recording.print(&typed, &terminal.screen());
         }
         recording.clear();
     }
-    let terminal = mosaic(&["backlog", "watch"])
-        .on(&database)
-        .env("TZ", "UTC")
-        .on_terminal(22, COLUMNS);
-    terminal.until("BLOCKED 1");
-    recording.print("mosaic backlog watch", &terminal.screen());
+    let typed = "mosaic backlog watch";
+    let terminal = on_terminal(&words(typed)[1..], 22);
+    terminal.until("q quits");
+    recording.print(typed, &terminal.screen());
     recording.clear();
     println!("{}", recording.to_svg());
 }

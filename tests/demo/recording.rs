@@ -73,8 +73,10 @@ impl Recording {
         let all = self.now;
         for (number, step) in self.steps.iter().enumerate() {
             let (from, to) = (step.from / all * 100.0, step.to / all * 100.0);
+            // Where nothing moves, the last scene is shown.
+            let still = u8::from(number + 1 == self.steps.len());
             style.push_str(&format!(
-                "#s{number}{{opacity:0;animation:k{number} {all:.1}s step-end infinite}}\
+                "#s{number}{{opacity:{still};animation:k{number} {all:.1}s step-end infinite}}\
                  @keyframes k{number}{{0%{{opacity:0}}{from:.2}%{{opacity:1}}{to:.2}%{{opacity:0}}}}\n"
             ));
             body.push_str(&format!("<g id=\"s{number}\">"));
