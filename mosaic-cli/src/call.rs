@@ -10,6 +10,7 @@ pub struct Call {
     pub function: &'static str,
     arguments: Vec<Argument>,
     scalar: Option<&'static str>,
+    columns: Option<&'static str>,
 }
 
 struct Argument {
@@ -26,6 +27,7 @@ impl Call {
             function,
             arguments: Vec::new(),
             scalar: None,
+            columns: None,
         }
     }
 
@@ -43,6 +45,12 @@ impl Call {
     /// The function returns a bare value: name it.
     pub fn returning(mut self, column: &'static str) -> Self {
         self.scalar = Some(column);
+        self
+    }
+
+    /// Only these columns of the answer, as a select list.
+    pub fn columns(mut self, columns: &'static str) -> Self {
+        self.columns = Some(columns);
         self
     }
 
@@ -176,12 +184,11 @@ impl Call {
             Some(column) => format!("json_build_object('{column}', answer)"),
             None => "row_to_json(answer)".to_owned(),
         };
-        format!(
-            "select {row}::text \
-             from set_config('TimeZone', 'UTC', true), mosaic.{}({}) as answer",
-            self.function,
-            arguments.join(", ")
-        )
+        let mut answer = format!("mosaic.{}({})", self.function, arguments.join(", "));
+        if let Some(columns) = self.columns {
+            answer = format!("(select {columns} from {answer} as whole)");
+        }
+        format!("select {row}::text from set_config('TimeZone', 'UTC', true), {answer} as answer")
     }
 
     pub fn parameters(&self) -> Vec<(&(dyn ToSql + Sync), Type)> {
@@ -221,6 +228,15 @@ mod tests {
         assert!(
             call.sql()
                 .starts_with("select json_build_object('claim_expires_at', answer)::text from")
+        );
+    }
+
+    #[test]
+    fn some_columns_are_selected_from_the_answer() {
+        let call = Call::new("backlog_list").columns("id, title");
+        assert!(
+            call.sql()
+                .ends_with(", (select id, title from mosaic.backlog_list() as whole) as answer")
         );
     }
 }

@@ -13,7 +13,10 @@ const DOCUMENT: &[u8] = b"{\"error\":{\"code\":\"interrupted\",\"message\":\"int
 
 /// Whether the handler still owes a document.
 static DOCUMENT_DUE: AtomicBool = AtomicBool::new(false);
-
+/// Whether one line of many is being written.
+static LINE_UNDER_WAY: AtomicBool = AtomicBool::new(false);
+/// Whether an interrupt waits for the end of that line.
+static WAITING: AtomicBool = AtomicBool::new(false);
 /// Whether somebody else decides what a signal means.
 static HANDED_OVER: AtomicBool = AtomicBool::new(false);
 
@@ -45,13 +48,33 @@ pub fn printing() {
     DOCUMENT_DUE.store(false, Ordering::Relaxed);
 }
 
+/// Writes one line of many, whole: an interrupt meanwhile waits for its end. A second one does not,
+/// as the reader may never take the rest.
+pub fn whole_line<T>(write: impl FnOnce() -> T) -> T {
+    LINE_UNDER_WAY.store(true, Ordering::Relaxed);
+    let written = write();
+    LINE_UNDER_WAY.store(false, Ordering::Relaxed);
+    if WAITING.load(Ordering::Relaxed) {
+        end(DOCUMENT_DUE.load(Ordering::Relaxed));
+    }
+    written
+}
+
 extern "C" fn on_sigint(_signal: libc::c_int) {
     if HANDED_OVER.load(Ordering::Relaxed) {
         return;
     }
+    let within_a_line = LINE_UNDER_WAY.load(Ordering::Relaxed);
+    if within_a_line && !WAITING.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    end(DOCUMENT_DUE.load(Ordering::Relaxed) && !within_a_line);
+}
+
+fn end(document_due: bool) -> ! {
     // SAFETY: the buffer is static; _exit runs no destructors, which a handler must not.
     unsafe {
-        if DOCUMENT_DUE.load(Ordering::Relaxed) {
+        if document_due {
             libc::write(
                 libc::STDOUT_FILENO,
                 DOCUMENT.as_ptr().cast(),

@@ -62,7 +62,7 @@ struct Cli {
 }
 
 /// The flags that every command takes.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct Global {
     /// Print exactly one JSON document on stdout, errors included
     #[arg(long, global = true, help_heading = "Global options")]
@@ -283,6 +283,11 @@ mod tests {
             "backlog why A4",
             "backlog doctor --max-age 1h --json",
             "backlog events A4 --after x --limit 5",
+            "backlog watch --phase p --interval 5s",
+            "backlog watch A4 --after 17 --json",
+            "backlog watch --from-start --json",
+            "backlog graph A4 --format dot",
+            "backlog graph --phase p --label a --label b --all",
             "backlog export",
             "backlog export f --no-dependencies --no-events --json",
             "backlog import - --no-dependencies --no-events --actor me",
@@ -327,6 +332,13 @@ mod tests {
             &["link", "A4", "--needs", ""],
             &["update", "A4", "--clear", "title"],
             &["show", ""],
+            &["watch", "--interval", "0s"],
+            &["watch", "--interval", "5"],
+            &["watch", "--after", "1", "--from-start"],
+            &["watch", "A4", "--phase", "p"],
+            &["graph", "--format", "png"],
+            &["graph", "A4", "--phase", "p"],
+            &["graph", ""],
             &["import"],
             &["import", ""],
             &["stats", "--format", "xml"],

@@ -195,6 +195,21 @@ impl Store {
         })
     }
 
+    /// Connects again after the connection was lost. An embedded server that was stopped meanwhile is not
+    /// started: whoever only watches must not undo that.
+    pub fn reopen(global: &Global) -> Result<Self, Failure> {
+        Ok(match choose(global)? {
+            Choice::External(dsn) => Store {
+                client: connect(dsn)?,
+                embedded: false,
+            },
+            Choice::Embedded => Store {
+                client: embedded::rejoin()?,
+                embedded: true,
+            },
+        })
+    }
+
     /// Makes sure that a function is there before a call that cannot be made twice.
     pub fn require(&mut self, function: &str) -> Result<(), Failure> {
         if timed(

@@ -94,7 +94,7 @@ impl Table {
 }
 
 /// The text in at most so many columns, with an ellipsis where something is missing.
-fn cut(text: &str, width: usize) -> String {
+pub fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }

@@ -25,4 +25,5 @@ pub mod record;
 pub mod refused;
 pub mod replica;
 pub mod session;
+pub mod terminal;
 pub mod wait;

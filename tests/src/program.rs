@@ -104,6 +104,10 @@ impl Mosaic {
         })
     }
 
+    pub fn into_command(self) -> Command {
+        self.command
+    }
+
     /// Starts the call and does not wait for its end.
     #[track_caller]
     pub fn spawn(mut self) -> Child {
@@ -182,7 +186,7 @@ impl Outcome {
     }
 }
 
-fn exit_code(status: ExitStatus) -> i32 {
+pub fn exit_code(status: ExitStatus) -> i32 {
     status
         .code()
         .or_else(|| status.signal().map(|signal| 128 + signal))

@@ -120,7 +120,7 @@ fn status_paint(card: &Value) -> Paint {
 }
 
 /// Why a card is where it is: its holder, its reason, or what it waits for.
-fn note(card: &Value) -> String {
+pub fn note(card: &Value) -> String {
     let note = match text(card, "status") {
         "claimed" => format!(
             "{} until {}",
@@ -143,7 +143,7 @@ fn note(card: &Value) -> String {
     one_line(&note)
 }
 
-fn is_past(time: &str) -> bool {
+pub fn is_past(time: &str) -> bool {
     chrono::DateTime::parse_from_rfc3339(time).is_ok_and(|time| time <= chrono::Utc::now())
 }
 

@@ -62,21 +62,12 @@ fn view(document: &Value, screen: &Screen) -> String {
         "DETAIL",
     );
     for event in events {
-        let status = match (text(event, "old_status"), text(event, "new_status")) {
-            (old, new) if old == new => new.to_owned(),
-            ("", new) => new.to_owned(),
-            (old, new) => format!("{old} → {new}"),
-        };
-        let actor = match text(event, "actor") {
-            "" => text(event, "login_role"),
-            actor => actor,
-        };
         table.push([
             Cell::painted(local_time(text(event, "at")), Paint::Dim),
             Cell::painted(text(event, "card_id"), Paint::Bold),
             Cell::plain(text(event, "kind")),
-            Cell::plain(status),
-            Cell::plain(actor),
+            Cell::plain(step(event)),
+            Cell::plain(actor(event)),
             Cell::painted(detail(&event["detail"]), Paint::Dim),
         ]);
     }
@@ -86,6 +77,22 @@ fn view(document: &Value, screen: &Screen) -> String {
         table.render(screen),
         screen.paint(Paint::Dim, &next)
     )
+}
+
+/// The change of status: "ready → claimed".
+pub fn step(event: &Value) -> String {
+    match (text(event, "old_status"), text(event, "new_status")) {
+        (old, new) if old == new => new.to_owned(),
+        ("", new) => new.to_owned(),
+        (old, new) => format!("{old} → {new}"),
+    }
+}
+
+pub fn actor(event: &Value) -> &str {
+    match text(event, "actor") {
+        "" => text(event, "login_role"),
+        actor => actor,
+    }
 }
 
 fn detail(detail: &Value) -> String {

@@ -9,6 +9,7 @@ mod create;
 mod doctor;
 mod events;
 mod export;
+mod graph;
 mod import;
 mod lease;
 mod link;
@@ -21,6 +22,7 @@ mod show;
 mod stats;
 mod update;
 mod waiting;
+mod watch;
 mod why;
 mod worker;
 
@@ -56,6 +58,8 @@ pub enum Verb {
     Why(why::Why),
     Doctor(doctor::Doctor),
     Events(events::Events),
+    Watch(watch::Watch),
+    Graph(graph::Graph),
     Export(export::Export),
     Import(import::Import),
     Prime(prime::Prime),
@@ -84,6 +88,8 @@ pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
         Verb::Why(why) => why.run(global),
         Verb::Doctor(doctor) => doctor.run(global),
         Verb::Events(events) => events.run(global),
+        Verb::Watch(watch) => watch.run(global),
+        Verb::Graph(graph) => graph.run(global),
         Verb::Export(export) => export.run(global),
         Verb::Import(import) => import.run(global),
         Verb::Prime(prime) => prime.run(),

@@ -114,7 +114,7 @@ fn view(stats: &Value, screen: &Screen) -> String {
 }
 
 /// Seconds in the two largest units that matter.
-fn span(seconds: f64) -> String {
+pub fn span(seconds: f64) -> String {
     if seconds < 10.0 {
         return format!("{seconds:.1}s");
     }

@@ -41,6 +41,13 @@ pub fn connect() -> Result<Client, Failure> {
     Store::locate()?.connect()
 }
 
+/// A connection to the embedded store if it runs and is in order. Starts nothing.
+pub fn rejoin() -> Result<Client, Failure> {
+    Store::locate()?
+        .connect_running()?
+        .ok_or_else(|| Failure::unreachable("the embedded server does not run"))
+}
+
 /// A connection after one of `connect` turned out to lack a function: everything is looked at again.
 pub fn repair() -> Result<Client, Failure> {
     Store::locate()?.repair()
@@ -48,7 +55,7 @@ pub fn repair() -> Result<Client, Failure> {
 
 /// A connection if the server runs and is set up.
 pub fn at_hand() -> Option<Client> {
-    Store::locate().ok()?.at_hand()
+    Store::locate().ok()?.connect_running().ok()?
 }
 
 /// A program of every PostgreSQL that the machine's packages brought, newest first.

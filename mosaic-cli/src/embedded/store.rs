@@ -70,14 +70,6 @@ impl Store {
         }
     }
 
-    /// Connects if the server runs; does nothing about it if not.
-    pub fn at_hand(&self) -> Option<Client> {
-        match dial(&self.home.socket().ok()?, OPERATOR, DATABASE) {
-            Answer::Connected(client) => Some(*client),
-            _ => None,
-        }
-    }
-
     /// Does everything that is missing, one call at a time. No migration: another call did it all.
     fn bring_up(&self) -> Result<(Client, Option<Migration>), Failure> {
         let home = &self.home;

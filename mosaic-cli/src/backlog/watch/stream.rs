@@ -1,0 +1,117 @@
+//! `watch --json`: the history as it grows, one event a line.
+
+use std::io::{self, ErrorKind, Write};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::Value;
+
+use super::history;
+use crate::Global;
+use crate::call::Call;
+use crate::failure::{Code, Exit, Failure, sentence};
+use crate::interrupt;
+use crate::reply::{Reply, say, warn};
+use crate::store::Store;
+
+/// Events that are read at a time.
+const PAGE: usize = 1_000;
+
+pub enum Start {
+    Beginning,
+    Now,
+    After(String),
+}
+
+/// Goes on until the reader goes away or something cannot be mended by trying again.
+pub fn run(
+    global: &Global,
+    card: Option<String>,
+    start: Start,
+    interval: Duration,
+) -> Result<Reply, Failure> {
+    let mut store = Store::open(global)?;
+    let mut after = match start {
+        Start::Beginning => None,
+        Start::After(cursor) => Some(cursor),
+        Start::Now => Some(history::end(&mut store, card.as_deref())?.to_string()),
+    };
+    loop {
+        let call = Call::new("backlog_events")
+            .text("id", card.clone())
+            .text("after", after.clone())
+            .int("max_events", PAGE as i32);
+        match store.rows(&call) {
+            Ok(events) => {
+                let count = events.len();
+                for event in events {
+                    let event = Value::Object(event);
+                    let cursor = event["cursor"].as_str().map(str::to_owned);
+                    if !print(&event)? {
+                        return Ok(Reply::Written(Exit::Success));
+                    }
+                    after = cursor;
+                }
+                if count == PAGE {
+                    continue;
+                }
+            }
+            Err(failure) if failure.code.retryable() => {
+                warn(&format!("{}; trying again", failure.message));
+                match reconnected(global, interval)? {
+                    Some(again) => store = again,
+                    None => return Ok(Reply::Written(Exit::Success)),
+                }
+                say("connected again");
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        }
+        if !reader_stays(interval) {
+            return Ok(Reply::Written(Exit::Success));
+        }
+    }
+}
+
+/// A new connection, however long it takes; `None` if the reader went away first.
+fn reconnected(global: &Global, interval: Duration) -> Result<Option<Store>, Failure> {
+    while reader_stays(interval) {
+        match Store::reopen(global) {
+            Ok(store) => return Ok(Some(store)),
+            Err(failure) if failure.code.retryable() => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(None)
+}
+
+/// Prints a line; says whether somebody still reads.
+fn print(event: &Value) -> Result<bool, Failure> {
+    let line = format!("{event}\n");
+    let mut stdout = io::stdout().lock();
+    let write = || {
+        stdout.write_all(line.as_bytes())?;
+        stdout.flush()
+    };
+    match interrupt::whole_line(write) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(
+            Failure::new(Code::Resource, "cannot write to standard output")
+                .detail(sentence(&error)),
+        ),
+    }
+}
+
+/// Waits for the next look. Ends early if the reader closes the pipe, which no write would tell
+/// while nothing happens.
+fn reader_stays(interval: Duration) -> bool {
+    let timeout = Timespec::try_from(interval).ok();
+    let stdout = io::stdout();
+    let mut reader = [PollFd::new(&stdout, PollFlags::empty())];
+    match poll(&mut reader, timeout.as_ref()) {
+        Ok(0) => true,
+        Ok(_) => false,
+        Err(_) => true,
+    }
+}
