@@ -12,6 +12,7 @@ pub mod cards;
 pub mod cluster;
 pub mod database;
 pub mod folder;
+pub mod fuzz;
 pub mod home;
 pub mod model;
 pub mod pooler;
