@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod database;
 pub mod faults;
 pub mod folder;
+pub mod fuzz;
 pub mod home;
 pub mod installation;
 pub mod load;

@@ -13,7 +13,7 @@ pub struct Refused {
 }
 
 /// The codes that the extension raises, each with its SQLSTATE.
-const CODES: [(&str, &str); 12] = [
+pub const CODES: [(&str, &str); 12] = [
     ("invalid_argument", "22023"),
     ("not_found", "P0002"),
     ("claim_lost", "55000"),

@@ -25,6 +25,7 @@ mod frontier_looks;
 mod frontier_restart;
 mod frontier_strain;
 mod frontier_transactions;
+mod fuzz;
 mod gate;
 mod gate_race;
 mod histories;
