@@ -268,7 +268,7 @@ statements! {
 /// What the handle leads to.
 enum Found {
     Ours(Memory),
-    /// Laid out by an older library, and retired now.
+    /// Laid out by an older library.
     Older,
     Nothing,
 }
@@ -279,7 +279,7 @@ pub fn attach() -> Memory {
         .get()
         .unwrap_or_else(|| {
             let place = find_place();
-            let memory = match map(place) {
+            let memory = match map(place, true) {
                 Found::Ours(memory) => memory,
                 _ => create(place).unwrap_or_else(private),
             };
@@ -322,7 +322,7 @@ pub fn sharing() -> Sharing {
     let is_mapped = MAPPED
         .get()
         .is_some_and(|(memory, _)| PRIVATE.get() != Some(memory));
-    if is_mapped || map(find_place()).is_some() {
+    if is_mapped || matches!(map(find_place(), false), Found::Ours(_)) {
         return Sharing::Shared;
     }
     unsafe {
@@ -375,7 +375,8 @@ fn watch_catalogue() {
     }
 }
 
-fn map(place: Place) -> Found {
+/// `retires`: a segment of an older library, if there is one, is not to be used any more.
+fn map(place: Place, retires: bool) -> Found {
     unsafe {
         let handle: Option<i64> = pgrx::direct_function_call(
             pg_sys::pg_sequence_last_value,
@@ -404,8 +405,10 @@ fn map(place: Place) -> Found {
                     Found::Ours(Memory(address.cast()))
                 }
                 std::cmp::Ordering::Less => {
-                    (*header).retired.store(1, Ordering::SeqCst);
-                    (*header).unpin();
+                    if retires {
+                        (*header).retired.store(1, Ordering::SeqCst);
+                        (*header).unpin();
+                    }
                     Found::Older
                 }
                 _ => end_session(),
@@ -430,7 +433,7 @@ fn map(place: Place) -> Found {
 fn create(place: Place) -> Option<Memory> {
     let mode = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
     unsafe { pg_sys::LockRelationOid(place.sequence, mode) };
-    let memory = match map(place) {
+    let memory = match map(place, true) {
         Found::Ours(memory) => Some(memory),
         Found::Older => {
             // Each transaction that the older library has let pass has its number already.
