@@ -10,6 +10,11 @@
 //! - in that time no claim was under way that failed or whose answer is unknown;
 //! - the claim got less than it asked for, or a card that sorts behind.
 //!
+//! If another claim of the same kind was under way together with this one, it may have had the card
+//! on trial. Then it takes three such claims, each called for after the one before and all that were
+//! under way together with it had been answered. A claim that got less than it asked for has no such
+//! excuse: it has to wait for what is on trial.
+//!
 //! The 20 ms are for what a bystander had locked: a claim that gets another card may leave it out
 //! for 10 ms more.
 
@@ -22,6 +27,10 @@ use super::violation::{Rule, Violation, report};
 use crate::record::{Card, Entry, Moment, Verb};
 
 const MARGIN: Moment = 20_000_000;
+/// How often a card may be on trial whenever a claim comes by.
+const CHANCES: usize = 2;
+/// The end of the order.
+const END: i64 = i64::MAX;
 
 /// From when to when.
 type Span = (Moment, Moment);
@@ -32,6 +41,10 @@ struct Claim<'a> {
     phase: Option<&'a str>,
     /// The last place in the order that it got to.
     reached: i64,
+    /// Whether no other claim of its kind was under way.
+    alone: bool,
+    /// When all that were under way together with it had been answered.
+    over: Moment,
 }
 
 pub fn check(trace: &Trace, replay: &Replay, found: &mut Vec<Violation>) {
@@ -73,46 +86,77 @@ fn is_claimable(trace: &Trace, state: &Change) -> bool {
 
 fn passed_over(card: &Card, (from, until): Span, claims: &[Claim], found: &mut Vec<Violation>) {
     let first = claims.partition_point(|claim| claim.entry.start < from);
+    let (mut chances, mut over) = (CHANCES, 0);
     for claim in &claims[first..] {
         if claim.entry.start > until {
-            break;
+            return;
         }
         let wanted = claim
             .phase
             .is_none_or(|phase| card.phase.as_deref() == Some(phase));
-        if wanted && claim.entry.end < until && card.claim_order < claim.reached {
+        let passed = wanted && claim.entry.end < until && card.claim_order < claim.reached;
+        if !passed || claim.entry.start < over {
+            continue;
+        }
+        if claim.alone || claim.reached == END || chances == 0 {
             let got: Vec<&str> = (claim.entry.outcome.rows().iter())
                 .filter_map(|row| row["id"].as_str())
                 .collect();
             let what = format!("{} by {}, which got {got:?}", card.id, told(claim.entry));
             report(found, Rule::PassedOver, what);
+            return;
         }
+        chances -= 1;
+        over = claim.over;
     }
 }
 
 fn claims<'a>(trace: &Trace<'a>, order: &HashMap<&str, i64>) -> Vec<Claim<'a>> {
-    let fresh = |entry: &&Entry| {
-        entry.call.verb == Verb::Claim
-            && entry.outcome.is_acknowledged()
-            && entry.call.card().is_none()
+    let any = |entry: &&Entry| entry.call.verb == Verb::Claim && entry.call.card().is_none();
+    let mut kinds: HashMap<Option<&str>, Vec<&Entry>> = HashMap::new();
+    for entry in trace.record.entries.iter().filter(any) {
+        kinds
+            .entry(entry.call.text("phase"))
+            .or_default()
+            .push(entry);
+    }
+    let mut claims: Vec<Claim> = Vec::new();
+    for (phase, entries) in kinds {
+        // When all that began up to a place were over.
+        let mut over: Vec<Moment> = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            let before = over.last().copied().unwrap_or_default();
+            over.push(before.max(Window::of(entry).settled));
+        }
+        for (place, entry) in entries.iter().enumerate() {
+            let together = entries.partition_point(|other| other.start <= entry.end);
+            let before = place.checked_sub(1).map_or(0, |before| over[before]);
+            let fresh = entry.call.text("request_id").is_none();
             // A repeat of a request gets what the first got.
-            && entry.call.text("request_id").is_none()
-    };
-    let claims = trace.record.entries.iter().filter(fresh);
-    claims
-        .map(|entry| {
-            let rows = entry.outcome.rows();
-            let wanted = entry.call.number("max_cards").unwrap_or(1);
-            let places = rows.iter().filter_map(|row| order.get(row["id"].as_str()?));
-            let full = i64::try_from(rows.len()).is_ok_and(|got| got >= wanted);
-            let reached = places.max().copied().filter(|_| full).unwrap_or(i64::MAX);
-            Claim {
-                entry,
-                phase: entry.call.text("phase"),
-                reached,
+            if fresh && entry.outcome.is_acknowledged() {
+                claims.push(Claim {
+                    entry,
+                    phase,
+                    reached: reached(entry, order),
+                    alone: before < entry.start && together == place + 1,
+                    over: over[together - 1],
+                });
             }
-        })
-        .collect()
+        }
+    }
+    claims.sort_by_key(|claim| claim.entry.start);
+    claims
+}
+
+/// The place up to which a claim got everything.
+fn reached(entry: &Entry, order: &HashMap<&str, i64>) -> i64 {
+    let rows = entry.outcome.rows();
+    let wanted = entry.call.number("max_cards").unwrap_or(1);
+    if i64::try_from(rows.len()).is_ok_and(|got| got < wanted) {
+        return END;
+    }
+    let places = rows.iter().filter_map(|row| order.get(row["id"].as_str()?));
+    places.max().copied().unwrap_or(END)
 }
 
 fn span(window: Window) -> Span {

@@ -162,8 +162,8 @@ impl Worker {
                     .with("depends_on", json!([other]))
                     .with("actor", self.unique())
             }
-            84..89 => named(Verb::Unblock, card).with("actor", self.unique()),
-            89..95 => self.stale(),
+            84..87 => named(Verb::Unblock, card).with("actor", self.unique()),
+            87..95 => self.stale(),
             95..97 => Call::new(Verb::Reclaim).with("actor", self.unique()),
             97 => named(Verb::Cancel, card).with("reason", self.unique()),
             98 => named(Verb::Reopen, card).with("reason", self.unique()),
