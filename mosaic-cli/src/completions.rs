@@ -73,7 +73,8 @@ impl Completions {
 
 /// Answers a shell that asks how a line may go on; says whether one did.
 pub fn answer() -> Result<bool, Failure> {
-    if std::env::var_os(VARIABLE).is_none() {
+    let asked = std::env::var_os(VARIABLE);
+    if asked.is_none_or(|shell| shell.is_empty() || shell == "0") {
         return Ok(false);
     }
     // Whatever is said would stand in the line that somebody types.
