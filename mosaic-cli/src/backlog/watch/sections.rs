@@ -1,7 +1,6 @@
 //! The sections below the counts: leases, blocked cards, events. They share the rows that there are.
 
 use ratatui::text::{Line, Span};
-
 use unicode_width::UnicodeWidthStr;
 
 use super::feed::left;
