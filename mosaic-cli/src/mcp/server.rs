@@ -72,8 +72,11 @@ impl ServerHandler for Server {
         };
         let arguments = request.arguments.unwrap_or_default();
         let _turn = self.turn.lock().await;
-        let session = self.session.clone();
         let cancelled = context.ct;
+        if cancelled.is_cancelled() {
+            return Err(ErrorData::internal_error("the call was cancelled", None));
+        }
+        let session = self.session.clone();
         let outcome = spawn_blocking(move || {
             let outcome = tool.run(arguments, &session);
             // Nobody gets the answer, so nobody would work on the cards.

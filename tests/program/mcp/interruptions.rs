@@ -63,6 +63,25 @@ fn a_claim_that_the_client_gave_up_is_given_back() {
 }
 
 #[test]
+fn a_call_that_was_given_up_before_its_turn_is_not_made() {
+    let db = Database::fresh();
+    db.session().create("A");
+    let client = Client::on(&db, "w");
+    client.ping();
+    let mut holder = locked(&db);
+    let mut watcher = db.session();
+    std::thread::scope(|scope| {
+        let blocked = scope.spawn(|| client.call("block", json!({"id": "A", "reason": "r"})));
+        wait::until("the call waits", || watcher.truth(WAITING).then_some(()));
+        client.give_up("create", json!({"title": "t", "id": "B"}), || client.ping());
+        client.ping();
+        holder.run("commit");
+        blocked.join().expect("an answer");
+    });
+    assert_eq!(client.code("show", json!({"id": "B"})), "not_found");
+}
+
+#[test]
 fn it_goes_on_after_its_connection_was_cut() {
     let db = Database::fresh();
     db.session().create("A");
