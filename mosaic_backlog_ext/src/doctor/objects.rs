@@ -123,7 +123,7 @@ pub fn indexes(session: &Session) -> Finding {
             .iter()
             .any(|(known, unique)| known == name && *unique)
     };
-    let wrong = missing.iter().chain(&useless).any(|name| is_unique(name));
+    let wrong = missing.iter().chain(&useless).any(is_unique);
     let detail = listed("Missing", &missing) + &listed("Invalid", &useless);
     let (state, means) = if wrong {
         (State::Error, "Ids or keys may be there twice.")
