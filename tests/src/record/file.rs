@@ -41,8 +41,7 @@ pub fn write(record: &Record, path: &Path) -> io::Result<()> {
 
 pub fn read(path: &Path) -> io::Result<Record> {
     let mut record = Record::default();
-    let mut count = 0;
-    for line in BufReader::new(File::open(path)?).lines() {
+    for (count, line) in BufReader::new(File::open(path)?).lines().enumerate() {
         match serde_json::from_str(&line?)? {
             Line::Call(entry) => record.entries.push(entry),
             Line::Mark(mark) => record.marks.push(mark),
@@ -54,7 +53,6 @@ pub fn read(path: &Path) -> io::Result<Record> {
                 return Err(broken(format!("{count} lines instead of {expected}")));
             }
         }
-        count += 1;
     }
     Err(broken("the end is missing".to_owned()))
 }
