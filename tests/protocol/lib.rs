@@ -1,0 +1,23 @@
+//! The protocol as models, checked in every state that small fleets can reach.
+//!
+//! Each model has switches for bugs: what an older version did, or what somebody might write
+//! instead. With a bug the checker has to find a way to break a promise, and that way is the
+//! reason why the code is as it is. Without one it must find none.
+//!
+//! - `check`: exhaustive checking, and counterexamples
+//! - `lease`: claims, leases, fencing tokens, attempts, the sweep, crashes
+//! - `gate`: links, completions, counters and the order of locks
+//! - `head`: what the frontier knows of one ordered set, with little room
+//! - `frontier`: claims by the frontier beside commits, rollbacks and the ends of sessions
+//! - `replay`: a history, told to the models of lease and gate event by event
+//! - `recorded`: the histories of real fleets
+
+#![cfg(test)]
+
+mod check;
+mod frontier;
+mod gate;
+mod head;
+mod lease;
+mod recorded;
+mod replay;
