@@ -28,6 +28,7 @@ impl Installation {
         let share = asked(&config, "--sharedir");
         let common = root
             .ancestors()
+            .skip(1)
             .find(|above| share.starts_with(above))
             .expect("at least /");
         for part in [root, &share] {

@@ -16,6 +16,8 @@ use super::{EXTENSION, download, progress};
 use crate::failure::{Code, Failure};
 
 const OVERRIDE: &str = "MOSAIC_POSTGRES";
+/// Below `<prefix>/lib/mosaic`: a folder for each major.
+pub const PRIVATE_COPIES: &str = "postgresql/lib/postgresql";
 
 #[derive(Clone, Debug)]
 pub struct Installation {
@@ -124,7 +126,7 @@ impl<'a> Search<'a> {
             };
         }
         let private = beside_the_program()
-            .map(|mosaic| versions_in(&mosaic.join("postgresql/lib/postgresql")))
+            .map(|mosaic| versions_in(&mosaic.join(PRIVATE_COPIES)))
             .unwrap_or_default();
         let candidates = private
             .into_iter()
@@ -202,7 +204,7 @@ impl<'a> Search<'a> {
 }
 
 /// `<prefix>/lib/mosaic` of the program `<prefix>/bin/mosaic`.
-fn beside_the_program() -> Option<PathBuf> {
+pub fn beside_the_program() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?.canonicalize().ok()?;
     let folder = program.parent()?.parent()?.join("lib/mosaic");
     folder.is_dir().then_some(folder)

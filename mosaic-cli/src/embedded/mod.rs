@@ -58,10 +58,14 @@ pub fn at_hand() -> Option<Client> {
     Store::locate().ok()?.connect_running().ok()?
 }
 
-/// A program of every PostgreSQL that the machine's packages brought, newest first.
+/// A program of every PostgreSQL that was installed beside this program, and of those that the
+/// machine's packages brought; newest first.
 pub fn packaged(program: &str) -> Vec<std::path::PathBuf> {
-    installation::versions_in(Path::new("/usr/lib/postgresql"))
+    installation::beside_the_program()
+        .map(|mosaic| installation::versions_in(&mosaic.join(installation::PRIVATE_COPIES)))
+        .unwrap_or_default()
         .into_iter()
+        .chain(installation::versions_in(Path::new("/usr/lib/postgresql")))
         .map(|folder| folder.join("bin").join(program))
         .filter(|path| path.is_file())
         .collect()
