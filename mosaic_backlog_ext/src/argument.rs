@@ -17,6 +17,9 @@ pub const NAME_MAX: usize = 200;
 pub const TITLE_MAX: usize = 1_000;
 /// Bytes of a body, of acceptance and of a result.
 pub const DOCUMENT_MAX: usize = 1024 * 1024;
+/// Arrays and objects within each other in acceptance and in a result. Readers of JSON give up
+/// at some depth, serde_json at 128, and an answer wraps them in some more.
+pub const DEPTH_MAX: usize = 100;
 /// Characters of a reason.
 pub const REASON_MAX: usize = 10_000;
 /// Labels of a card, and capabilities that it requires.
@@ -112,7 +115,7 @@ pub fn reason(value: Option<String>) -> Result<String, Refusal> {
     }
 }
 
-/// A body, acceptance or result of at most 1 MiB, given its size in bytes.
+/// A text of at most 1 MiB, given its size in bytes.
 pub fn document(field: &str, bytes: usize) -> Result<(), Refusal> {
     if bytes > DOCUMENT_MAX {
         return Err(Refusal::argument(
@@ -121,6 +124,47 @@ pub fn document(field: &str, bytes: usize) -> Result<(), Refusal> {
         ));
     }
     Ok(())
+}
+
+/// Acceptance or a result of at most 1 MiB, nested at most 100 levels deep, as text.
+pub fn json(field: &str, text: &str) -> Result<(), Refusal> {
+    document(field, text.len())?;
+    let depth = depth(text);
+    if depth > DEPTH_MAX {
+        return Err(Refusal::argument(
+            format!("{field} is nested {depth} levels deep, at most {DEPTH_MAX} are allowed"),
+            "Make it flatter, or store it as a text.",
+        ));
+    }
+    Ok(())
+}
+
+/// How many arrays and objects lie within each other in valid JSON.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut most) = (0_usize, 0);
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'[' | b'{' => {
+                depth += 1;
+                most = most.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => {
+                while let Some(byte) = bytes.next() {
+                    match byte {
+                        b'"' => break,
+                        b'\\' => {
+                            bytes.next();
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    most
 }
 
 fn without_nulls(field: &str, values: Vec<Option<String>>) -> Result<Vec<String>, Refusal> {
@@ -284,14 +328,14 @@ const ARRAY_OUT: u32 = 751;
 pub struct Jsonb(pg_sys::Datum);
 
 impl Jsonb {
-    /// The value as a parameter, if its text is no larger than 1 MiB.
+    /// The value as a parameter, if its text is no larger than 1 MiB and not nested too deep.
     pub fn parameter(field: &str, value: Option<&Self>) -> Result<Parameter, Refusal> {
         let Some(Self(datum)) = value else {
             return Ok(None);
         };
-        // Small values are not worth writing out.
-        if unsafe { pg_sys::toast_raw_datum_size(*datum) } > 1024 {
-            document(field, Self(*datum).text().len())?;
+        // Small values are not worth writing out: a level takes eight bytes.
+        if unsafe { pg_sys::toast_raw_datum_size(*datum) } > 8 * DEPTH_MAX {
+            json(field, &Self(*datum).text())?;
         }
         Ok(Some(*datum))
     }

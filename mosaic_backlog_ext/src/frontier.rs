@@ -104,7 +104,7 @@ pub fn next(set: Set, last: Key, max: usize) -> Next {
     let next = find(set, last, |head| {
         let mut keys = Vec::new();
         head.take(last, max, &mut keys);
-        head.begin_trial(keys.len());
+        head.begin_trial(&keys);
         keys
     });
     if let Next::Candidates(keys, _) = &next {
@@ -283,7 +283,7 @@ pub fn take_locked(set: Set) -> Vec<Key> {
     let mut keys = Vec::new();
     if let Some(head) = heads.head(set) {
         keys = head.take_locked();
-        head.begin_trial(keys.len());
+        head.begin_trial(&keys);
     }
     drop(heads);
     if !keys.is_empty() {
@@ -292,7 +292,7 @@ pub fn take_locked(set: Set) -> Vec<Key> {
     keys
 }
 
-/// No member of the set sorts below.
+/// No member of the set sorts below, whether it is known, unknown or being tried.
 pub fn floor(set: Set) -> Key {
     memory::attach()
         .lock()

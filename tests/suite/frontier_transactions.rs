@@ -1,6 +1,7 @@
 //! Transactions that end without effect, or make cards claimable in the many ways there are.
 
 use mosaic_backlog_tests::cards::quote;
+use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::session::Session;
 
 use crate::frontier::{claims, drain, warm};
@@ -357,4 +358,39 @@ fn cards_are_found_after_a_truncate_that_was_rolled_back() {
     s.run("truncate mosaic.backlog, mosaic.backlog_dependency");
     s.create("A");
     assert_eq!(drain(&mut other), ["A"]);
+}
+
+/// Found by the model of the frontier in tests/protocol.
+#[test]
+fn a_rollback_after_a_look_that_found_nothing_does_not_leave_the_rest_unseen() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    // As many as one look reads, and one more.
+    s.create_numbered("c", 65);
+    for _ in 0..64 {
+        s.claim_next("w");
+    }
+    s.run("begin; select from mosaic.backlog_block('c65', 'why')");
+    assert_eq!(s.claim_next("w"), None);
+    s.run("rollback");
+    assert_eq!(db.session().claim_next("w"), Some("c65".to_owned()));
+}
+
+/// Found by the model of the frontier in tests/protocol.
+#[test]
+fn a_claim_that_waited_in_vain_for_what_another_tries_finds_it_by_a_scan() {
+    let (db, mut s) = warm();
+    s.create("A");
+    // As CREATE INDEX does: rows can be locked, and not be written.
+    let mut locker = db.session();
+    locker.run("begin; lock table mosaic.backlog in share mode");
+    let call = "select id from mosaic.backlog_claim('w')";
+    let mut trying = db.session();
+    let pid = trying.pid();
+    let trying = trying.begin_call(call).until_it_waits(&db);
+    let scanning = db.session().begin_call(call).until_it_waits(&db);
+    s.run(&format!("select pg_cancel_backend({pid})"));
+    assert_eq!(trying.answer().expect_err("cancelled").sqlstate, "57014");
+    locker.run("rollback");
+    assert_eq!(scanning.rows().len(), 1);
 }

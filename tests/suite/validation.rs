@@ -216,6 +216,31 @@ fn documents_are_at_most_one_mebibyte() {
 }
 
 #[test]
+fn json_is_at_most_100_levels_deep() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    let nested = |levels: usize| format!("(repeat('[', {levels}) || repeat(']', {levels}))::jsonb");
+    let calls = [
+        "create('t', acceptance => $)",
+        "update('A', acceptance => $)",
+        "complete('A', null, $)",
+        "create_many(jsonb_build_array(jsonb_build_object('title', 't', 'acceptance', $)))",
+    ];
+    let (over, deep) = (nested(101), nested(5000));
+    assert_invalid(&mut s, &with_each(&calls, &[&over, &deep]));
+    // Brackets in a text are none.
+    let brackets = "to_jsonb(repeat('[\\\"', 1000))";
+    for (id, value) in [("B", nested(100).as_str()), ("C", brackets)] {
+        s.run(&format!(
+            "select from mosaic.backlog_create('t', id => '{id}', acceptance => {value});
+             select from mosaic.backlog_update('{id}', title => 'x');
+             select from mosaic.backlog_complete('{id}', result => {value})"
+        ));
+    }
+}
+
+#[test]
 fn reasons_are_needed_and_bounded() {
     let db = Database::fresh();
     let mut s = db.session();

@@ -75,9 +75,9 @@ impl NewCard {
             max_attempts: argument::max_attempts(self.max_attempts)?,
         };
         argument::document("body", draft.body.as_deref().map_or(0, str::len))?;
-        argument::document(
+        argument::json(
             "acceptance",
-            draft.acceptance.as_deref().map_or(0, str::len),
+            draft.acceptance.as_deref().unwrap_or_default(),
         )?;
         if let Some(id) = &draft.id
             && draft.depends_on.contains(id)

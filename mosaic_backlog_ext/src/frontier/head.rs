@@ -55,6 +55,8 @@ pub struct Head {
     settled: bool,
     /// Candidates that somebody tries at this moment.
     trying: usize,
+    /// None of them sorts below.
+    trying_from: Key,
     /// A look is under way; what came in meanwhile may lie in what it has examined.
     looking: bool,
     looking_from: Key,
@@ -86,6 +88,7 @@ impl Head {
             highest: Key::MIN,
             settled: false,
             trying: 0,
+            trying_from: Key::MAX,
             looking: false,
             looking_from: Key::MIN,
             added_meanwhile: false,
@@ -106,14 +109,14 @@ impl Head {
         (self.highest != Key::MIN).then_some(self.highest)
     }
 
-    /// Nothing known or unknown sorts below.
+    /// Nothing known or unknown sorts below, nor what is being tried.
     pub fn floor(&self) -> Key {
         let range = self.ranges().first().map_or(Key::MAX, |range| range.from);
         let candidate = self.candidates().last().copied().unwrap_or(Key::MAX);
         self.locked[..self.locked_len]
             .iter()
             .map(|locked| locked.key)
-            .fold(range.min(candidate), Key::min)
+            .fold(range.min(candidate).min(self.trying_from), Key::min)
     }
 
     /// Whether a claim up to `last` needs an answer from the table: a candidate, or a look.
@@ -164,6 +167,8 @@ impl Head {
 
     /// Nothing is known of the keys from `from` up to `to` any more.
     pub fn forget(&mut self, range: Range) {
+        // Whoever looked may have seen what only it saw, at the end of the order as well.
+        self.settled = false;
         if range.from >= range.to {
             return;
         }
@@ -306,12 +311,16 @@ impl Head {
     }
 
     /// Candidates were taken that may come back at once.
-    pub fn begin_trial(&mut self, count: usize) {
-        self.trying += count;
+    pub fn begin_trial(&mut self, keys: &[Key]) {
+        self.trying += keys.len();
+        self.trying_from = keys.iter().copied().fold(self.trying_from, Key::min);
     }
 
     pub fn end_trial(&mut self, count: usize) {
         self.trying = self.trying.saturating_sub(count);
+        if self.trying == 0 {
+            self.trying_from = Key::MAX;
+        }
     }
 
     /// Whether there may be more in a moment.

@@ -192,7 +192,7 @@ fn reason(field: &str, text: Option<String>) -> Result<Option<String>, Refusal> 
 
 fn document(field: &str, json: Option<Box<RawValue>>) -> Result<Option<String>, Refusal> {
     json.map(|json| {
-        argument::document(field, json.get().len())?;
+        argument::json(field, json.get())?;
         Ok(json.get().to_owned())
     })
     .transpose()
