@@ -73,7 +73,7 @@ fn sound() -> Cluster {
     let cluster = Cluster::start(&["fsync = on"]);
     cluster.session("postgres").run(
         "create extension mosaic_backlog_ext;
-         create role reader login; grant mosaic_reader to reader;
+         create role reader login; grant mosaic_reader, pg_read_all_stats to reader;
          create role worker login; grant mosaic_worker to worker;
          create role stranger login",
     );
@@ -94,6 +94,7 @@ fn admin(cluster: &Cluster) -> Session {
 #[test]
 fn on_a_sound_server_all_is_well_for_every_role_of_the_backlog() {
     let cluster = sound();
+    admin(&cluster).run("grant pg_read_all_stats to worker");
     for role in ["postgres", "worker", "reader"] {
         let examined = doctor(&cluster, role, &[]);
         assert_eq!(

@@ -50,7 +50,8 @@ const TRANSACTIONS: &str = "\
 const HIDDEN: &str = "\
     select count(*) filter (where query = '<insufficient privilege>') as denied, \
       count(*) filter (where state = 'disabled') as untracked \
-    from pg_stat_activity where pid <> pg_backend_pid() and usename is not null";
+    from pg_stat_activity \
+    where pid <> pg_backend_pid() and usename is not null and datname is not null";
 
 const PREPARED: &str = "\
     select format('%s (role %I, database %I) since %s', quote_literal(gid), owner, database, \
