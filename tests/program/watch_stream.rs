@@ -91,6 +91,11 @@ fn it_tells_what_happens_from_now_on() {
     let db = Database::fresh();
     let mut s = db.session();
     s.create("old");
+    // What happens is told once no older transaction of the server runs.
+    wait::until("the history tells of it", || {
+        let told = s.rows("select 1 as n from mosaic.backlog_events()");
+        (!told.is_empty()).then_some(())
+    });
     let stream = Stream::start(watch(&[]).on(&db));
     until_it_looks(&db);
     s.create("A1");

@@ -144,6 +144,8 @@ impl Cluster {
             .arg("-w")
             .args(arguments)
             .env_remove("PGOPTIONS")
+            // Else errors of the server would carry backtraces.
+            .env_remove("RUST_BACKTRACE")
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .status()

@@ -56,9 +56,16 @@ fn assert_found(record: &Record, rule: Rule) {
     assert!(named.count() > 0, "{rule:?} is not among {found:#?}");
 }
 
+/// Load is random, and little of it on a slow machine may not meet the bug.
+const LOADS: usize = 5;
+
 #[track_caller]
 fn caught(rule: Rule, verb: &str, body: &str) {
-    assert_found(&record(verb, body), rule);
+    let is_found = |_| {
+        let found = check(&record(verb, body));
+        found.iter().any(|violation| violation.rule == rule)
+    };
+    assert!((0..LOADS).any(is_found), "{rule:?} is not found in {verb}");
 }
 
 /// What the real function answers, with all arguments passed on but those given here.

@@ -256,13 +256,13 @@ mod tests {
     }
 
     #[pg_test]
-    fn deeply_nested_acceptance_is_kept() {
+    fn deeply_nested_acceptance_is_kept_up_to_100_levels() {
         begin();
         run("select backlog_create_many(format('[{\"title\": \"A\", \"id\": \"A\", \"acceptance\": %s1%s}]',
-               repeat('[', 1000), repeat(']', 1000))::jsonb)");
+               repeat('[', 100), repeat(']', 100))::jsonb)");
         assert_eq!(
             number("select length(acceptance::text) from backlog_get('A')"),
-            2001
+            201
         );
     }
 }

@@ -72,7 +72,7 @@ mod tests {
     #[pg_test]
     fn a_reader_reads_and_no_more() {
         begin();
-        assert_eq!(calls("mosaic_reader", &READING), ["ok"; 5]);
+        assert_eq!(calls("mosaic_reader", &READING), ["ok"; 6]);
         assert_eq!(calls("mosaic_reader", &WORKING), ["42501"; 13]);
         assert_eq!(calls("mosaic_reader", &OPERATING), ["42501"; 6]);
     }
@@ -80,7 +80,7 @@ mod tests {
     #[pg_test]
     fn a_worker_works_and_forces_nothing() {
         begin();
-        assert_eq!(calls("mosaic_worker", &READING), ["ok"; 5]);
+        assert_eq!(calls("mosaic_worker", &READING), ["ok"; 6]);
         assert_eq!(calls("mosaic_worker", &WORKING), ["ok"; 13]);
         assert_eq!(
             calls("mosaic_worker", &OPERATING),
@@ -98,7 +98,7 @@ mod tests {
     #[pg_test]
     fn an_operator_does_everything() {
         begin();
-        assert_eq!(calls("mosaic_operator", &READING), ["ok"; 5]);
+        assert_eq!(calls("mosaic_operator", &READING), ["ok"; 6]);
         assert_eq!(calls("mosaic_operator", &WORKING), ["ok"; 13]);
         assert_eq!(calls("mosaic_operator", &OPERATING), ["ok"; 6]);
     }

@@ -5,6 +5,7 @@ use std::thread;
 
 use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::program::{backlog, mosaic};
+use mosaic_backlog_tests::wait;
 use rmcp::ClientLifecycleMode;
 use rmcp::model::ProtocolVersion;
 use serde_json::{Value, json};
@@ -99,14 +100,18 @@ fn history_names_the_session_and_each_of_its_workers() {
     let (_, token) = client.claim();
     client.call("complete", json!({"id": "A", "claim_token": token - 1}));
     client.call("complete", json!({"id": "B", "claim_token": token}));
-    let events = backlog(&["events"]).on(&db).json();
-    let completed: Vec<&Value> = events["events"]
-        .as_array()
-        .expect("events")
-        .iter()
-        .filter(|event| event["kind"] == "completed")
-        .map(|event| &event["actor"])
-        .collect();
+    // What happens is told once no older transaction of the server runs.
+    let completed = wait::until("both completions are in the history", || {
+        let events = backlog(&["events"]).on(&db).json();
+        let completed: Vec<Value> = events["events"]
+            .as_array()
+            .expect("events")
+            .iter()
+            .filter(|event| event["kind"] == "completed")
+            .map(|event| event["actor"].clone())
+            .collect();
+        (completed.len() == 2).then_some(completed)
+    });
     assert_eq!(completed, ["sub", "lead"]);
 }
 
