@@ -266,6 +266,13 @@ pub fn put_aside(set: Set, keys: &[Key]) -> bool {
     done
 }
 
+/// After a vain attempt the next candidates may be none any more either.
+pub fn doubt(set: Set) {
+    if let Some(head) = memory::attach().lock().head(set) {
+        head.doubt(LOOK);
+    }
+}
+
 /// Candidates that were not needed, or are not done with.
 pub fn give_back(set: Set, keys: &[Key]) {
     if !keys.is_empty() {

@@ -25,6 +25,11 @@ pub const ALL: [(&str, Measure); 12] = [
     ("volume", verbs::volume),
 ];
 
+/// Claims that one run has cards for; above it a fast run would measure empty claims.
+pub fn enough(arguments: &Arguments) -> u32 {
+    arguments.size.cards.max(arguments.size.seconds * 12_000)
+}
+
 /// Replaces all cards by `cards` claimable ones, `c0` and up.
 pub fn fill(server: &Server, cards: u32) {
     fill_with(server, cards, "", "");

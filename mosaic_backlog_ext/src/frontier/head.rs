@@ -281,6 +281,14 @@ impl Head {
         copy.take(last, max, seen);
     }
 
+    /// The next candidates up to `max` may be none any more: they are to be looked at. Until then
+    /// nobody takes what sorts behind.
+    pub fn doubt(&mut self, max: usize) {
+        let mut keys = Vec::new();
+        self.take(Key::MAX, max, &mut keys);
+        self.cover(&keys);
+    }
+
     /// Removes candidates.
     pub fn remove(&mut self, keys: &[Key]) {
         let mut left = self.candidates().to_vec();

@@ -2,17 +2,12 @@
 
 use mosaic_backlog_tests::folder;
 
-use super::{CLAIM, FLOOR, TEXTBOOK, fill, fill_textbook, fill_with};
+use super::{CLAIM, FLOOR, TEXTBOOK, enough, fill, fill_textbook, fill_with};
 use crate::arguments::Arguments;
 use crate::peers;
 use crate::pgbench::{Load, Run, median};
 use crate::report::Report;
 use crate::server::Server;
-
-/// Claims that one run has cards for; above it a fast run would measure empty claims.
-fn enough(arguments: &Arguments) -> u32 {
-    arguments.size.cards.max(arguments.size.seconds * 12_000)
-}
 
 /// Runs two scripts in turn, each after a filling of its own; the median of the ratios of their
 /// rates, and the last run of each.

@@ -4,7 +4,7 @@ use std::thread;
 
 use mosaic_backlog_tests::{folder, wait};
 
-use super::{CLAIM, TEXTBOOK, fill, fill_textbook, fill_with};
+use super::{CLAIM, TEXTBOOK, enough, fill, fill_textbook, fill_with};
 use crate::arguments::Arguments;
 use crate::peers;
 use crate::pgbench::{Load, Run, median};
@@ -190,7 +190,7 @@ pub fn the_whole_life(server: &Server, arguments: &Arguments, report: &mut Repor
         server,
         arguments,
         life,
-        &floor_from_the_end(arguments.size.cards),
+        &floor_from_the_end(enough(arguments)),
     );
     report.add(
         "W6 p99 of a claim in the midst of it",
@@ -202,7 +202,7 @@ pub fn the_whole_life(server: &Server, arguments: &Arguments, report: &mut Repor
 
 /// The milliseconds that 99 of 100 runs of a script stay below while three others run `life`.
 fn p99_beside(server: &Server, arguments: &Arguments, life: &str, script: &str) -> f64 {
-    fill(server, arguments.size.cards);
+    fill(server, enough(arguments));
     let snapshot = server.hold_snapshot("mosaic.backlog");
     let seconds = arguments.size.seconds;
     let p99 = thread::scope(|scope| {
