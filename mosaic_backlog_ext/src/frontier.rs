@@ -266,11 +266,16 @@ pub fn put_aside(set: Set, keys: &[Key]) -> bool {
     done
 }
 
-/// After a vain attempt the next candidates may be none any more either.
-pub fn doubt(set: Set) {
-    if let Some(head) = memory::attach().lock().head(set) {
-        head.doubt(LOOK);
+/// Takes candidates that may be none any more. Others wait until they are `tried`, and pass none of
+/// them over.
+pub fn begin_sift(set: Set) -> Vec<Key> {
+    let memory = memory::attach();
+    let sift = |head: &mut head::Head| head.begin_sift(LOOK);
+    let keys = memory.lock().head(set).map_or_else(Vec::new, sift);
+    if !keys.is_empty() {
+        transaction::begin_sift(memory, set, &keys);
     }
+    keys
 }
 
 /// Candidates that were not needed, or are not done with.

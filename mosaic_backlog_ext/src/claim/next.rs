@@ -19,6 +19,8 @@ statements! {
         "select claim_order, id, not_before, attempts >= coalesce(max_attempts, $2),
            requires <@ $3 and ($4 is null or coalesce(phase = $4, false)) and labels @> $5
          from mosaic.backlog where claim_order = any($1) and opened";
+    STILL_THERE(INT8ARRAYOID) =
+        "select claim_order from mosaic.backlog where claim_order = any($1) and opened";
     /// Looks through a part of the order, whatever is locked in it.
     EXAMINE(INT8OID, INT8OID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID, TEXTARRAYOID, INT4OID) =
         "select claim_order from mosaic.backlog
@@ -108,7 +110,7 @@ pub fn take_next(
             break;
         }
         if taken.is_empty() && locked.is_empty() {
-            frontier::doubt(set);
+            sift(session, set);
         }
         tried.extend(locked);
     }
@@ -168,6 +170,16 @@ fn gather(session: &Session, request: &Request, set: Set, wanted: usize, now: Mi
                 return Gathered::Unknown;
             }
         }
+    }
+}
+
+/// After a vain attempt: drops the candidates that are none any more, all with one look.
+fn sift(session: &Session, set: Set) {
+    let keys = frontier::begin_sift(set);
+    if !keys.is_empty() {
+        let left = session.run(&STILL_THERE, &[param(keys)]);
+        frontier::give_back(set, &left.column::<Key>(1));
+        frontier::tried();
     }
 }
 

@@ -57,6 +57,8 @@ pub struct Head {
     trying: usize,
     /// None of them sorts below.
     trying_from: Key,
+    /// The first of those that somebody sifts; `Key::MAX`: nobody does.
+    sifted_from: Key,
     /// A look is under way; what came in meanwhile may lie in what it has examined.
     looking: bool,
     looking_from: Key,
@@ -89,6 +91,7 @@ impl Head {
             settled: false,
             trying: 0,
             trying_from: Key::MAX,
+            sifted_from: Key::MAX,
             looking: false,
             looking_from: Key::MIN,
             added_meanwhile: false,
@@ -254,12 +257,13 @@ impl Head {
         }
     }
 
-    /// All members below are candidates, or locked by somebody.
+    /// All members below are candidates, or locked by somebody, or being tried one by one.
     pub fn known(&self) -> Key {
-        match self.ranges().first() {
+        let examined = match self.ranges().first() {
             Some(range) if !self.settled => range.from,
             _ => Key::MAX,
-        }
+        };
+        examined.min(self.sifted_from)
     }
 
     /// Takes up to `max` candidates that sort before all that is unexamined, up to `last`.
@@ -279,14 +283,6 @@ impl Head {
     pub fn peek(&self, last: Key, max: usize, seen: &mut Vec<Key>) {
         let mut copy = *self;
         copy.take(last, max, seen);
-    }
-
-    /// The next candidates up to `max` may be none any more: they are to be looked at. Until then
-    /// nobody takes what sorts behind.
-    pub fn doubt(&mut self, max: usize) {
-        let mut keys = Vec::new();
-        self.take(Key::MAX, max, &mut keys);
-        self.cover(&keys);
     }
 
     /// Removes candidates.
@@ -329,6 +325,22 @@ impl Head {
         if self.trying == 0 {
             self.trying_from = Key::MAX;
         }
+    }
+
+    /// Takes the next candidates, up to `max`, that may be none any more. Nobody takes what sorts
+    /// behind the first of them until `end_sift`. None if somebody does that already.
+    pub fn begin_sift(&mut self, max: usize) -> Vec<Key> {
+        let mut keys = Vec::new();
+        if self.sifted_from == Key::MAX {
+            self.take(Key::MAX, max, &mut keys);
+            self.sifted_from = keys.first().copied().unwrap_or(Key::MAX);
+            self.begin_trial(&keys);
+        }
+        keys
+    }
+
+    pub fn end_sift(&mut self) {
+        self.sifted_from = Key::MAX;
     }
 
     /// Whether there may be more in a moment.

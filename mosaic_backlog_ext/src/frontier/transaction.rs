@@ -42,6 +42,8 @@ struct Pending {
     undo: Vec<Undo>,
     /// Candidates that are being tried at this moment, and how many.
     trial: Option<(Memory, Set, usize)>,
+    /// Whether others wait for all of them.
+    sifts: bool,
     look: Option<(Memory, Set, u64)>,
     /// Memories of extensions that were dropped.
     dropped: Vec<(pg_sys::SubTransactionId, Memory)>,
@@ -187,6 +189,12 @@ pub fn begin_trial(memory: Memory, set: Set, keys: &[Key]) {
     });
 }
 
+/// The same, and others pass none of them over.
+pub fn begin_sift(memory: Memory, set: Set, keys: &[Key]) {
+    begin_trial(memory, set, keys);
+    pending(|pending| pending.sifts = true);
+}
+
 /// Whether candidates of this transaction are being tried.
 pub fn has_trial() -> bool {
     PENDING.with_borrow(|pending| pending.trial.is_some())
@@ -194,10 +202,16 @@ pub fn has_trial() -> bool {
 
 /// What was being tried has been decided.
 pub fn end_trial() {
-    let trial = PENDING.with_borrow_mut(|pending| pending.trial.take());
+    let (trial, sifts) = PENDING.with_borrow_mut(|pending| {
+        let sifts = std::mem::take(&mut pending.sifts);
+        (pending.trial.take(), sifts)
+    });
     if let Some((memory, set, count)) = trial {
         if let Some(head) = memory.lock().head(set) {
             head.end_trial(count);
+            if sifts {
+                head.end_sift();
+            }
         }
         memory.wake();
     }
