@@ -33,6 +33,8 @@ fn it_shows_what_runs_what_is_blocked_and_what_happens() {
     );
     s.claim("A1", "worker-7");
     let mut terminal = watch(&[]).on(&db).on_terminal(24, 80);
+    // What happens is told once no older transaction of the server runs.
+    terminal.until("A1  claimed");
     // The last line of the screen is drawn last.
     let text = terminal.until("q quits");
     for part in [
