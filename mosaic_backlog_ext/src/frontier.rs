@@ -8,11 +8,13 @@
 //! that no card is overlooked.
 //!
 //! - `head`: the knowledge about one ordered set, as plain data
-//! - `memory`: the shared memory that the heads live in
+//! - `heads`: all of them of one database
+//! - `memory`: the shared memory that they live in
 //! - `transaction`: commit and rollback
 //! - `watch`: the trigger that sees every change of a card
 
 mod head;
+mod heads;
 mod memory;
 mod transaction;
 mod watch;
@@ -21,8 +23,10 @@ use pgrx::prelude::*;
 use sha2::{Digest, Sha256};
 
 pub use head::{Key, LOOK, Range};
-use memory::{Filter, Memory};
-pub use memory::{Set, Sharing, sharing};
+use heads::Filter;
+pub use heads::Set;
+use memory::Memory;
+pub use memory::{Sharing, sharing};
 pub use transaction::{
     add_claimable, add_lease, own_claimable, own_floor, own_leases_end, own_taken, take_own_due,
 };

@@ -8,7 +8,8 @@ use std::collections::HashSet;
 use pgrx::prelude::*;
 
 use super::head::{Key, Range};
-use super::memory::{self, Memory, Set};
+use super::heads::Set;
+use super::memory::{self, Memory};
 
 /// What a transaction did to the cards of one memory. There can be two, where the extension is
 /// dropped and created in one transaction.
