@@ -18,6 +18,12 @@ impl Session {
         }
     }
 
+    /// None while the server refuses connections, as after a crash.
+    pub fn try_open(config: &Config) -> Option<Self> {
+        let client = config.connect(NoTls).ok()?;
+        Some(Self { client })
+    }
+
     /// Runs statements whose answer does not matter.
     #[track_caller]
     pub fn run(&mut self, sql: &str) {

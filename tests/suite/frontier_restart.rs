@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use mosaic_backlog_tests::cluster::Cluster;
+use mosaic_backlog_tests::cluster::{Cluster, SUPERUSER};
 use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::programs::{postgresql, run};
 use mosaic_backlog_tests::session::Session;
@@ -195,10 +195,12 @@ fn all_cards_are_handed_out_after_a_backend_was_killed_in_the_middle_of_claims()
     });
     run(Command::new("kill").args(["-9", &pid.to_string()]));
     let claimed: usize = claimer.join().expect("the claimer");
+    // Until the server has noticed, it still lets sessions in, and ends them a moment later.
+    wait::until("the server ends all sessions", || {
+        s.attempt("select").is_err().then_some(())
+    });
     let mut s = wait::until("the server is back", || {
-        let config = cluster.config("postgres", "postgres");
-        config.connect(postgres::NoTls).ok()?;
-        Some(cluster.session("postgres"))
+        Session::try_open(&cluster.config("postgres", SUPERUSER))
     });
     let left = s.number("select count(*) from mosaic.backlog where opened") as usize;
     assert!(

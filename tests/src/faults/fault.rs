@@ -93,6 +93,11 @@ impl Fault {
                         broken.then_some(())
                     })
                 });
+                // Until the server has noticed, it still lets sessions in.
+                wait::until("the server ends all sessions", || {
+                    admin.attempt("select").is_err().then_some(())
+                });
+                server.bring_back(database);
                 killed
             }
             Self::PostmasterKilled => {

@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 
-use postgres::NoTls;
 
 use super::disk::Disk;
 use crate::cluster::{Cluster, SUPERUSER};
@@ -97,8 +96,7 @@ impl Server {
             if self.cluster.postmaster().is_none() {
                 self.cluster.try_resume();
             }
-            config.connect(NoTls).ok()
-        });
-        self.cluster.session(database)
+            Session::try_open(&config)
+        })
     }
 }
