@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 
-
 use super::disk::Disk;
 use crate::cluster::{Cluster, SUPERUSER};
 use crate::load::Target;
