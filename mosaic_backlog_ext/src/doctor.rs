@@ -1,7 +1,6 @@
 //! What is wrong with the backlog, and what to do about it. Looks, and changes nothing.
 
 mod cards;
-mod cycle;
 mod objects;
 mod operation;
 

@@ -27,6 +27,7 @@ mod subtransaction;
 mod wake;
 
 // The gate: which card waits for which.
+mod cycle;
 mod dependency;
 
 // Which card is next.

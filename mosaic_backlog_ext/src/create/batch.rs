@@ -8,6 +8,7 @@ use serde_json::json;
 use super::draft::Draft;
 use crate::card::Status;
 use crate::clock;
+use crate::cycle::Links;
 use crate::dependency;
 use crate::event::{self, Event};
 use crate::refusal::Refusal;
@@ -98,52 +99,21 @@ pub fn create(
 
 /// Refuses cycles among the cards of a batch. A new card has no dependents outside it.
 fn refuse_cycle(drafts: &[Draft], own: &HashSet<&str>) -> Result<(), Refusal> {
-    let mut waiting: HashMap<&str, usize> = HashMap::new();
-    let mut dependents: HashMap<&str, Vec<&str>> = HashMap::new();
+    let mut links = Links::default();
     for draft in drafts {
-        let Some(id) = draft.id.as_deref().filter(|id| own.contains(id)) else {
-            continue;
-        };
-        let inside: Vec<&str> = draft
-            .depends_on
-            .iter()
-            .map(String::as_str)
-            .filter(|on| own.contains(on))
-            .collect();
-        waiting.insert(id, inside.len());
-        for on in inside {
-            dependents.entry(on).or_default().push(id);
-        }
-    }
-    let mut free: Vec<&str> = waiting
-        .iter()
-        .filter(|(_, n)| **n == 0)
-        .map(|(id, _)| *id)
-        .collect();
-    while let Some(id) = free.pop() {
-        waiting.remove(id);
-        for dependent in dependents.remove(id).unwrap_or_default() {
-            let n = waiting.get_mut(dependent).expect("a dependent waits");
-            *n -= 1;
-            if *n == 0 {
-                free.push(dependent);
+        if let Some(id) = draft.id.as_deref().filter(|id| own.contains(id)) {
+            for on in draft
+                .depends_on
+                .iter()
+                .filter(|on| own.contains(on.as_str()))
+            {
+                links.add(id, on);
             }
         }
     }
-    // Every card that is left waits for one that is left; following that closes the cycle.
-    match waiting.keys().min() {
+    match links.cycle() {
         None => Ok(()),
-        Some(id) => {
-            let draft = drafts
-                .iter()
-                .find(|d| d.id.as_deref() == Some(id))
-                .expect("a draft");
-            let on = draft
-                .depends_on
-                .iter()
-                .find(|on| waiting.contains_key(on.as_str()));
-            Err(Refusal::cycle(id, on.map_or(id, String::as_str)))
-        }
+        Some(cycle) => Err(Refusal::cycle(cycle[0], cycle.get(1).unwrap_or(&cycle[0]))),
     }
 }
 

@@ -5,9 +5,9 @@ use std::thread::LocalKey;
 
 use pgrx::prelude::*;
 
-use super::cycle::Links;
 use super::{Finding, State};
 use crate::clock;
+use crate::cycle::Links;
 use crate::statement::{Parameter, Session, Statement, param};
 
 /// Links are read in pages of so many.

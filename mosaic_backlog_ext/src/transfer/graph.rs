@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use crate::cycle;
+
 /// Cards and their dependencies. Cards of the import come first, then those that they wait
 /// for outside of it.
 #[derive(Default)]
@@ -77,47 +79,12 @@ impl Graph {
     /// A dependency that closes a cycle, if there is one. Nothing outside of the import waits
     /// for a card of it, so that only cards of it can close one.
     pub fn cycle(&self) -> Option<(&str, &str)> {
-        let count = self.done.len();
-        let inside = || {
-            self.edges
-                .iter()
-                .filter(|(_, to)| (*to as usize) < count)
-                .map(|(from, to)| (*from as usize, *to as usize))
-        };
-        // The dependents of each card lie together; `starts` says where.
-        let mut starts = vec![0_usize; count + 1];
-        let mut waits = vec![0_u32; count];
-        for (from, to) in inside() {
-            starts[to + 1] += 1;
-            waits[from] += 1;
-        }
-        for number in 0..count {
-            starts[number + 1] += starts[number];
-        }
-        let mut dependents = vec![0_u32; starts[count]];
-        let mut next = starts.clone();
-        for (from, to) in inside() {
-            dependents[next[to]] = from as u32;
-            next[to] += 1;
-        }
-        let mut free: Vec<usize> = (0..count).filter(|number| waits[*number] == 0).collect();
-        while let Some(number) = free.pop() {
-            for dependent in &dependents[starts[number]..starts[number + 1]] {
-                let dependent = *dependent as usize;
-                waits[dependent] -= 1;
-                if waits[dependent] == 0 {
-                    free.push(dependent);
-                }
-            }
-        }
-        // What still waits may lie above the cycle; each step down stays among what waits.
-        let mut at = waits.iter().position(|n| *n > 0)?;
-        let below: HashMap<usize, usize> = inside().filter(|(_, to)| waits[*to] > 0).collect();
-        let mut seen = HashSet::new();
-        while seen.insert(at) {
-            at = below[&at];
-        }
-        Some((&self.names[at], &self.names[below[&at]]))
+        let inside: Vec<(u32, u32)> = (self.edges.iter().copied())
+            .filter(|(_, to)| (*to as usize) < self.done.len())
+            .collect();
+        let cycle = cycle::find(self.done.len(), &inside)?;
+        let on = cycle.get(1).unwrap_or(&cycle[0]);
+        Some((&self.names[cycle[0]], &self.names[*on]))
     }
 
     /// The cards of the import that wait for cards which are not done, and for how many.
