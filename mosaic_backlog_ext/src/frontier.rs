@@ -177,6 +177,7 @@ fn find(set: Set, last: Key, collect: impl Fn(&mut head::Head) -> Vec<Key>) -> N
             let mut heads = memory.lock();
             heads.head(set).is_some_and(|head| head.is_in_motion())
         };
+        debug2!("waiting for cards that another session tries or looks for");
         memory.wait(still, PATIENCE);
         check_for_interrupts!();
     }
