@@ -234,6 +234,9 @@ fn what_will_not_pass_is_not_waited_for() {
     assert_eq!(refused, "unauthorized");
     let refused = backlog(&["claim", "--max", "0", "--wait", "1h"]).on(&db);
     assert_eq!(refused.code(2), "invalid_argument");
-    let named = backlog(&["claim", "A", "--wait", "1h"]).on(&db);
-    assert_eq!(named.code(2), "usage");
+    for beside in [["--wait", "1h"], ["--max", "3"]] {
+        let [option, value] = beside;
+        let named = backlog(&["claim", "A", option, value]).on(&db);
+        assert_eq!(named.code(2), "usage", "{beside:?}");
+    }
 }

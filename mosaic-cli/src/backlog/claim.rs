@@ -41,7 +41,7 @@ pub struct Claim {
     wanted: Wanted,
 
     /// Claim up to so many cards
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "id")]
     max: i32,
 
     /// Wait so long until something can be claimed
