@@ -8,6 +8,7 @@ use std::process::{Child, Stdio};
 
 use mosaic_backlog_tests::home::{Home, signal};
 use mosaic_backlog_tests::program::{backlog, mosaic};
+use mosaic_backlog_tests::session::Session;
 use mosaic_backlog_tests::wait;
 use serde_json::Value;
 
@@ -82,6 +83,8 @@ fn ten_workers_that_fail_die_and_hang_build_200_cards_to_the_end() {
     set("mosaic.retry_base = 0");
     set("mosaic.max_attempts = 1000");
 
+    let url = mosaic(&["db", "url", "--admin"]).at(&home).run().stdout;
+    let mut s = Session::open(&url.trim().parse().expect("a URL"));
     let mut workers: Vec<Child> = (0..WORKERS).map(|number| worker(&home, number)).collect();
     let mut killed = 0;
     let mut done = 0;
@@ -99,9 +102,8 @@ fn ten_workers_that_fail_die_and_hang_build_200_cards_to_the_end() {
                 killed += 1;
                 *place = worker(&home, number);
             }
-            std::thread::sleep(std::time::Duration::from_millis(100));
-            let stats = backlog(&["stats"]).at(&home).json();
-            let now = stats["done"].as_u64().expect("a number") as usize;
+            let now =
+                s.number("select count(*) from mosaic.backlog where status = 'done'") as usize;
             (now > done).then_some(now)
         });
     }

@@ -70,9 +70,7 @@ fn a_home_may_be_a_link_or_a_relative_path() {
     let relative = backlog(&["list", "--count"])
         .at(&home)
         .env("MOSAIC_HOME", "home")
-        .with(|command| {
-            command.current_dir(&above);
-        });
+        .within(&above);
     assert_eq!(total(relative), 1);
     assert_eq!(home.servers().len(), 1);
 }

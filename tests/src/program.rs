@@ -86,6 +86,12 @@ impl Mosaic {
         self
     }
 
+    /// Called from a folder.
+    pub fn within(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
     pub fn input(mut self, text: &str) -> Self {
         self.input = Some(text.to_owned());
         self

@@ -3,58 +3,71 @@
 use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::home::{Home, signal};
 use mosaic_backlog_tests::program::mosaic;
+use mosaic_backlog_tests::session::Session;
 use mosaic_backlog_tests::wait;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::Client;
 
 const WAITING: &str = "select exists (select from pg_stat_activity
     where datname = current_database() and wait_event_type = 'Lock')";
 
-/// A session that keeps others from changing the card.
-fn locked(db: &Database) -> mosaic_backlog_tests::session::Session {
-    let mut holder = db.session();
-    holder.run("begin; select from mosaic.backlog where id = 'A' for update");
-    holder
+/// A server of MCP on a database with one card, A, which a session keeps others from changing.
+struct Locked {
+    client: Client,
+    db: Database,
+    holder: Session,
+}
+
+impl Locked {
+    fn new() -> Self {
+        let db = Database::fresh();
+        db.session().create("A");
+        let client = Client::on(&db, "w");
+        client.ping();
+        let mut holder = db.session();
+        holder.run("begin; select from mosaic.backlog where id = 'A' for update");
+        Self { client, db, holder }
+    }
+
+    fn wait_for_the_call(db: &Database) {
+        let mut watcher = db.session();
+        wait::until("the call waits", || watcher.truth(WAITING).then_some(()));
+    }
+
+    /// Does something while a call waits for the card, and gives what that call answers then.
+    fn block_while(&mut self, meanwhile: impl FnOnce(&Client)) -> Value {
+        let Self { client, db, holder } = self;
+        std::thread::scope(|scope| {
+            let call = scope.spawn(|| client.call("block", json!({"id": "A", "reason": "r"})));
+            Self::wait_for_the_call(db);
+            meanwhile(client);
+            assert!(!call.is_finished());
+            holder.run("commit");
+            call.join().expect("an answer")
+        })
+    }
 }
 
 #[test]
 fn a_call_that_waits_does_not_keep_the_server_from_answering() {
-    let db = Database::fresh();
-    db.session().create("A");
-    let client = Client::on(&db, "w");
-    client.ping();
-    let mut holder = locked(&db);
-    let mut watcher = db.session();
-    std::thread::scope(|scope| {
-        let blocked = scope.spawn(|| client.call("block", json!({"id": "A", "reason": "r"})));
-        wait::until("the call waits", || watcher.truth(WAITING).then_some(()));
+    let answer = Locked::new().block_while(|client| {
         client.ping();
         assert_eq!(client.tools().len(), 14);
-        assert!(!blocked.is_finished());
-        holder.run("commit");
-        assert_eq!(
-            blocked.join().expect("an answer")["card"]["status"],
-            "blocked"
-        );
     });
+    assert_eq!(answer["card"]["status"], "blocked");
 }
 
 #[test]
 fn a_claim_that_the_client_gave_up_is_given_back() {
-    let db = Database::fresh();
-    db.session().create("A");
-    let client = Client::on(&db, "w");
-    client.ping();
-    let mut holder = locked(&db);
-    let mut watcher = db.session();
-    client.give_up("claim", json!({"id": "A"}), || {
-        wait::until("the call waits", || watcher.truth(WAITING).then_some(()));
+    let mut locked = Locked::new();
+    (locked.client).give_up("claim", json!({"id": "A"}), || {
+        Locked::wait_for_the_call(&locked.db)
     });
     // The server has read the cancellation once it answers what was sent after it.
-    client.ping();
-    holder.run("commit");
-    let mut s = db.session();
+    locked.client.ping();
+    locked.holder.run("commit");
+    let mut s = locked.db.session();
     wait::until("the card was claimed and released", || {
         let kinds = s.column("select kind from mosaic.backlog_events('A') order by event_id");
         (kinds == ["created", "claimed", "released"]).then_some(())
@@ -64,21 +77,12 @@ fn a_claim_that_the_client_gave_up_is_given_back() {
 
 #[test]
 fn a_call_that_was_given_up_before_its_turn_is_not_made() {
-    let db = Database::fresh();
-    db.session().create("A");
-    let client = Client::on(&db, "w");
-    client.ping();
-    let mut holder = locked(&db);
-    let mut watcher = db.session();
-    std::thread::scope(|scope| {
-        let blocked = scope.spawn(|| client.call("block", json!({"id": "A", "reason": "r"})));
-        wait::until("the call waits", || watcher.truth(WAITING).then_some(()));
+    let mut locked = Locked::new();
+    locked.block_while(|client| {
         client.give_up("create", json!({"title": "t", "id": "B"}), || client.ping());
         client.ping();
-        holder.run("commit");
-        blocked.join().expect("an answer");
     });
-    assert_eq!(client.code("show", json!({"id": "B"})), "not_found");
+    assert_eq!(locked.client.code("show", json!({"id": "B"})), "not_found");
 }
 
 #[test]
@@ -106,6 +110,10 @@ fn it_answers_before_the_first_start_and_starts_the_server_with_the_first_call()
     mosaic(&["db", "stop"]).at(&home).run();
     assert_eq!(client.call("show", json!({"id": "A"}))["card"]["id"], "A");
     signal("KILL", home.server().expect("a server"));
+    // A call that meets the end of its backend breaks off.
+    wait::until("all of the server is gone", || {
+        home.servers().is_empty().then_some(())
+    });
     let (card, token) = client.claim();
     assert_eq!(card["id"], "A");
     client.call("complete", json!({"id": "A", "claim_token": token}));

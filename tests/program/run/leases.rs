@@ -30,9 +30,7 @@ fn the_lease_is_renewed_while_the_command_runs() {
     let folder = folder::create();
     let call = run(&["--ttl", "2s", "--json"], UNTIL_TOLD)
         .on(&db)
-        .with(|command| {
-            command.current_dir(&folder);
-        })
+        .within(&folder)
         .spawn();
     process(&folder.join("pid"));
     wait::until("the lease was renewed for longer than it lasts", || {
@@ -56,9 +54,7 @@ fn a_lost_lease_ends_the_whole_group_and_completes_nothing() {
         WITH_A_CHILD,
     )
     .on(&db)
-    .with(|command| {
-        command.current_dir(&folder);
-    })
+    .within(&folder)
     .spawn();
     let child = process(&folder.join("child"));
     process(&folder.join("pid"));
@@ -92,9 +88,7 @@ fn a_command_that_finished_its_card_itself_may_go_on() {
     );
     let call = run(&["--ttl", "1s", "--json"], &script)
         .on(&db)
-        .with(|command| {
-            command.current_dir(&folder);
-        })
+        .within(&folder)
         .spawn();
     let process = process(&folder.join("pid"));
     // Longer than the lease would have lasted: by the server's clock.
@@ -124,9 +118,7 @@ fn a_lease_that_ends_while_the_database_is_away_ends_the_command() {
     let folder = folder::create();
     let call = run(&["--ttl", "2s", "--grace", "1s", "--json"], WITH_A_CHILD)
         .env("DATABASE_URL", &url)
-        .with(|command| {
-            command.current_dir(&folder);
-        })
+        .within(&folder)
         .spawn();
     let child = process(&folder.join("child"));
     cluster.crash();
@@ -145,9 +137,7 @@ fn a_crash_of_the_server_that_is_over_before_the_lease_costs_nothing() {
     let folder = folder::create();
     let call = run(&["--ttl", "30s", "--json"], UNTIL_TOLD)
         .env("DATABASE_URL", &url)
-        .with(|command| {
-            command.current_dir(&folder);
-        })
+        .within(&folder)
         .spawn();
     process(&folder.join("pid"));
     let mut s = cluster.session("postgres");
@@ -186,9 +176,7 @@ fn a_report_whose_answer_got_lost_is_made_once() {
     let script = format!("{UNTIL_TOLD}; exit 3");
     let call = run(&["--json"], &script)
         .env("DATABASE_URL", &url)
-        .with(|command| {
-            command.current_dir(&folder);
-        })
+        .within(&folder)
         .spawn();
     process(&folder.join("pid"));
     let mut s = cluster.session("postgres");
@@ -227,9 +215,7 @@ fn a_run_that_stood_still_beyond_its_lease_has_lost_it() {
     let folder = folder::create();
     let call = run(&["--ttl", "1s", "--json"], UNTIL_TOLD)
         .on(&db)
-        .with(|command| {
-            command.current_dir(&folder);
-        })
+        .within(&folder)
         .spawn();
     let process = process(&folder.join("pid"));
     signal("STOP", call.id());
@@ -248,9 +234,7 @@ fn when_run_is_killed_its_commands_die_and_the_card_comes_back() {
     let folder = folder::create();
     let mut call = run(&["--ttl", "1s"], WITH_A_CHILD)
         .on(&db)
-        .with(|command| {
-            command.current_dir(&folder);
-        })
+        .within(&folder)
         .spawn();
     let child = process(&folder.join("child"));
     let shell = process(&folder.join("pid"));

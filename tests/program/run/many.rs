@@ -66,9 +66,7 @@ fn jobs_run_at_the_same_time_under_one_name() {
         until test $(ls *.here | wc -l) -ge 3; do sleep 0.02; done";
     let call = run(&["--loop", "--jobs", "3", "--json"], script)
         .on(&db)
-        .with(|command| {
-            command.current_dir(&folder);
-        })
+        .within(&folder)
         .run();
     let (exit, cards) = cards(call);
     assert_eq!((exit, cards.len()), (0, 6));
@@ -91,9 +89,7 @@ fn a_place_that_found_nothing_is_filled_when_a_sibling_opens_cards() {
     let (exit, cards) = cards(
         run(&["--loop", "--jobs", "2", "--json"], script)
             .on(&db)
-            .with(|command| {
-                command.current_dir(&folder);
-            })
+            .within(&folder)
             .run(),
     );
     assert_eq!((exit, cards.len()), (0, 3));

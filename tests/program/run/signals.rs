@@ -21,9 +21,7 @@ fn a_signal_reaches_the_command_and_the_card_is_released() {
         );
         let call = run(&["--loop", "--wait", "--json"], &script)
             .on(&db)
-            .with(|command| {
-                command.current_dir(&folder);
-            })
+            .within(&folder)
             .spawn();
         process(&folder.join("pid"));
         signal(name, call.id());
@@ -50,9 +48,7 @@ fn a_command_that_does_not_heed_the_signal_is_killed_after_the_grace() {
     let script = "trap '' TERM; echo $$ > pid; while :; do sleep 0.05; done";
     let call = run(&["--grace", "1s", "--json"], script)
         .on(&db)
-        .with(|command| {
-            command.current_dir(&folder);
-        })
+        .within(&folder)
         .spawn();
     let command = process(&folder.join("pid"));
     signal("TERM", call.id());
@@ -74,12 +70,7 @@ fn a_command_that_still_finishes_its_card_after_the_signal_has_done_so() {
          echo $$ > pid; while :; do sleep 0.05; done",
         mosaic_backlog_tests::programs::mosaic().display()
     );
-    let call = run(&["--json"], &script)
-        .on(&db)
-        .with(|command| {
-            command.current_dir(&folder);
-        })
-        .spawn();
+    let call = run(&["--json"], &script).on(&db).within(&folder).spawn();
     process(&folder.join("pid"));
     signal("TERM", call.id());
     let (exit, cards) = the_end_of(call);
