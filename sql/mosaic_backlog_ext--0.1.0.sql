@@ -68,6 +68,22 @@ create sequence mosaic.backlog_creation_seq as bigint;
 -- and without a cache, so that a later claim always has the larger token.
 create sequence mosaic.backlog_claim_token_seq as bigint cache 1;
 
+create function mosaic.card_fits(
+  status             mosaic.backlog_status,
+  claim_owner        text,
+  claim_token        bigint,
+  claim_ttl_seconds  integer,
+  claimed_at         timestamptz,
+  claim_expires_at   timestamptz,
+  completed_at       timestamptz,
+  block_kind         text,
+  attempts           integer
+) returns boolean immutable parallel safe
+language c as 'MODULE_PATHNAME', 'card_fits_wrapper';
+
+comment on function mosaic.card_fits is
+  'internal: whether the columns of a card fit its status: a lease iff claimed, completed_at iff done, block_kind iff blocked.';
+
 create table mosaic.backlog (
   id                 text primary key,
   title              text not null,
@@ -103,6 +119,8 @@ create table mosaic.backlog (
   -- Ready, with no dependency open. One column, so that no other index serves what scans for it.
   opened             boolean not null generated always as
                        (status = 'ready' and open_dependencies = 0) stored,
+  -- Whether it ever had a dependency: else nobody looks for them, which costs more than a card.
+  linked             boolean not null default false,
   -- One hash a field of the request that created the card under an idempotency key.
   creation_request   jsonb,
   -- The token under which the card became done or blocked: a retry with it is a repeat.
@@ -114,12 +132,9 @@ create table mosaic.backlog (
 
   -- PostgreSQL reads the text of every CHECK anew in each statement that writes cards. This one
   -- is short; what else must hold is checked by the trigger backlog_watch.
-  constraint backlog_columns_fit_status check (
-    pg_catalog.num_nonnulls(claim_owner, claim_token, claim_ttl_seconds, claimed_at, claim_expires_at)
-      = case status when 'claimed' then 5 else 0 end
-    and (status = 'done') = (completed_at is not null)
-    and (status = 'blocked') = (block_kind is not null)
-    and attempts >= 0)
+  constraint backlog_columns_fit_status check (mosaic.card_fits(
+    status, claim_owner, claim_token, claim_ttl_seconds, claimed_at, claim_expires_at, completed_at, block_kind,
+    attempts))
 );
 
 create unique index backlog_idempotency_key on mosaic.backlog (idempotency_key) where idempotency_key is not null;
@@ -157,6 +172,7 @@ comment on column mosaic.backlog.creation_seq is 'internal: order of creation';
 comment on column mosaic.backlog.claim_order is 'internal: priority and age as one number, smallest first';
 comment on column mosaic.backlog.opened is 'internal: ready, with no dependency open';
 comment on column mosaic.backlog.creation_request is 'internal: fingerprint of the creating request, by field';
+comment on column mosaic.backlog.linked is 'internal: whether the card ever had a dependency';
 comment on column mosaic.backlog.settled_token is 'internal: token under which the card became done or blocked';
 comment on column mosaic.backlog.claimable_since is 'internal: since when the card is ready with an open gate';
 comment on column mosaic.backlog.last_failure is 'internal: reason of the last fail';

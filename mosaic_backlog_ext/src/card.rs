@@ -69,7 +69,8 @@ macro_rules! card_columns {
     () => {
         concat!(
             $crate::card::own_columns!(),
-            ", array(select d.depends_on from mosaic.backlog_dependency d where d.card_id = c.id order by d.depends_on)"
+            ", case when c.linked then array(select d.depends_on from mosaic.backlog_dependency d \
+                where d.card_id = c.id order by d.depends_on) else '{}' end"
         )
     };
 }

@@ -21,7 +21,7 @@ use crate::wake;
 statements! {
     DEPENDENTS(TEXTOID) = "select card_id from mosaic.backlog_dependency where depends_on = $1 order by card_id";
     SHIFT(TEXTARRAYOID, INT4OID, TIMESTAMPTZOID) =
-        "update mosaic.backlog set open_dependencies = open_dependencies + $2, updated_at = $3,
+        "update mosaic.backlog set open_dependencies = open_dependencies + $2, linked = true, updated_at = $3,
            claimable_since = case when $2 < 0 and open_dependencies + $2 = 0 then $3 else claimable_since end
          where id = any($1)
          returning id, status::text, open_dependencies";
@@ -104,7 +104,7 @@ impl Shifted {
     }
 }
 
-/// Adds `by` to the counters of locked cards.
+/// Adds `by` to the counters of locked cards that have dependencies.
 pub fn shift(session: &Session, ids: Vec<String>, by: i32, now: Micros) -> Vec<Shifted> {
     if ids.is_empty() {
         return Vec::new();

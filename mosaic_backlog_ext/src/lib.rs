@@ -15,6 +15,7 @@ mod argument;
 mod card;
 mod clock;
 mod event;
+mod fit;
 mod guard;
 mod patience;
 mod refusal;

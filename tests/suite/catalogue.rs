@@ -19,7 +19,8 @@ fn the_public_signatures_are_what_they_were() {
          (select format(E'%s(\n  %s\n) -> %s', p.proname,
            replace(pg_get_function_arguments(p.oid), ', ', E',\n  '),
            replace(pg_get_function_result(p.oid), columns, 'card'))
-         from card, {FUNCTIONS} where p.prorettype not in ('event_trigger'::regtype, 'trigger'::regtype) order by p.proname)"
+         from card, {FUNCTIONS} where p.proname like 'backlog\\_%'
+           and p.prorettype not in ('event_trigger'::regtype, 'trigger'::regtype) order by p.proname)"
     ));
     let actual: Vec<&str> = signatures
         .iter()
@@ -41,8 +42,8 @@ fn every_function_runs_as_the_owner_with_a_pinned_search_path() {
     let wrong = db.session().rows(&format!(
         "select p.proname, p.prosecdef, p.proconfig, p.proowner::regrole, p.proparallel
          from {FUNCTIONS}
-         -- The trigger on cards runs as whoever writes them, for each row, and looks up no name.
-         where p.prorettype <> 'trigger'::regtype and (not p.prosecdef or p.proowner <> 'mosaic_owner'::regrole
+         -- What runs for each row that is written runs as whoever writes it, and looks up no name.
+         where p.prorettype <> 'trigger'::regtype and p.proname <> 'card_fits' and (not p.prosecdef or p.proowner <> 'mosaic_owner'::regrole
            or p.proconfig is distinct from array['search_path=pg_catalog, pg_temp']
            or p.proparallel <> 'u' or p.proleakproof or p.proisstrict)"
     ));
@@ -65,7 +66,7 @@ fn every_function_table_and_sequence_is_explained() {
     assert!(silent.is_empty(), "{silent:?}");
     // The comment of every verb that can be refused names the errors; these cannot be.
     let without = s.column(&format!(
-        "select p.proname from {FUNCTIONS} where p.proname not in ('backlog_export', 'backlog_doctor')
+        "select p.proname from {FUNCTIONS} where p.proname not in ('backlog_export', 'backlog_doctor', 'card_fits')
            and obj_description(p.oid, 'pg_proc') !~ 'Errors: [a-z_, ]+\\.$'"
     ));
     assert!(without.is_empty(), "{without:?}");

@@ -266,7 +266,8 @@ fn cards_that_wait_for_each_other_are_found_and_named() {
     let link = |s: &mut Session, card: &str, depends_on: &str| {
         s.run(&format!(
             "insert into mosaic.backlog_dependency values ('{card}', '{depends_on}', now());
-             update mosaic.backlog set open_dependencies = open_dependencies + 1 where id = '{card}'"
+             update mosaic.backlog set open_dependencies = open_dependencies + 1, linked = true
+             where id = '{card}'"
         ));
     };
     for (card, depends_on) in [("above", "A"), ("A", "B"), ("B", "C"), ("C", "below")] {
@@ -329,6 +330,10 @@ fn counters_that_are_wrong_are_found_in_every_state() {
         assert_well(&mut s, &["counters"]);
         s.run(&set(right));
     }
+    s.run("update mosaic.backlog set linked = false");
+    let says = "1 card counts its open dependencies wrong: B has dependencies and linked is false.";
+    assert_found(&mut s, "counters", "error", &[says]);
+    s.run("update mosaic.backlog set linked = id = 'B'");
     assert_well(&mut s, &[]);
 }
 

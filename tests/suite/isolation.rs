@@ -72,7 +72,7 @@ fn the_list_of_writing_functions_is_complete() {
     let db = Database::fresh();
     let functions = db.session().column(
         "select substr(proname, 9) from pg_proc where pronamespace = 'mosaic'::regnamespace
-           and prorettype not in ('event_trigger'::regtype, 'trigger'::regtype)
+           and proname like 'backlog\\_%' and prorettype not in ('event_trigger'::regtype, 'trigger'::regtype)
            and proname not in ('backlog_get', 'backlog_list', 'backlog_stats', 'backlog_why', 'backlog_doctor', 'backlog_events', 'backlog_export')",
     );
     for function in functions {

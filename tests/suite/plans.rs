@@ -24,6 +24,7 @@ fn fill(s: &mut Session) {
          insert into mosaic.backlog_dependency
          select 'c' || n, 'c' || n + 1, now() from generate_series(1, 49999) n where n % 12 = 6;
          update mosaic.backlog set open_dependencies = 0 where status = 'ready';
+         update mosaic.backlog c set linked = true from mosaic.backlog_dependency d where d.card_id = c.id;
          update mosaic.backlog c set open_dependencies = 1
          from mosaic.backlog_dependency d join mosaic.backlog x on x.id = d.depends_on and x.status <> 'done'
          where d.card_id = c.id;

@@ -150,7 +150,8 @@ fn functions(s: &mut Session) -> Vec<(String, Vec<String>)> {
     s.rows(
         "select p.proname as name, coalesce((select array_agg(format_type(t, null) order by n)
            from unnest(p.proargtypes) with ordinality a (t, n)), '{}') as types
-         from pg_proc p where p.pronamespace = 'mosaic'::regnamespace and p.prorettype not in ('event_trigger'::regtype, 'trigger'::regtype)
+         from pg_proc p where p.pronamespace = 'mosaic'::regnamespace and p.proname like 'backlog\\_%'
+           and p.prorettype not in ('event_trigger'::regtype, 'trigger'::regtype)
          order by p.proname",
     )
     .iter()

@@ -35,7 +35,7 @@ macro_rules! claimed_columns {
     };
 }
 
-/// The same of a card just taken, as if it had no dependencies, and whether it has some: to
+/// The same of a card just taken, as if it had no dependencies, and whether it may have some: to
 /// prepare for reading them costs as much as the rest, also where there are none.
 macro_rules! taken_columns {
     () => {
@@ -43,7 +43,7 @@ macro_rules! taken_columns {
             own_columns!(),
             ", '{}'::text[], '[]'::jsonb,
            c.last_failure, c.claim_order, greatest(c.claimable_since, c.not_before),
-           exists (select from mosaic.backlog_dependency d where d.card_id = c.id)"
+           c.linked"
         )
     };
 }
@@ -63,12 +63,12 @@ statements! {
     /// predicate on the locked row, and what a rival has locked is skipped.
     TAKE_CANDIDATES(INT8ARRAYOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID,
                     TEXTARRAYOID, INT4OID) = concat!(
-        claimed!(), " from (
-             select ctid as place from mosaic.backlog
+        claimed!(), " where c.ctid = any(array(
+             select ctid from mosaic.backlog
              where claim_order = any($1) and opened and (not_before is null or not_before <= $4) and requires <@ $6
                and ($7 is null or phase = $7) and labels @> $8 and attempts < coalesce(max_attempts, $9)
-             for no key update skip locked) picked
-         where c.ctid = picked.place returning ", taken_columns!());
+             for no key update skip locked))
+         returning ", taken_columns!());
     /// Takes locked cards.
     TAKE(TEXTARRAYOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID) = concat!(
         claimed!(), " where id = any($1) returning ", taken_columns!());
@@ -84,7 +84,7 @@ const ATTEMPTS_COLUMN: i32 = 17;
 /// Behind the columns that the caller sees.
 const ORDER_COLUMN: i32 = 29;
 const SINCE_COLUMN: i32 = 30;
-const HAS_DEPENDENCIES_COLUMN: i32 = 31;
+const LINKED_COLUMN: i32 = 31;
 const CLAIMED_COLUMNS: usize = 28;
 
 impl Request {
@@ -182,9 +182,8 @@ pub fn record(session: &Session, request: &Request, claimed: &[Answer], now: Mic
 /// The claimed cards in claim order.
 pub fn reply(session: &Session, claimed: &[Answer]) -> Rows<ClaimedRow> {
     let mut rows: Vec<(&Answer, usize)> = all_rows(claimed);
-    let wait_for_others =
-        |(answer, row): &(&Answer, usize)| answer.must(*row, HAS_DEPENDENCIES_COLUMN);
-    if rows.iter().any(wait_for_others) {
+    let is_linked = |(answer, row): &(&Answer, usize)| answer.must(*row, LINKED_COLUMN);
+    if rows.iter().any(is_linked) {
         let (ids, tokens) = ids_and_tokens(claimed);
         return held(session, ids, tokens);
     }

@@ -21,16 +21,17 @@ statements! {
     NEXT_SEQ(INT4OID) =
         "select pg_catalog.nextval('mosaic.backlog_creation_seq') from pg_catalog.generate_series(1, $1)";
     INSERT(TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-           TEXTARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID) =
+           TEXTARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID, INT4ARRAYOID, BOOLARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
+           TIMESTAMPTZOID) =
         "insert into mosaic.backlog (id, title, body, phase, priority, labels, requires, acceptance, idempotency_key,
-           not_before, max_attempts, open_dependencies, creation_seq, creation_request,
+           not_before, max_attempts, open_dependencies, linked, creation_seq, creation_request,
            created_at, updated_at, claimable_since)
          select n.id, n.title, n.body, n.phase, n.priority, n.labels::text[], n.requires::text[], n.acceptance::jsonb,
-           n.idempotency_key, n.not_before, n.max_attempts, n.open_dependencies, n.creation_seq,
-           n.creation_request::jsonb, $15, $15, $15
-         from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+           n.idempotency_key, n.not_before, n.max_attempts, n.open_dependencies, n.linked, n.creation_seq,
+           n.creation_request::jsonb, $16, $16, $16
+         from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
            as n(id, title, body, phase, priority, labels, requires, acceptance, idempotency_key, not_before,
-                max_attempts, open_dependencies, creation_seq, creation_request)
+                max_attempts, open_dependencies, linked, creation_seq, creation_request)
          on conflict do nothing
          returning id";
     INSERT_EDGES(TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID) =
@@ -270,6 +271,7 @@ impl Batch<'_> {
                 column(&drafts, not_before),
                 column(&drafts, |d| d.max_attempts),
                 column(&drafts, open),
+                column(&drafts, |d| !d.depends_on.is_empty()),
                 param(seqs),
                 param(
                     missing

@@ -46,7 +46,9 @@ reports! {
            and exists (select from mosaic.backlog_dependency b where b.card_id = d.depends_on)";
     // Of links that lead nowhere it is not known whether they were counted.
     COUNTERS() =
-        "select format('%s counts %s and has %s', c.id, c.open_dependencies, coalesce(l.open, 0)),
+        "select case when c.open_dependencies <> coalesce(l.open, 0)
+             then format('%s counts %s and has %s', c.id, c.open_dependencies, coalesce(l.open, 0))
+             else format('%s has dependencies and linked is false', c.id) end,
            count(*) over ()
          from mosaic.backlog c
          left join (
@@ -54,7 +56,8 @@ reports! {
              bool_or(x.id is null) as is_torn
            from mosaic.backlog_dependency d left join mosaic.backlog x on x.id = d.depends_on
            group by d.card_id) l on l.card_id = c.id
-         where c.open_dependencies <> coalesce(l.open, 0) and l.is_torn is not true
+         where (c.open_dependencies <> coalesce(l.open, 0) and l.is_torn is not true)
+           or (l.card_id is not null and not c.linked)
          order by c.id limit 3";
     CANCELLED() =
         "with recursive direct as (

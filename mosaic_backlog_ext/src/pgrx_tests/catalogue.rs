@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 mod tests {
     use crate::pgrx_tests::*;
 
-    const FUNCTIONS: &str = "pg_proc p where p.pronamespace = 'mosaic'::regnamespace and p.prorettype not in ('event_trigger'::regtype, 'trigger'::regtype)";
+    const FUNCTIONS: &str = "pg_proc p where p.pronamespace = 'mosaic'::regnamespace and p.proname like 'backlog\\_%' and p.prorettype not in ('event_trigger'::regtype, 'trigger'::regtype)";
 
     #[pg_test]
     fn no_function_is_everybodys() {

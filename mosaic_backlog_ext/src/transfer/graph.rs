@@ -87,18 +87,16 @@ impl Graph {
         Some((&self.names[cycle[0]], &self.names[*on]))
     }
 
-    /// The cards of the import that wait for cards which are not done, and for how many.
+    /// The cards of the import with dependencies, and how many of these are not done.
     /// `done_outside` are the cards outside that are done.
-    pub fn gated(&self, done_outside: &HashSet<String>) -> Vec<(String, i32)> {
+    pub fn gates(&self, done_outside: &HashSet<String>) -> Vec<(String, i32)> {
         let mut open: HashMap<u32, i32> = HashMap::new();
         for (from, to) in &self.edges {
             let is_done = match self.done.get(*to as usize) {
                 Some(done) => *done,
                 None => done_outside.contains(&*self.names[*to as usize]),
             };
-            if !is_done {
-                *open.entry(*from).or_default() += 1;
-            }
+            *open.entry(*from).or_default() += i32::from(!is_done);
         }
         let mut gated: Vec<(String, i32)> = open
             .into_iter()
@@ -141,8 +139,8 @@ mod tests {
         assert_eq!(graph.outside(), ["x", "y"]);
         let done = HashSet::from(["x".to_owned()]);
         assert_eq!(
-            graph.gated(&done),
-            [("a".to_owned(), 1), ("c".to_owned(), 1)]
+            graph.gates(&done),
+            [("a", 1), ("b", 0), ("c", 1)].map(|(id, open)| (id.to_owned(), open))
         );
     }
 

@@ -384,7 +384,7 @@ impl Import {
             .filter(|(_, status)| *status == Status::Done)
             .map(|(id, _)| id)
             .collect();
-        for page in self.graph.gated(&done).chunks(GATE_PAGE) {
+        for page in self.graph.gates(&done).chunks(GATE_PAGE) {
             insert::gate(session, page.to_vec());
         }
         insert::events(session, &self.arrivals);

@@ -50,7 +50,7 @@ statements! {
     HOLDERS(TEXTARRAYOID, TEXTARRAYOID) =
         "select id, idempotency_key from mosaic.backlog where id = any($1) or idempotency_key = any($2)";
     GATE(TEXTARRAYOID, INT4ARRAYOID) =
-        "update mosaic.backlog c set open_dependencies = n.open
+        "update mosaic.backlog c set open_dependencies = n.open, linked = true
          from unnest($1, $2) as n(id, open) where c.id = n.id";
 }
 
@@ -209,7 +209,7 @@ pub fn arrived(card: &Card, actor: Option<&str>, now: Micros) -> Event {
     }
 }
 
-/// Sets the counters of cards that wait for others.
+/// Sets the counters of cards with dependencies.
 pub fn gate(session: &Session, gated: Vec<(String, i32)>) {
     if gated.is_empty() {
         return;

@@ -60,7 +60,7 @@ fn catalogued(session: &mut Session, function: &str, mode: &str) -> Vec<Column> 
 fn functions(session: &mut Session) -> Vec<String> {
     let names = session.column(
         "select proname from pg_catalog.pg_proc
-         where pronamespace = 'mosaic'::regnamespace and prorettype not in ('event_trigger'::regtype, 'trigger'::regtype)
+         where pronamespace = 'mosaic'::regnamespace and proname like 'backlog\\_%' and prorettype not in ('event_trigger'::regtype, 'trigger'::regtype)
          order by proname",
     );
     names.iter().map(text).collect()
