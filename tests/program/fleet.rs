@@ -51,17 +51,27 @@ fn plan() -> (String, HashMap<String, Vec<String>>) {
     (lines, needs)
 }
 
-fn worker(home: &Home, number: usize) -> Child {
+/// A worker that does not outlive its test.
+struct Worker(Child);
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn worker(home: &Home, number: usize) -> Worker {
     let name = format!("w{number}");
-    mosaic(&[
+    let call = mosaic(&[
         "backlog", "run", "--loop", "--wait", "--ttl", "2s", "--grace", "1s", "--worker", &name,
         "--", "sh", "-c", WORK,
     ])
     .at(home)
     .with(|command| {
         command.stdout(Stdio::null()).stderr(Stdio::null());
-    })
-    .spawn()
+    });
+    Worker(call.spawn())
 }
 
 #[test]
@@ -85,13 +95,13 @@ fn ten_workers_that_fail_die_and_hang_build_200_cards_to_the_end() {
 
     let url = mosaic(&["db", "url", "--admin"]).at(&home).run().stdout;
     let mut s = Session::open(&url.trim().parse().expect("a URL"));
-    let mut workers: Vec<Child> = (0..WORKERS).map(|number| worker(&home, number)).collect();
+    let mut workers: Vec<Worker> = (0..WORKERS).map(|number| worker(&home, number)).collect();
     let mut killed = 0;
     let mut done = 0;
     while done < CARDS {
         done = wait::until("another card is done", || {
             for (number, place) in workers.iter_mut().enumerate() {
-                let Some(status) = place.try_wait().expect("a worker") else {
+                let Some(status) = place.0.try_wait().expect("a worker") else {
                     continue;
                 };
                 assert_eq!(
@@ -108,8 +118,8 @@ fn ten_workers_that_fail_die_and_hang_build_200_cards_to_the_end() {
         });
     }
     for place in &mut workers {
-        signal("TERM", place.id());
-        assert_eq!(place.wait().expect("its end").code(), Some(143));
+        signal("TERM", place.0.id());
+        assert_eq!(place.0.wait().expect("its end").code(), Some(143));
     }
 
     let events = backlog(&["events", "--limit", "10000"]).at(&home).json();
