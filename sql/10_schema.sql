@@ -39,3 +39,7 @@ $$;
 create schema mosaic;
 
 comment on schema mosaic is 'Mosaic Backlog: cards, their dependencies and their history. Write through the functions mosaic.backlog_*.';
+
+create type mosaic.backlog_status as enum ('ready', 'claimed', 'blocked', 'done', 'cancelled');
+
+comment on type mosaic.backlog_status is 'where a card is in its life';

@@ -1,29 +1,9 @@
-create type mosaic.backlog_status as enum ('ready', 'claimed', 'blocked', 'done', 'cancelled');
-
-comment on type mosaic.backlog_status is 'where a card is in its life';
-
 -- The order in which cards were created; ties among equal priorities go to the older card.
 create sequence mosaic.backlog_creation_seq as bigint;
 
 -- Fencing tokens. Owned by no column, so that TRUNCATE ... RESTART IDENTITY leaves it alone,
 -- and without a cache, so that a later claim always has the larger token.
 create sequence mosaic.backlog_claim_token_seq as bigint cache 1;
-
-create function mosaic.card_fits(
-  status             mosaic.backlog_status,
-  claim_owner        text,
-  claim_token        bigint,
-  claim_ttl_seconds  integer,
-  claimed_at         timestamptz,
-  claim_expires_at   timestamptz,
-  completed_at       timestamptz,
-  block_kind         text,
-  attempts           integer
-) returns boolean immutable parallel safe
-language c as 'MODULE_PATHNAME', 'card_fits_wrapper';
-
-comment on function mosaic.card_fits is
-  'internal: whether the columns of a card fit its status: a lease iff claimed, completed_at iff done, block_kind iff blocked.';
 
 create table mosaic.backlog (
   id                 text primary key,
@@ -95,6 +75,9 @@ create index backlog_listing on mosaic.backlog (status, claim_order);
 
 -- What the counts of finished cards read, without reading the cards.
 create index backlog_finished on mosaic.backlog (status, phase) where status in ('done', 'cancelled');
+
+comment on function mosaic.card_fits is
+  'internal: whether the columns of a card fit its status: a lease iff claimed, completed_at iff done, block_kind iff blocked.';
 
 comment on table mosaic.backlog is 'One row a card, the unit of work. Written by the functions mosaic.backlog_* alone.';
 comment on column mosaic.backlog.phase is 'board grouping, free text';

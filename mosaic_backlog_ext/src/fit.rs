@@ -42,7 +42,23 @@ impl Statuses {
 /// The CHECK of `sql/20_card.sql`, with the columns in the order that it names them. A function,
 /// because PostgreSQL reads the text of a CHECK anew in each statement that writes cards: written
 /// out, this one took a quarter of the time of an update.
-#[pg_extern(sql = false)]
+#[pg_extern(
+    requires = ["schema"],
+    sql = "
+create function mosaic.card_fits(
+  status             mosaic.backlog_status,
+  claim_owner        text,
+  claim_token        bigint,
+  claim_ttl_seconds  integer,
+  claimed_at         timestamptz,
+  claim_expires_at   timestamptz,
+  completed_at       timestamptz,
+  block_kind         text,
+  attempts           integer
+) returns boolean immutable parallel safe
+language c as 'MODULE_PATHNAME', 'card_fits_wrapper';
+"
+)]
 fn card_fits(fcinfo: pg_sys::FunctionCallInfo) -> bool {
     let (status, is_set, attempts, statuses) = unsafe {
         let columns = (*fcinfo).args.as_slice(9);
