@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use postgres::error::{DbError, SqlState};
 use serde_json::{Value, json};
 
+use crate::hint;
 use crate::nearest::question;
 use crate::redact::redact;
 use crate::screen::{Paint, Screen};
@@ -282,7 +283,7 @@ fn from_server(db: &DbError) -> Failure {
         ),
     };
     let hint = match (db.hint(), db.code().code()) {
-        (Some(hint), _) => Some(hint.to_owned()),
+        (Some(hint), _) => Some(hint::as_commands(hint)),
         (None, "42501") => Some(
             "An administrator can grant the role mosaic_reader, mosaic_worker or mosaic_operator."
                 .to_owned(),

@@ -13,6 +13,7 @@ mod embedded;
 mod environment;
 mod extension;
 mod failure;
+mod hint;
 mod ids;
 mod input;
 mod interrupt;

@@ -331,7 +331,7 @@ fn what_the_extension_finds_is_told_with_what_to_do() {
     examined.assert(
         "cancelled_dependencies",
         "warning",
-        &["B waits for A", "backlog_unlink"],
+        &["B waits for A", "`mosaic backlog unlink`"],
     );
 }
 

@@ -9,6 +9,7 @@ use crate::call::Call;
 use crate::embedded::Version;
 use crate::extension::{self, OLDEST_SERVER};
 use crate::failure::{Code, Failure};
+use crate::hint;
 use crate::store::{Record, record};
 
 /// Every look is a transaction of its own, in which nothing can be changed, and which does not
@@ -399,7 +400,7 @@ fn of_the_extension(row: &Value) -> Finding {
             _ => State::Unknown,
         },
         detail: text(row, "detail").to_owned(),
-        hint: row["hint"].as_str().map(str::to_owned),
+        hint: row["hint"].as_str().map(hint::as_commands),
     }
 }
 

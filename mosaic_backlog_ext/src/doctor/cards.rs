@@ -113,7 +113,7 @@ pub fn expired_leases(session: &Session) -> Finding {
                 "{} and the card was not taken away yet: {examples}.",
                 counted(count, "lease has ended", "leases have ended")
             ),
-            "The next claim takes them away, or backlog_reclaim() now. Are the workers alive?",
+            "The next claim takes them away, or mosaic.backlog_reclaim() now. Are the workers alive?",
         ),
     }
 }
@@ -129,7 +129,7 @@ pub fn orphans(session: &Session) -> Finding {
                 "{} a card that does not exist: {examples}.",
                 counted(count, "link names", "links name")
             ),
-            "A card was deleted by hand. Create it again under its id with backlog_create, complete \
+            "A card was deleted by hand. Create it again under its id with mosaic.backlog_create, complete \
              or cancel it if its work is done or void, and ask again.",
         ),
     }
@@ -158,7 +158,7 @@ pub fn cycles(session: &Session) -> Finding {
             counted(cycle.len() as i64, "card waits", "cards wait"),
             cycle[0]
         ),
-        "A link was added by hand. Take one of these away with backlog_unlink, and ask again: there may be more.",
+        "A link was added by hand. Take one of these away with mosaic.backlog_unlink, and ask again: there may be more.",
     )
 }
 
@@ -189,8 +189,8 @@ pub fn cancelled_dependencies(session: &Session) -> Finding {
                 "{} for a cancelled card, directly or through others, and will for ever: {examples}.",
                 counted(count, "open card waits", "open cards wait")
             ),
-            "Reopen the cancelled card (backlog_reopen), take the link away (backlog_unlink), or \
-             cancel what waits (backlog_cancel).",
+            "Reopen the cancelled card (mosaic.backlog_reopen), take the link away (mosaic.backlog_unlink), or \
+             cancel what waits (mosaic.backlog_cancel).",
         ),
     }
 }
