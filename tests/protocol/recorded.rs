@@ -205,11 +205,32 @@ fn could_be_lost(told: &Told, events: &[(i64, Event)]) -> bool {
     !held
 }
 
+/// What has to happen for the comparison to say something.
+const KINDS: [&str; 13] = [
+    "claimed",
+    "renewed",
+    "released",
+    "failed",
+    "lapsed",
+    "reclaimed",
+    "completed",
+    "blocked",
+    "unblocked",
+    "cancelled",
+    "reopened",
+    "linked",
+    "unlinked",
+];
+
 #[test]
 fn what_a_real_fleet_did_is_what_the_models_allow() {
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
     let mut lost = 0;
-    for seed in 1..=3 {
+    for seed in 1..=30 {
+        // What is rare does not happen in each fleet.
+        if seed > 3 && lost > 10 && KINDS.iter().all(|kind| kinds.contains_key(*kind)) {
+            break;
+        }
         let db = Database::fresh();
         let mut s = prepare(&db);
         let clock = AtomicI64::new(1);
@@ -269,21 +290,7 @@ fn what_a_real_fleet_did_is_what_the_models_allow() {
         }
     }
     println!("{kinds:?}, {lost} refused as lost");
-    for kind in [
-        "claimed",
-        "renewed",
-        "released",
-        "failed",
-        "lapsed",
-        "reclaimed",
-        "completed",
-        "blocked",
-        "unblocked",
-        "cancelled",
-        "reopened",
-        "linked",
-        "unlinked",
-    ] {
+    for kind in KINDS {
         assert!(kinds.contains_key(kind), "no {kind}: {kinds:?}");
     }
     assert!(lost > 10, "{lost}");
@@ -292,26 +299,32 @@ fn what_a_real_fleet_did_is_what_the_models_allow() {
 /// The models are not blind: without the event that freed a card, the next claim is refused.
 #[test]
 fn a_history_with_a_missing_end_of_a_claim_is_refused() {
-    let db = Database::fresh();
-    let mut s = prepare(&db);
-    together(&db, WORKERS, |number, s| {
-        work(s, number, 9, &AtomicI64::new(1))
-    });
-    let history: Vec<Event> = events(&mut s).into_iter().map(|(_, event)| event).collect();
     let ends = |event: &Event| event.old == Some(Status::Claimed) && event.new == Status::Ready;
     let mut tried = 0;
-    for at in 0..history.len() {
-        if ends(&history[at]) {
-            let mut other = history.clone();
-            other.remove(at);
-            let again = |event: &Event| event.card == history[at].card && event.kind == "claimed";
-            if other[at..].iter().any(again) {
-                tried += 1;
-                assert!(
-                    replay(&other, CARDS, MAX_ATTEMPTS).is_err(),
-                    "{:?}",
-                    history[at]
-                );
+    for seed in 1..=30 {
+        if tried > 10 {
+            break;
+        }
+        let db = Database::fresh();
+        let mut s = prepare(&db);
+        together(&db, WORKERS, |number, s| {
+            work(s, number, seed, &AtomicI64::new(1))
+        });
+        let history: Vec<Event> = events(&mut s).into_iter().map(|(_, event)| event).collect();
+        for at in 0..history.len() {
+            if ends(&history[at]) {
+                let mut other = history.clone();
+                other.remove(at);
+                let again =
+                    |event: &Event| event.card == history[at].card && event.kind == "claimed";
+                if other[at..].iter().any(again) {
+                    tried += 1;
+                    assert!(
+                        replay(&other, CARDS, MAX_ATTEMPTS).is_err(),
+                        "{:?}",
+                        history[at]
+                    );
+                }
             }
         }
     }
