@@ -8,6 +8,9 @@ const FUNCTION: &str = "mosaic.backlog_";
 /// Names of functions become commands: `mosaic.backlog_why('A1')` is `mosaic backlog why A1`. What is
 /// no verb of the program stays as it is.
 pub fn as_commands(hint: &str) -> String {
+    if !hint.contains(FUNCTION) {
+        return hint.to_owned();
+    }
     let program = crate::Cli::command();
     let backlog = program.find_subcommand("backlog").expect("a command");
     let mut told = String::new();

@@ -56,6 +56,9 @@ fn highest_priority_comes_first_then_the_oldest() {
     }
     assert_eq!(claimed(&mut s, "'w', max_cards => 2"), ["top", "b"]);
     assert_eq!(claimed(&mut s, "'w', max_cards => 9"), ["a", "last"]);
+    let history =
+        "select card_id from mosaic.backlog_event where kind = 'claimed' order by event_id";
+    assert_eq!(s.column(history), ["top", "b", "a", "last"]);
     assert_eq!(claimed(&mut s, "'w'"), Vec::<String>::new());
 }
 

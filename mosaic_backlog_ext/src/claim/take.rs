@@ -153,7 +153,7 @@ pub fn record(session: &Session, request: &Request, claimed: &[Answer], now: Mic
     if claimed.iter().any(|answer| !answer.is_empty()) {
         frontier::add_lease(expires_at);
     }
-    let cards: Vec<(&Answer, usize, String)> = all_rows(claimed)
+    let cards: Vec<(&Answer, usize, String)> = in_claim_order(claimed)
         .into_iter()
         .map(|(answer, row)| (answer, row, answer.must(row, ID_COLUMN)))
         .collect();
@@ -181,28 +181,30 @@ pub fn record(session: &Session, request: &Request, claimed: &[Answer], now: Mic
 
 /// The claimed cards in claim order.
 pub fn reply(session: &Session, claimed: &[Answer]) -> Rows<ClaimedRow> {
-    let mut rows: Vec<(&Answer, usize)> = all_rows(claimed);
+    let rows = in_claim_order(claimed);
     let is_linked = |(answer, row): &(&Answer, usize)| answer.must(*row, LINKED_COLUMN);
     if rows.iter().any(is_linked) {
         let (ids, tokens) = ids_and_tokens(claimed);
         return held(session, ids, tokens);
     }
-    rows.sort_by_key(|(answer, row)| answer.must::<Key>(*row, ORDER_COLUMN));
     Rows::first_columns(session, &rows, CLAIMED_COLUMNS)
 }
 
 /// Those of the cards that are still held under these tokens, read anew.
 pub fn held(session: &Session, ids: Vec<String>, tokens: Vec<i64>) -> Rows<ClaimedRow> {
     let held = [session.run(&HELD, &[param(ids), param(tokens)])];
-    Rows::first_columns(session, &all_rows(&held), CLAIMED_COLUMNS)
+    Rows::first_columns(session, &in_claim_order(&held), CLAIMED_COLUMNS)
 }
 
-fn all_rows(answers: &[Answer]) -> Vec<(&Answer, usize)> {
+/// The rows of all answers; a statement gives its own in the order in which the cards are stored.
+fn in_claim_order(answers: &[Answer]) -> Vec<(&Answer, usize)> {
     let rows = |answer: &'_ Answer| 0..answer.len();
-    answers
+    let mut all: Vec<(&Answer, usize)> = answers
         .iter()
         .flat_map(|answer| rows(answer).map(move |row| (answer, row)))
-        .collect()
+        .collect();
+    all.sort_by_key(|(answer, row)| answer.must::<Key>(*row, ORDER_COLUMN));
+    all
 }
 
 fn column<T: FromDatum>(answers: &[Answer], column: i32) -> Vec<T> {
