@@ -4,13 +4,14 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument;
-use crate::card::{self, Card, CardRow, Status};
+use crate::card::{self, Card, CardRow};
 use crate::clock;
 use crate::event::{self, Event};
 use crate::guard;
 use crate::refusal::Refusal;
 use crate::rows::Rows;
 use crate::statement::{param, session, statements};
+use crate::status::Status;
 use crate::wake;
 
 /// Why a card can be blocked.

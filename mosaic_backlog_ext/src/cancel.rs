@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument;
-use crate::card::{self, Card, CardRow, Status};
+use crate::card::{self, Card, CardRow};
 use crate::clock::{self, Micros};
 use crate::dependency;
 use crate::event::{self, Event};
@@ -14,6 +14,7 @@ use crate::guard;
 use crate::refusal::Refusal;
 use crate::rows::Rows;
 use crate::statement::{Session, param, session, statements};
+use crate::status::Status;
 use crate::wake;
 
 statements! {

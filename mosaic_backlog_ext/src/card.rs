@@ -7,38 +7,7 @@ use crate::refusal::Refusal;
 use crate::rows::{Rows, Shape, shapes};
 use crate::settings;
 use crate::statement::{Answer, Session, param, statements};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    Ready,
-    Claimed,
-    Blocked,
-    Done,
-    Cancelled,
-}
-
-impl Status {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Claimed => "claimed",
-            Self::Blocked => "blocked",
-            Self::Done => "done",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    pub fn parse(name: &str) -> Self {
-        match name {
-            "ready" => Self::Ready,
-            "claimed" => Self::Claimed,
-            "blocked" => Self::Blocked,
-            "done" => Self::Done,
-            "cancelled" => Self::Cancelled,
-            other => panic!("unknown status {other}"),
-        }
-    }
-}
+use crate::status::Status;
 
 /// The columns of a card in a `RETURNS TABLE`.
 macro_rules! card_table {

@@ -1,5 +1,6 @@
 //! Claiming: exactly one worker gets a card, and with it a fresh fencing token.
 
+mod direct;
 mod next;
 mod take;
 
@@ -8,7 +9,7 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument;
-use crate::card::{Card, Status};
+use crate::card::Card;
 use crate::clock::{self, Micros, SECOND};
 use crate::due;
 use crate::frontier;
@@ -17,6 +18,7 @@ use crate::reclaim;
 use crate::refusal::Refusal;
 use crate::rows::Rows;
 use crate::statement::{Answer, Session, param, session, statements};
+use crate::status::Status;
 
 use next::take_next;
 use take::{held, ids_and_tokens, record, reply, take};

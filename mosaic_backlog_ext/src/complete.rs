@@ -4,7 +4,7 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument::{self, Jsonb};
-use crate::card::{Card, Status, card_columns, card_table};
+use crate::card::{Card, card_columns, card_table};
 use crate::clock::{self, SECOND};
 use crate::dependency::{self, Shifted};
 use crate::event::{self, Event};
@@ -12,6 +12,7 @@ use crate::guard;
 use crate::refusal::Refusal;
 use crate::rows::{Rows, shapes};
 use crate::statement::{param, session, statements};
+use crate::status::Status;
 
 shapes! {
     /// A completed card, and the ids of the cards that it made claimable.

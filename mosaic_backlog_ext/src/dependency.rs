@@ -10,11 +10,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::card::{Card, Status};
+use crate::card::Card;
 use crate::clock::Micros;
 use crate::patience;
 use crate::refusal::Refusal;
 use crate::statement::{Session, param, statements};
+use crate::status::Status;
 use crate::subtransaction::Subtransaction;
 use crate::wake;
 

@@ -1,43 +1,8 @@
 //! What the columns of a card say of each other, whoever writes them.
 
-use std::cell::Cell;
-use std::ffi::CStr;
-
 use pgrx::prelude::*;
 
-/// The values of the enum `backlog_status` that other columns go with.
-#[derive(Clone, Copy)]
-struct Statuses {
-    kind: pg_sys::Oid,
-    claimed: pg_sys::Oid,
-    blocked: pg_sys::Oid,
-    done: pg_sys::Oid,
-}
-
-thread_local! {
-    static STATUSES: Cell<Option<Statuses>> = const { Cell::new(None) };
-}
-
-impl Statuses {
-    /// They are others once the extension was dropped and created again.
-    fn of(kind: pg_sys::Oid) -> Self {
-        if let Some(known) = STATUSES.get().filter(|known| known.kind == kind) {
-            return known;
-        }
-        let value = |label: &CStr| unsafe {
-            pgrx::direct_function_call(pg_sys::enum_in, &[label.into_datum(), kind.into_datum()])
-                .unwrap_or(pg_sys::InvalidOid)
-        };
-        let known = Self {
-            kind,
-            claimed: value(c"claimed"),
-            blocked: value(c"blocked"),
-            done: value(c"done"),
-        };
-        STATUSES.set(Some(known));
-        known
-    }
-}
+use crate::status::{Status, Statuses};
 
 /// The CHECK of `sql/20_card.sql`, with the columns in the order that it names them. A function,
 /// because PostgreSQL reads the text of a CHECK anew in each statement that writes cards: written
@@ -66,11 +31,11 @@ fn card_fits(fcinfo: pg_sys::FunctionCallInfo) -> bool {
         let attempts = i32::from_datum(columns[8].value, columns[8].isnull);
         let is_set: [bool; 7] = std::array::from_fn(|column| !columns[column + 1].isnull);
         let kind = pg_sys::get_fn_expr_argtype((*fcinfo).flinfo, 0);
-        (status, is_set, attempts, Statuses::of(kind))
+        (status, is_set, attempts, Statuses::of_type(kind))
     };
     let [lease @ .., completed_at, block_kind] = is_set;
-    lease == [status == Some(statuses.claimed); 5]
-        && completed_at == (status == Some(statuses.done))
-        && block_kind == (status == Some(statuses.blocked))
+    lease == [status == Some(statuses.oid(Status::Claimed)); 5]
+        && completed_at == (status == Some(statuses.oid(Status::Done)))
+        && block_kind == (status == Some(statuses.oid(Status::Blocked)))
         && attempts.is_some_and(|attempts| attempts >= 0)
 }

@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument;
-use crate::card::{CardRow, Status, card_columns};
+use crate::card::{CardRow, card_columns};
 use crate::claim::{self, ClaimedRow};
 use crate::clock;
 use crate::event::{self, Event};
@@ -15,6 +15,7 @@ use crate::guard;
 use crate::refusal::Refusal;
 use crate::rows::Rows;
 use crate::statement::{param, session, statements};
+use crate::status::Status;
 
 statements! {
     CREATE(TEXTOID, TEXTOID, TIMESTAMPTZOID) = concat!(

@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument;
-use crate::card::{self, Card, CardRow, Status};
+use crate::card::{self, Card, CardRow};
 use crate::clock::{self, Micros, SECOND};
 use crate::event::{self, Event};
 use crate::frontier;
@@ -15,6 +15,7 @@ use crate::refusal::Refusal;
 use crate::rows::Rows;
 use crate::settings;
 use crate::statement::{Session, param, session, statements};
+use crate::status::Status;
 use crate::wake;
 
 statements! {

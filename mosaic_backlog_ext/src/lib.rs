@@ -24,7 +24,9 @@ mod schema;
 mod sequence;
 mod settings;
 mod statement;
+mod status;
 mod subtransaction;
+mod table;
 mod wake;
 
 // The gate: which card waits for which.

@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument;
-use crate::card::{Card, Status};
+use crate::card::Card;
 use crate::clock::{self, Micros};
 use crate::due;
 use crate::event::{self, Event};
@@ -15,6 +15,7 @@ use crate::lease;
 use crate::refusal::Refusal;
 use crate::rows::{Rows, shapes};
 use crate::statement::{Session, param, session, statements};
+use crate::status::Status;
 
 /// Ended leases that one claim sweeps at most, so that a claim's cost stays bounded.
 const SWEEP_MAX: usize = 100;

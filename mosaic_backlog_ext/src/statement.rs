@@ -179,10 +179,7 @@ impl Session {
             drop(own_update);
             drop(by_index);
             assert!(code >= 0, "SPI code {code}: {}", statement.sql);
-            Answer {
-                table: pg_sys::SPI_tuptable,
-                len: pg_sys::SPI_processed as usize,
-            }
+            Answer::last()
         })
     }
 
@@ -205,15 +202,13 @@ impl Session {
             );
             loop {
                 pg_sys::SPI_cursor_fetch(portal, true, size);
-                let answer = Answer {
-                    table: pg_sys::SPI_tuptable,
-                    len: pg_sys::SPI_processed as usize,
-                };
+                let answer = Answer::last();
                 if answer.is_empty() {
                     break;
                 }
+                let table = pg_sys::SPI_tuptable;
                 each(&answer);
-                pg_sys::SPI_freetuptable(answer.table);
+                pg_sys::SPI_freetuptable(table);
             }
             pg_sys::SPI_cursor_close(portal);
         });
@@ -225,13 +220,39 @@ impl Session {
     }
 }
 
-/// The rows that a statement gave.
+/// The rows that a statement gave. They live as long as the session.
 pub struct Answer {
-    table: *mut pg_sys::SPITupleTable,
+    rows: *const pg_sys::HeapTuple,
+    descriptor: pg_sys::TupleDesc,
     len: usize,
 }
 
 impl Answer {
+    /// That of the statement that has just run.
+    unsafe fn last() -> Self {
+        unsafe {
+            let table = pg_sys::SPI_tuptable.as_ref();
+            Self {
+                rows: table.map_or(std::ptr::null(), |table| table.vals.cast_const()),
+                descriptor: table.map_or(std::ptr::null_mut(), |table| table.tupdesc),
+                len: pg_sys::SPI_processed as usize,
+            }
+        }
+    }
+
+    /// Rows that no statement gave; they and their description must live as long as the session.
+    pub fn of(rows: &[pg_sys::HeapTuple], descriptor: pg_sys::TupleDesc) -> Self {
+        unsafe {
+            let copy = pg_sys::palloc(size_of_val(rows).max(1)).cast::<pg_sys::HeapTuple>();
+            copy.copy_from_nonoverlapping(rows.as_ptr(), rows.len());
+            Self {
+                rows: copy,
+                descriptor,
+                len: rows.len(),
+            }
+        }
+    }
+
     /// Rows returned, or for a statement without RETURNING, rows written.
     pub fn len(&self) -> usize {
         self.len
@@ -263,10 +284,10 @@ impl Answer {
 
     pub fn tuple(&self, row: usize) -> pg_sys::HeapTuple {
         assert!(row < self.len);
-        unsafe { *(*self.table).vals.add(row) }
+        unsafe { *self.rows.add(row) }
     }
 
     pub fn descriptor(&self) -> pg_sys::TupleDesc {
-        unsafe { (*self.table).tupdesc }
+        self.descriptor
     }
 }

@@ -3,11 +3,11 @@
 use pgrx::prelude::*;
 
 use crate::argument;
-use crate::card::Status;
 use crate::clock;
 use crate::refusal::Refusal;
 use crate::rows::{Rows, shapes};
 use crate::statement::{Session, Statement, param, session, statements};
+use crate::status::Status;
 
 shapes! {
     /// Counts now, and figures of the last hour.

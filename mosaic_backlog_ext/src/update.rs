@@ -3,7 +3,7 @@
 use pgrx::prelude::*;
 
 use crate::argument::{self, Jsonb};
-use crate::card::{self, Card, CardRow, Status};
+use crate::card::{self, Card, CardRow};
 use crate::clock;
 use crate::event::{self, Event};
 use crate::guard;
@@ -11,6 +11,7 @@ use crate::reclaim;
 use crate::refusal::Refusal;
 use crate::rows::Rows;
 use crate::statement::{Session, param, session, statements};
+use crate::status::Status;
 use crate::wake;
 
 /// The columns that `clear` can set to null.

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use pgrx::prelude::*;
 
 use crate::argument;
-use crate::card::Status;
 use crate::clock::{self, Micros};
 use crate::refusal::Refusal;
 use crate::rows::{Rows, shapes};
 use crate::settings;
 use crate::statement::{Answer, Session, param, session, statements};
+use crate::status::Status;
 
 shapes! {
     /// One reason; `id` is the card that it lies with, `depth` how many edges away that is.

@@ -5,13 +5,14 @@ use std::collections::HashSet;
 
 use super::Request;
 use super::take::{orders, take, take_candidates};
-use crate::card::{Card, Status};
+use crate::card::Card;
 use crate::clock::Micros;
 use crate::frontier::{self, Key, LOOK, Look, Next, Set};
 use crate::reclaim;
 use crate::refusal::Refusal;
 use crate::settings;
 use crate::statement::{Answer, Session, param, statements};
+use crate::status::Status;
 
 statements! {
     /// What has become of candidates that could not be taken.
@@ -96,10 +97,10 @@ pub fn take_next(
             }
             continue;
         }
-        let answer = take_candidates(session, &keys, request, now);
-        let taken = orders(&answer);
+        let answers = take_candidates(session, &keys, request, now);
+        let taken = orders(&answers);
         wanted -= taken.len();
-        claimed.push(answer);
+        claimed.extend(answers);
         frontier::own_taken(&taken);
         keys.retain(|key| !taken.contains(key));
         let locked = settle(session, request, &keys, now)?;
@@ -131,13 +132,13 @@ fn take_locked(
     while wanted > 0
         && let Some(key) = left.pop()
     {
-        let answer = take_candidates(session, &[key], request, now);
-        if answer.is_empty() {
+        let answers = take_candidates(session, &[key], request, now);
+        if answers.iter().all(Answer::is_empty) {
             let locked = settle(session, request, &[key], now)?;
             frontier::put_aside(set, &locked);
         } else {
             wanted -= 1;
-            claimed.push(answer);
+            claimed.extend(answers);
         }
     }
     frontier::put_aside(set, &left);

@@ -5,14 +5,15 @@ use std::collections::HashSet;
 use pgrx::prelude::*;
 use serde_json::json;
 
-use super::Request;
-use crate::card::{Status, card_columns, card_table, own_columns};
+use super::{Request, direct};
+use crate::card::{card_columns, card_table, own_columns};
 use crate::clock::{self, Micros, SECOND};
 use crate::event::{self, Event};
 use crate::frontier::{self, Key};
 use crate::rows::{Rows, shapes};
 use crate::settings;
 use crate::statement::{Answer, Parameter, Session, param, statements};
+use crate::status::Status;
 
 shapes! {
     /// A claimed card with everything that a worker needs to start.
@@ -85,6 +86,7 @@ const ATTEMPTS_COLUMN: i32 = 17;
 const ORDER_COLUMN: i32 = 29;
 const SINCE_COLUMN: i32 = 30;
 const LINKED_COLUMN: i32 = 31;
+pub const TAKEN_COLUMNS: i32 = 31;
 const CLAIMED_COLUMNS: usize = 28;
 
 impl Request {
@@ -100,7 +102,20 @@ impl Request {
 }
 
 /// Claims those of the candidates that are claimable and that nobody else has locked.
-pub fn take_candidates(session: &Session, keys: &[Key], request: &Request, now: Micros) -> Answer {
+pub fn take_candidates(
+    session: &Session,
+    keys: &[Key],
+    request: &Request,
+    now: Micros,
+) -> Vec<Answer> {
+    match direct::take(keys, request, now) {
+        None => vec![take_by_statement(session, keys, request, now)],
+        Some((taken, left)) if left.is_empty() => vec![taken],
+        Some((taken, left)) => vec![taken, take_by_statement(session, &left, request, now)],
+    }
+}
+
+fn take_by_statement(session: &Session, keys: &[Key], request: &Request, now: Micros) -> Answer {
     let [worker, ttl, at, until] = request.lease(now);
     session.run(
         &TAKE_CANDIDATES,
@@ -217,6 +232,6 @@ pub fn ids_and_tokens(claimed: &[Answer]) -> (Vec<String>, Vec<i64>) {
 }
 
 /// The places in the claim order of cards that were claimed together.
-pub fn orders(claimed: &Answer) -> HashSet<Key> {
-    claimed.column(ORDER_COLUMN).into_iter().collect()
+pub fn orders(claimed: &[Answer]) -> HashSet<Key> {
+    column(claimed, ORDER_COLUMN).into_iter().collect()
 }

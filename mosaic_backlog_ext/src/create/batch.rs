@@ -6,13 +6,13 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use super::draft::Draft;
-use crate::card::Status;
 use crate::clock;
 use crate::cycle::Links;
 use crate::dependency;
 use crate::event::{self, Event};
 use crate::refusal::Refusal;
 use crate::statement::{Parameter, Session, param, statements};
+use crate::status::Status;
 use crate::wake;
 
 statements! {

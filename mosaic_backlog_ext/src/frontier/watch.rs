@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 use super::transaction;
 use crate::clock;
 use crate::statement;
+use crate::status::{Status, Statuses};
 
 extension_sql_file!(
     "../../../sql/25_frontier.sql",
@@ -50,10 +51,6 @@ unsafe fn columns(relation: pg_sys::Relation) -> Columns {
         let number = |name: &CStr| i32::from(pg_sys::get_attnum(table, name.as_ptr()));
         let status = number(c"status");
         let status_type = pg_sys::get_atttype(table, status as i16);
-        let blocked = pgrx::direct_function_call(
-            pg_sys::enum_in,
-            &[c"blocked".into_datum(), status_type.into_datum()],
-        );
         let columns = Columns {
             table,
             id: number(c"id"),
@@ -69,7 +66,7 @@ unsafe fn columns(relation: pg_sys::Relation) -> Columns {
             open_dependencies: number(c"open_dependencies"),
             block_kind: number(c"block_kind"),
             block_reason: number(c"block_reason"),
-            blocked: blocked.unwrap_or(pg_sys::InvalidOid),
+            blocked: Statuses::of_type(status_type).oid(Status::Blocked),
         };
         COLUMNS.set(Some(columns));
         columns

@@ -6,9 +6,9 @@ use serde_json::value::RawValue;
 
 use super::line::{status, time, token, wrong};
 use crate::argument;
-use crate::card::Status;
 use crate::clock::Micros;
 use crate::refusal::Refusal;
+use crate::status::Status;
 
 /// Characters that a quarantine puts around the last reason.
 const REASON_FRAME: usize = 1_000;

@@ -17,7 +17,7 @@ use super::graph::Graph;
 use super::line::{Counts, Dependency, Event, Line};
 use super::{insert, tokens};
 use crate::argument::{self, Jsonb};
-use crate::card::{self, Status};
+use crate::card;
 use crate::clock;
 use crate::dependency;
 use crate::guard;
@@ -25,6 +25,7 @@ use crate::reclaim;
 use crate::refusal::Refusal;
 use crate::rows::{Rows, shapes};
 use crate::statement::{Session, param, session, statements};
+use crate::status::Status;
 use crate::wake;
 
 /// Counters set by one statement.

@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::card_line::Card;
 use super::line::{Dependency, Event};
-use crate::card::Status;
 use crate::clock::Micros;
 use crate::create::array_literal;
 use crate::guard;
 use crate::refusal::Refusal;
 use crate::statement::{Parameter, Session, param, statements};
+use crate::status::Status;
 
 statements! {
     CARDS(TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,

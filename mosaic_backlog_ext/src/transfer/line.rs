@@ -7,9 +7,9 @@ use serde_json::value::RawValue;
 use super::card_line::{Card, RawCard};
 use super::{FORMAT, FORMAT_VERSION};
 use crate::argument;
-use crate::card::Status;
 use crate::clock::{self, Micros};
 use crate::refusal::Refusal;
+use crate::status::Status;
 
 /// Tokens above this are no tokens: the sequence would come to its end.
 const TOKEN_MAX: i64 = 1 << 62;

@@ -1,0 +1,399 @@
+//! Rows of our tables, read and written without a statement: to set one up costs more than the rest
+//! of a claim. The rows go through the same access methods of PostgreSQL as those of a statement.
+//!
+//! Only where nobody can tell the difference. A table to which somebody has added triggers, rules,
+//! policies or constraints, and a transaction that must not write, are left to statements.
+
+use std::ffi::CStr;
+use std::mem::{MaybeUninit, size_of};
+
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+use pgrx::prelude::*;
+
+use crate::statement::Parameter;
+
+/// What a table has by its install script, and what is written of it.
+pub struct Writes {
+    pub table: &'static CStr,
+    /// The event, as `TRIGGER_TYPE_INSERT` or `TRIGGER_TYPE_UPDATE`.
+    pub event: u32,
+    /// Triggers that have nothing to do for what is written.
+    pub idle_triggers: &'static [&'static CStr],
+    /// Checks that hold of all that is written.
+    pub checks: u16,
+}
+
+/// A table that is open for writing.
+pub struct Table {
+    relation: pg_sys::Relation,
+    state: *mut pg_sys::EState,
+    target: *mut pg_sys::ResultRelInfo,
+}
+
+/// The relation `name` in the schema `mosaic`; `InvalidOid` if there is none.
+fn relation_id(name: &CStr) -> pg_sys::Oid {
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"mosaic".as_ptr(), true);
+        pg_sys::get_relname_relid(name.as_ptr(), schema)
+    }
+}
+
+impl Table {
+    /// Opens a table; `None` if its rows must be written by statements. To be closed, unless an
+    /// error ends the transaction.
+    pub fn open(writes: &Writes) -> Option<Self> {
+        const LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+        unsafe {
+            if pg_sys::XactReadOnly {
+                return None;
+            }
+            let relation = pg_sys::try_table_open(relation_id(writes.table), LOCK);
+            if relation.is_null() {
+                return None;
+            }
+            if !is_as_installed(relation, writes) {
+                pg_sys::table_close(relation, LOCK);
+                return None;
+            }
+            if writes.event == pg_sys::TRIGGER_TYPE_UPDATE {
+                pg_sys::CheckCmdReplicaIdentity(relation, pg_sys::CmdType::CMD_UPDATE);
+            }
+            // Each statement sees what those before it have written.
+            pg_sys::CommandCounterIncrement();
+            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+            let state = pg_sys::CreateExecutorState();
+            let outer = pg_sys::MemoryContextSwitchTo((*state).es_query_cxt);
+            let target =
+                pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
+            (*target).type_ = pg_sys::NodeTag::T_ResultRelInfo;
+            pg_sys::InitResultRelInfo(target, relation, 0, std::ptr::null_mut(), 0);
+            pg_sys::ExecOpenIndices(target, false);
+            pg_sys::MemoryContextSwitchTo(outer);
+            Some(Self {
+                relation,
+                state,
+                target,
+            })
+        }
+    }
+
+    pub fn close(self) {
+        unsafe {
+            pg_sys::ExecCloseIndices(self.target);
+            pg_sys::FreeExecutorState(self.state);
+            pg_sys::PopActiveSnapshot();
+            // The lock stays until the transaction ends, as a statement's would.
+            pg_sys::table_close(self.relation, pg_sys::NoLock as pg_sys::LOCKMODE);
+            pg_sys::CommandCounterIncrement();
+        }
+    }
+
+    pub fn id(&self) -> pg_sys::Oid {
+        unsafe { (*self.relation).rd_id }
+    }
+
+    pub fn descriptor(&self) -> pg_sys::TupleDesc {
+        unsafe { (*self.relation).rd_att }
+    }
+
+    /// How many columns it has, dropped ones included.
+    pub fn width(&self) -> usize {
+        unsafe { (*self.descriptor()).natts as usize }
+    }
+
+    /// The number of a column, from 1.
+    pub fn column(&self, name: &CStr) -> usize {
+        let number = unsafe { pg_sys::get_attnum(self.id(), name.as_ptr()) };
+        usize::try_from(number).expect("a column of the table")
+    }
+
+    pub fn column_type(&self, column: usize) -> pg_sys::Oid {
+        unsafe { pg_sys::get_atttype(self.id(), column as i16) }
+    }
+
+    /// Appends a row; `values` are those of all its columns.
+    pub fn insert(&self, values: &[Parameter]) {
+        let slot = Slot::virtual_of(self);
+        slot.fill(values.iter().copied());
+        unsafe { pg_sys::ExecSimpleRelationInsert(self.target, self.state, slot.slot) };
+        slot.drop();
+    }
+
+    /// Replaces the row that `search` has found by one with these values of all columns, of which
+    /// only the `changed` ones differ. False, with nothing done, if somebody else has locked the
+    /// row, or has changed it since.
+    pub fn update(&self, search: &Search, values: &[Parameter], changed: &[usize]) -> bool {
+        let slot = Slot::virtual_of(self);
+        slot.fill(values.iter().copied());
+        let mut touched = Touched::default();
+        let written = unsafe {
+            let mut failure = MaybeUninit::<pg_sys::TM_FailureData>::uninit();
+            let mut lock = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
+            let update = (*(*self.relation).rd_tableam).tuple_update;
+            let update = update.expect("a table can be updated");
+            let (relation, slot, row) = (
+                self.relation,
+                slot.slot,
+                &raw mut (*search.row.slot).tts_tid,
+            );
+            let snapshot = pg_sys::GetActiveSnapshot();
+            let command = pg_sys::GetCurrentCommandId(true);
+            let none = std::ptr::null_mut();
+            pg_guard_ffi_boundary(|| {
+                update(
+                    relation,
+                    row,
+                    slot,
+                    command,
+                    snapshot,
+                    none,
+                    false,
+                    failure.as_mut_ptr(),
+                    &raw mut lock,
+                    &raw mut touched,
+                )
+            }) == pg_sys::TM_Result::TM_Ok
+        };
+        if written && touched != Touched::default() {
+            self.index(&slot, changed);
+        }
+        slot.drop();
+        written
+    }
+
+    /// Adds a new version of a row to the indexes.
+    fn index(&self, slot: &Slot, changed: &[usize]) {
+        unsafe {
+            for info in self.indexes() {
+                let keys = &info.ii_IndexAttrNumbers[..info.ii_NumIndexAttrs as usize];
+                // What keeps its place in an index makes it look for versions to remove.
+                info.ii_CheckedUnchanged = true;
+                info.ii_IndexUnchanged = !keys
+                    .iter()
+                    .any(|key| *key <= 0 || changed.contains(&(*key as usize)));
+            }
+            let (target, state, none) = (self.target, self.state, std::ptr::null_mut());
+            #[cfg(feature = "pg15")]
+            pg_sys::ExecInsertIndexTuples(
+                target,
+                slot.slot,
+                state,
+                true,
+                false,
+                none,
+                std::ptr::null_mut(),
+            );
+            #[cfg(not(feature = "pg15"))]
+            pg_sys::ExecInsertIndexTuples(
+                target,
+                slot.slot,
+                state,
+                true,
+                false,
+                none,
+                std::ptr::null_mut(),
+                false,
+            );
+        }
+    }
+
+    fn indexes(&self) -> impl Iterator<Item = &mut pg_sys::IndexInfo> {
+        unsafe {
+            let all = (*self.target).ri_IndexRelationInfo;
+            (0..(*self.target).ri_NumIndices as usize).map(move |at| &mut **all.add(at))
+        }
+    }
+}
+
+/// What an update tells of the indexes: the default is that none needs a new entry.
+#[cfg(feature = "pg15")]
+type Touched = bool;
+#[cfg(not(feature = "pg15"))]
+type Touched = pg_sys::TU_UpdateIndexes::Type;
+
+/// A search for rows of a table by an index, and the row that was found.
+pub struct Search {
+    index: pg_sys::Relation,
+    scan: pg_sys::IndexScanDesc,
+    row: Slot,
+    another: Slot,
+    width: usize,
+}
+
+pub enum Found {
+    None,
+    One,
+    Several,
+}
+
+impl Search {
+    /// By the first column of an index, a number; `None` if there is no such index. To be closed
+    /// before the table.
+    pub fn open(table: &Table, index: &CStr) -> Option<Self> {
+        unsafe {
+            let index = pg_sys::try_index_open(
+                relation_id(index),
+                pg_sys::AccessShareLock as pg_sys::LOCKMODE,
+            );
+            if index.is_null() {
+                return None;
+            }
+            if !(*(*index).rd_index).indisvalid || (*(*index).rd_index).indrelid != table.id() {
+                pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
+                return None;
+            }
+            let snapshot = pg_sys::GetActiveSnapshot();
+            #[cfg(not(feature = "pg18"))]
+            let scan = pg_sys::index_beginscan(table.relation, index, snapshot, 1, 0);
+            #[cfg(feature = "pg18")]
+            let scan = pg_sys::index_beginscan(
+                table.relation,
+                index,
+                snapshot,
+                std::ptr::null_mut(),
+                1,
+                0,
+            );
+            Some(Self {
+                index,
+                scan,
+                row: Slot::stored_of(table),
+                another: Slot::stored_of(table),
+                width: table.width(),
+            })
+        }
+    }
+
+    /// Finds the rows with `key` that were committed when the table was opened, and reads one.
+    pub fn find(&self, key: i64) -> Found {
+        unsafe {
+            let mut by = MaybeUninit::<pg_sys::ScanKeyData>::uninit();
+            pg_sys::ScanKeyInit(
+                by.as_mut_ptr(),
+                1,
+                pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
+                pg_sys::Oid::from(pg_sys::F_INT8EQ),
+                pg_sys::Datum::from(key),
+            );
+            pg_sys::index_rescan(self.scan, by.as_mut_ptr(), 1, std::ptr::null_mut(), 0);
+            if !self.next(&self.row) {
+                return Found::None;
+            }
+            pg_sys::slot_getsomeattrs_int(self.row.slot, self.width as i32);
+            // Into a slot of its own: a fetch that finds nothing leaves its slot in disorder.
+            if self.next(&self.another) {
+                Found::Several
+            } else {
+                Found::One
+            }
+        }
+    }
+
+    unsafe fn next(&self, into: &Slot) -> bool {
+        let forward = pg_sys::ScanDirection::ForwardScanDirection;
+        unsafe { pg_sys::index_getnext_slot(self.scan, forward, into.slot) }
+    }
+
+    /// Whether the row that was found was written by this transaction, which may have it locked.
+    pub fn is_own(&self) -> bool {
+        let slot = self.row.slot;
+        let mut is_null = false;
+        unsafe {
+            let read = (*(*slot).tts_ops).getsysattr.expect("a stored row");
+            let xmin = pg_guard_ffi_boundary(|| {
+                let column = pg_sys::MinTransactionIdAttributeNumber;
+                read(slot, column, &raw mut is_null)
+            });
+            pg_sys::TransactionIdIsCurrentTransactionId(pg_sys::TransactionId::from(
+                xmin.value() as u32
+            ))
+        }
+    }
+
+    /// The values of all columns of the row that was found. They live until the next search.
+    pub fn values(&self) -> Vec<Parameter> {
+        let at = |at| unsafe {
+            let is_null = *(*self.row.slot).tts_isnull.add(at);
+            (!is_null).then(|| *(*self.row.slot).tts_values.add(at))
+        };
+        (0..self.width).map(at).collect()
+    }
+
+    pub fn close(self) {
+        self.row.drop();
+        self.another.drop();
+        unsafe {
+            pg_sys::index_endscan(self.scan);
+            pg_sys::index_close(self.index, pg_sys::NoLock as pg_sys::LOCKMODE);
+        }
+    }
+}
+
+/// Whether a statement would do no more than the access methods.
+unsafe fn is_as_installed(relation: pg_sys::Relation, writes: &Writes) -> bool {
+    unsafe {
+        let class = &*(*relation).rd_rel;
+        let constraints = (*(*relation).rd_att).constr;
+        let checks = if constraints.is_null() {
+            0
+        } else {
+            (*constraints).num_check
+        };
+        class.relkind as u8 == pg_sys::RELKIND_RELATION
+            && !class.relispartition
+            && !class.relhasrules
+            && !class.relrowsecurity
+            && checks == writes.checks
+            && triggers(relation).iter().all(|trigger| {
+                trigger.tgtype as u32 & writes.event == 0
+                    || writes
+                        .idle_triggers
+                        .contains(&CStr::from_ptr(trigger.tgname))
+            })
+    }
+}
+
+unsafe fn triggers<'a>(relation: pg_sys::Relation) -> &'a [pg_sys::Trigger] {
+    unsafe {
+        let all = (*relation).trigdesc;
+        if all.is_null() {
+            return &[];
+        }
+        std::slice::from_raw_parts((*all).triggers, (*all).numtriggers as usize)
+    }
+}
+
+/// Holds one row.
+struct Slot {
+    slot: *mut pg_sys::TupleTableSlot,
+}
+
+impl Slot {
+    /// For a row that is put together.
+    fn virtual_of(table: &Table) -> Self {
+        let slot = unsafe {
+            pg_sys::MakeSingleTupleTableSlot(table.descriptor(), &raw const pg_sys::TTSOpsVirtual)
+        };
+        Self { slot }
+    }
+
+    /// For a row that is read from the table.
+    fn stored_of(table: &Table) -> Self {
+        let slot = unsafe { pg_sys::table_slot_create(table.relation, std::ptr::null_mut()) };
+        Self { slot }
+    }
+
+    fn fill(&self, values: impl Iterator<Item = Parameter>) {
+        unsafe {
+            for (at, value) in values.enumerate() {
+                *(*self.slot).tts_values.add(at) = value.unwrap_or(pg_sys::Datum::null());
+                *(*self.slot).tts_isnull.add(at) = value.is_none();
+            }
+            pg_sys::ExecStoreVirtualTuple(self.slot);
+        }
+    }
+
+    fn drop(self) {
+        unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.slot) };
+    }
+}
