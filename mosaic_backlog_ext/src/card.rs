@@ -1,5 +1,7 @@
 //! A card as the verbs see it, and as they return it.
 
+pub mod row;
+
 use std::collections::HashSet;
 
 use crate::clock::Micros;

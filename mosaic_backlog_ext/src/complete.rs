@@ -4,14 +4,15 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument::{self, Jsonb};
+use crate::card::row::{self, Places};
 use crate::card::{Card, card_columns, card_table};
-use crate::clock::{self, SECOND};
+use crate::clock::{self, Micros, SECOND};
 use crate::dependency::{self, Shifted};
 use crate::event::{self, Event};
 use crate::guard;
 use crate::refusal::Refusal;
 use crate::rows::{Rows, shapes};
-use crate::statement::{param, session, statements};
+use crate::statement::{Answer, Parameter, Session, param, session, statements};
 use crate::status::Status;
 
 shapes! {
@@ -70,6 +71,54 @@ fn may_complete(card: &Card, token: Option<i64>, force: bool) -> Result<bool, Re
     }
 }
 
+/// Makes a locked card done.
+fn complete(
+    session: &Session,
+    card: &Card,
+    claim_token: Option<i64>,
+    result: Parameter,
+    now: Micros,
+    unblocked: Vec<String>,
+) -> Answer {
+    let unblocked = param(unblocked);
+    let done = |at: &Places| {
+        [
+            (at.status, at.status(Status::Done)),
+            (at.claim_owner, None),
+            (at.claim_token, None),
+            (at.claim_ttl_seconds, None),
+            (at.claimed_at, None),
+            (at.claim_expires_at, None),
+            (at.result, result),
+            (at.completed_at, param(now)),
+            (at.updated_at, param(now)),
+            (at.settled_token, param(claim_token)),
+            (at.opened, param(false)),
+        ]
+    };
+    let is_blocked = card.status == Status::Blocked;
+    let direct = (!is_blocked)
+        .then(|| row::update(&card.id, done, |at| at.completed, &[unblocked]))
+        .flatten();
+    direct.unwrap_or_else(|| {
+        let complete = if is_blocked {
+            &COMPLETE_BLOCKED
+        } else {
+            &COMPLETE
+        };
+        session.run(
+            complete,
+            &[
+                param(card.id.as_str()),
+                result,
+                param(now),
+                param(claim_token),
+                unblocked,
+            ],
+        )
+    })
+}
+
 /// Marks a card done, stores its result and opens the cards that waited for it alone.
 /// A repeat with the same token, or with none, succeeds and changes nothing.
 #[pg_extern(schema = "mosaic", volatile, parallel_unsafe, security_definer)]
@@ -106,20 +155,7 @@ fn backlog_complete(
         unblocked.sort();
         let opened = json!(&unblocked[..unblocked.len().min(UNBLOCKED_MAX)]);
         let opened_count = unblocked.len();
-        let complete = match card.status {
-            Status::Blocked => &COMPLETE_BLOCKED,
-            _ => &COMPLETE,
-        };
-        let answer = session.run(
-            complete,
-            &[
-                param(id.as_str()),
-                result,
-                param(now),
-                param(claim_token),
-                param(unblocked),
-            ],
-        );
+        let answer = complete(session, &card, claim_token, result, now, unblocked);
         event::record(
             session,
             now,

@@ -10,7 +10,7 @@ use std::mem::{MaybeUninit, size_of};
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
-use crate::statement::Parameter;
+use crate::statement::{Parameter, param};
 
 /// What a table has by its install script, and what is written of it.
 pub struct Writes {
@@ -120,9 +120,16 @@ impl Table {
     }
 
     /// Replaces the row that `search` has found by one with these values of all columns, of which
-    /// only the `changed` ones differ. False, with nothing done, if somebody else has locked the
-    /// row, or has changed it since.
-    pub fn update(&self, search: &Search, values: &[Parameter], changed: &[usize]) -> bool {
+    /// only the `changed` ones differ. False, with nothing done, if somebody else has changed the
+    /// row since, or anybody has it locked; a row that `is_own`, locked by this transaction, can
+    /// be written.
+    pub fn update(
+        &self,
+        search: &Search,
+        values: &[Parameter],
+        changed: &[usize],
+        is_own: bool,
+    ) -> bool {
         let slot = Slot::virtual_of(self);
         slot.fill(values.iter().copied());
         let mut touched = Touched::default();
@@ -147,7 +154,8 @@ impl Table {
                     command,
                     snapshot,
                     none,
-                    false,
+                    // Only who holds the lock need not wait for it.
+                    is_own,
                     failure.as_mut_ptr(),
                     &raw mut lock,
                     &raw mut touched,
@@ -220,14 +228,31 @@ pub struct Search {
     width: usize,
 }
 
-pub enum Found {
+/// What a search is for.
+#[derive(Clone, Copy)]
+pub enum Key<'a> {
+    Number(i64),
+    Text(&'a str),
+}
+
+pub enum Found<T> {
     None,
-    One,
+    One(T),
     Several,
 }
 
+impl<T> Found<T> {
+    pub fn map<U>(self, of: impl FnOnce(T) -> U) -> Found<U> {
+        match self {
+            Self::None => Found::None,
+            Self::One(row) => Found::One(of(row)),
+            Self::Several => Found::Several,
+        }
+    }
+}
+
 impl Search {
-    /// By the first column of an index, a number; `None` if there is no such index. To be closed
+    /// By the first column of an index; `None` if there is no such index. To be closed
     /// before the table.
     pub fn open(table: &Table, index: &CStr) -> Option<Self> {
         unsafe {
@@ -265,16 +290,21 @@ impl Search {
     }
 
     /// Finds the rows with `key` that were committed when the table was opened, and reads one.
-    pub fn find(&self, key: i64) -> Found {
+    pub fn find(&self, key: Key) -> Found<()> {
+        let (equal, value) = match key {
+            Key::Number(key) => (pg_sys::F_INT8EQ, param(key)),
+            Key::Text(key) => (pg_sys::F_TEXTEQ, param(key)),
+        };
         unsafe {
             let mut by = MaybeUninit::<pg_sys::ScanKeyData>::uninit();
             pg_sys::ScanKeyInit(
                 by.as_mut_ptr(),
                 1,
                 pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
-                pg_sys::Oid::from(pg_sys::F_INT8EQ),
-                pg_sys::Datum::from(key),
+                pg_sys::Oid::from(equal),
+                value.expect("a key"),
             );
+            (*by.as_mut_ptr()).sk_collation = *(*self.index).rd_indcollation;
             pg_sys::index_rescan(self.scan, by.as_mut_ptr(), 1, std::ptr::null_mut(), 0);
             if !self.next(&self.row) {
                 return Found::None;
@@ -284,7 +314,7 @@ impl Search {
             if self.next(&self.another) {
                 Found::Several
             } else {
-                Found::One
+                Found::One(())
             }
         }
     }

@@ -86,7 +86,6 @@ const ATTEMPTS_COLUMN: i32 = 17;
 const ORDER_COLUMN: i32 = 29;
 const SINCE_COLUMN: i32 = 30;
 const LINKED_COLUMN: i32 = 31;
-pub const TAKEN_COLUMNS: i32 = 31;
 const CLAIMED_COLUMNS: usize = 28;
 
 impl Request {
