@@ -2,7 +2,8 @@
 //! of a claim. The rows go through the same access methods of PostgreSQL as those of a statement.
 //!
 //! Only where nobody can tell the difference. A table to which somebody has added triggers, rules,
-//! policies or constraints, and a transaction that must not write, are left to statements.
+//! policies or constraints, and a transaction that must not write, are left to statements. No key
+//! may be changed.
 
 use std::ffi::CStr;
 use std::mem::{MaybeUninit, size_of};
@@ -376,6 +377,8 @@ unsafe fn is_as_installed(relation: pg_sys::Relation, writes: &Writes) -> bool {
             && checks == writes.checks
             && triggers(relation).iter().all(|trigger| {
                 trigger.tgtype as u32 & writes.event == 0
+                    // A foreign key that points here looks only at keys that change.
+                    || pg_sys::RI_FKey_trigger_type(trigger.tgfoid) == pg_sys::RI_TRIGGER_PK as i32
                     || writes
                         .idle_triggers
                         .contains(&CStr::from_ptr(trigger.tgname))

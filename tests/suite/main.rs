@@ -1,5 +1,6 @@
 //! The extension, by SQL, in a database of its own for each test.
 
+mod additions;
 mod assert_held;
 mod batch;
 mod bounds;
