@@ -1,9 +1,8 @@
 //! The history: every verb writes its event in the transaction of the change.
 
 use std::cell::Cell;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
-use pgrx::JsonB;
 use pgrx::prelude::*;
 
 use crate::clock::Micros;
@@ -14,8 +13,7 @@ use crate::status::{Status, Statuses};
 use crate::table::{Table, Writes};
 
 statements! {
-    NEXT_IDS(INT4OID) =
-        "select pg_catalog.nextval('mosaic.backlog_event_id_seq') from pg_catalog.generate_series(1, $1)";
+    /// Where rows cannot be written without a statement.
     RECORD_MANY(INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID, INT8ARRAYOID,
                 TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID) =
         "insert into mosaic.backlog_event
@@ -24,12 +22,6 @@ statements! {
            e.new_status::mosaic.backlog_status, e.detail::jsonb, $11::xid8
          from unnest($1, $2, $4, $5, $7, $8, $9, $10)
            as e(event_id, card_id, kind, actor, claim_token, old_status, new_status, detail)";
-    /// Where the row cannot be written without a statement.
-    RECORD(INT8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, TEXTOID, TEXTOID, TEXTOID, TEXTOID) =
-        "insert into mosaic.backlog_event
-           (event_id, card_id, at, kind, actor, login_role, claim_token, old_status, new_status, detail, horizon)
-         values ($1, $2, $3, $4, $5, $6, $7, $8::mosaic.backlog_status, $9::mosaic.backlog_status,
-           $10::jsonb, $11::xid8)";
 }
 
 /// A change of one card.
@@ -58,26 +50,58 @@ fn horizon() -> u64 {
 
 /// Appends `event` to the history.
 pub fn record(session: &Session, at: Micros, event: &Event) {
-    let id = sequence::next(c"backlog_event_id_seq");
+    record_many(session, at, std::slice::from_ref(event));
+}
+
+/// Appends events of one call by one actor, in their order.
+pub fn record_many(session: &Session, at: Micros, events: &[Event]) {
+    if events.is_empty() {
+        return;
+    }
+    let next = |_| sequence::next(c"backlog_event_id_seq");
+    let ids: Vec<i64> = events.iter().map(next).collect();
     let login_role = guard::login_role();
+    let horizon = horizon();
     if let Some(history) = History::open() {
-        history.append(at, &login_role, id, event, horizon());
+        for (id, event) in ids.into_iter().zip(events) {
+            history.append(at, &login_role, id, event, horizon);
+        }
         return history.table.close();
     }
     session.run(
-        &RECORD,
+        &RECORD_MANY,
         &[
-            param(id),
-            param(event.card_id),
+            param(ids),
+            param(events.iter().map(|e| e.card_id).collect::<Vec<_>>()),
             param(at),
-            param(event.kind),
-            param(event.actor.unwrap_or(&login_role)),
+            param(events.iter().map(|e| e.kind).collect::<Vec<_>>()),
+            param(
+                events
+                    .iter()
+                    .map(|e| e.actor.unwrap_or(&login_role))
+                    .collect::<Vec<_>>(),
+            ),
             param(login_role.as_str()),
-            param(event.claim_token),
-            param(event.old_status.map(Status::name)),
-            param(event.new_status.name()),
-            param(event.detail.to_string()),
-            param(horizon().to_string()),
+            param(events.iter().map(|e| e.claim_token).collect::<Vec<_>>()),
+            param(
+                events
+                    .iter()
+                    .map(|e| e.old_status.map(Status::name))
+                    .collect::<Vec<_>>(),
+            ),
+            param(
+                events
+                    .iter()
+                    .map(|e| e.new_status.name())
+                    .collect::<Vec<_>>(),
+            ),
+            param(
+                events
+                    .iter()
+                    .map(|e| e.detail.to_string())
+                    .collect::<Vec<_>>(),
+            ),
+            param(horizon.to_string()),
         ],
     );
 }
@@ -151,68 +175,31 @@ impl History {
     fn append(&self, at: Micros, login_role: &str, id: i64, event: &Event, horizon: u64) {
         let statuses = Statuses::of_type(self.places.status);
         let oid = |status: Status| param(statuses.oid(status));
-        let values: [Parameter; COLUMNS.len()] = [
-            param(id),
-            param(event.card_id),
-            param(at),
-            param(event.kind),
-            param(event.actor.unwrap_or(login_role)),
-            param(login_role),
-            param(event.claim_token),
-            event.old_status.and_then(oid),
-            oid(event.new_status),
-            param(JsonB(event.detail.clone())),
-            Some(pg_sys::Datum::from(horizon)),
-        ];
-        self.table.insert(&self.places.order.map(|at| values[at]));
+        let values = || {
+            [
+                param(id),
+                param(event.card_id),
+                param(at),
+                param(event.kind),
+                param(event.actor.unwrap_or(login_role)),
+                param(login_role),
+                param(event.claim_token),
+                event.old_status.and_then(oid),
+                oid(event.new_status),
+                jsonb(&event.detail),
+                Some(pg_sys::Datum::from(horizon)),
+            ]
+        };
+        self.table.insert(|| {
+            let values = values();
+            self.places.order.map(|at| values[at])
+        });
     }
 }
 
-/// Appends many events of one call by one actor, in their order.
-pub fn record_many(session: &Session, at: Micros, events: &[Event]) {
-    match events {
-        [] => return,
-        [event] => return record(session, at, event),
-        _ => {}
+fn jsonb(value: &serde_json::Value) -> Parameter {
+    let text = CString::new(value.to_string()).expect("no NUL in JSON");
+    unsafe {
+        pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[text.as_c_str().into_datum()])
     }
-    let ids: Vec<i64> = session
-        .run(&NEXT_IDS, &[param(events.len() as i32)])
-        .column(1);
-    let login_role = guard::login_role();
-    session.run(
-        &RECORD_MANY,
-        &[
-            param(ids),
-            param(events.iter().map(|e| e.card_id).collect::<Vec<_>>()),
-            param(at),
-            param(events.iter().map(|e| e.kind).collect::<Vec<_>>()),
-            param(
-                events
-                    .iter()
-                    .map(|e| e.actor.unwrap_or(&login_role))
-                    .collect::<Vec<_>>(),
-            ),
-            param(login_role.as_str()),
-            param(events.iter().map(|e| e.claim_token).collect::<Vec<_>>()),
-            param(
-                events
-                    .iter()
-                    .map(|e| e.old_status.map(Status::name))
-                    .collect::<Vec<_>>(),
-            ),
-            param(
-                events
-                    .iter()
-                    .map(|e| e.new_status.name())
-                    .collect::<Vec<_>>(),
-            ),
-            param(
-                events
-                    .iter()
-                    .map(|e| e.detail.to_string())
-                    .collect::<Vec<_>>(),
-            ),
-            param(horizon().to_string()),
-        ],
-    );
 }

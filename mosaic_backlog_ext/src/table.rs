@@ -28,7 +28,11 @@ pub struct Writes {
 pub struct Table {
     relation: pg_sys::Relation,
     state: *mut pg_sys::EState,
+    /// For what is needed of one row.
+    row: *mut pg_sys::ExprContext,
     target: *mut pg_sys::ResultRelInfo,
+    /// The row that is being written.
+    new: Slot,
 }
 
 /// The relation `name` in the schema `mosaic`; `InvalidOid` if there is none.
@@ -73,12 +77,15 @@ impl Table {
             Some(Self {
                 relation,
                 state,
+                row: pg_sys::MakePerTupleExprContext(state),
                 target,
+                new: Slot::virtual_of(relation),
             })
         }
     }
 
     pub fn close(self) {
+        self.new.drop();
         unsafe {
             pg_sys::ExecCloseIndices(self.target);
             pg_sys::FreeExecutorState(self.state);
@@ -112,12 +119,20 @@ impl Table {
         unsafe { pg_sys::get_atttype(self.id(), column as i16) }
     }
 
-    /// Appends a row; `values` are those of all its columns.
-    pub fn insert(&self, values: &[Parameter]) {
-        let slot = Slot::virtual_of(self);
-        slot.fill(values.iter().copied());
-        unsafe { pg_sys::ExecSimpleRelationInsert(self.target, self.state, slot.slot) };
-        slot.drop();
+    /// Appends a row; `values` gives those of all its columns, in memory that lives as long as they
+    /// are needed.
+    pub fn insert<const N: usize>(&self, values: impl FnOnce() -> [Parameter; N]) {
+        pgrx::check_for_interrupts!();
+        let slot = &self.new;
+        unsafe {
+            let memory = (*self.row).ecxt_per_tuple_memory;
+            let outer = pg_sys::MemoryContextSwitchTo(memory);
+            slot.fill(values().into_iter());
+            pg_sys::MemoryContextSwitchTo(outer);
+            pg_sys::ExecSimpleRelationInsert(self.target, self.state, slot.slot);
+            slot.clear();
+            pg_sys::MemoryContextReset(memory);
+        }
     }
 
     /// Replaces the row that `search` has found by one with these values of all columns, of which
@@ -131,7 +146,7 @@ impl Table {
         changed: &[usize],
         is_own: bool,
     ) -> bool {
-        let slot = Slot::virtual_of(self);
+        let slot = &self.new;
         slot.fill(values.iter().copied());
         let mut touched = Touched::default();
         let written = unsafe {
@@ -164,9 +179,9 @@ impl Table {
             }) == pg_sys::TM_Result::TM_Ok
         };
         if written && touched != Touched::default() {
-            self.index(&slot, changed);
+            self.index(slot, changed);
         }
-        slot.drop();
+        slot.clear();
         written
     }
 
@@ -403,9 +418,9 @@ struct Slot {
 
 impl Slot {
     /// For a row that is put together.
-    fn virtual_of(table: &Table) -> Self {
+    fn virtual_of(relation: pg_sys::Relation) -> Self {
         let slot = unsafe {
-            pg_sys::MakeSingleTupleTableSlot(table.descriptor(), &raw const pg_sys::TTSOpsVirtual)
+            pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsVirtual)
         };
         Self { slot }
     }
@@ -416,14 +431,19 @@ impl Slot {
         Self { slot }
     }
 
-    fn fill(&self, values: impl Iterator<Item = Parameter>) {
+    fn fill(&self, values: impl ExactSizeIterator<Item = Parameter>) {
         unsafe {
+            debug_assert!((*(*self.slot).tts_tupleDescriptor).natts as usize == values.len());
             for (at, value) in values.enumerate() {
                 *(*self.slot).tts_values.add(at) = value.unwrap_or(pg_sys::Datum::null());
                 *(*self.slot).tts_isnull.add(at) = value.is_none();
             }
             pg_sys::ExecStoreVirtualTuple(self.slot);
         }
+    }
+
+    fn clear(&self) {
+        unsafe { pg_sys::ExecClearTuple(self.slot) };
     }
 
     fn drop(self) {

@@ -26,7 +26,7 @@ statements! {
         "insert into mosaic.backlog (id, title, body, phase, priority, labels, requires, acceptance, idempotency_key,
            not_before, max_attempts, open_dependencies, linked, creation_seq, creation_request,
            created_at, updated_at, claimable_since)
-         select n.id, n.title, n.body, n.phase, n.priority, n.labels::text[], n.requires::text[], n.acceptance::jsonb,
+         select n.id, n.title, n.body, n.phase, n.priority, coalesce(n.labels::text[], '{}'), coalesce(n.requires::text[], '{}'), n.acceptance::jsonb,
            n.idempotency_key, n.not_before, n.max_attempts, n.open_dependencies, n.linked, n.creation_seq,
            n.creation_request::jsonb, $16, $16, $16
          from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
@@ -259,15 +259,15 @@ impl Batch<'_> {
         let answer = self.session.run(
             &INSERT,
             &[
-                param(ids.clone()),
-                column(&drafts, |d| d.title.clone()),
-                column(&drafts, |d| d.body.clone()),
-                column(&drafts, |d| d.phase.clone()),
+                param(ids.iter().map(String::as_str).collect::<Vec<_>>()),
+                column(&drafts, |d| d.title.as_str()),
+                column(&drafts, |d| d.body.as_deref()),
+                column(&drafts, |d| d.phase.as_deref()),
                 column(&drafts, |d| d.priority),
-                column(&drafts, |d| array_literal(&d.labels)),
-                column(&drafts, |d| array_literal(&d.requires)),
-                column(&drafts, |d| d.acceptance.clone()),
-                column(&drafts, |d| d.idempotency_key.clone()),
+                column(&drafts, |d| some_array(&d.labels)),
+                column(&drafts, |d| some_array(&d.requires)),
+                column(&drafts, |d| d.acceptance.as_deref()),
+                column(&drafts, |d| d.idempotency_key.as_deref()),
                 column(&drafts, not_before),
                 column(&drafts, |d| d.max_attempts),
                 column(&drafts, open),
@@ -292,13 +292,11 @@ impl Batch<'_> {
         if created.iter().any(|(i, _)| open(&self.drafts[*i]) == 0) {
             wake::waiters(self.session);
         }
-        let (from, to): (Vec<String>, Vec<String>) = created
+        let (from, to): (Vec<&str>, Vec<&str>) = created
             .iter()
             .flat_map(|(i, id)| {
-                self.drafts[*i]
-                    .depends_on
-                    .iter()
-                    .map(move |on| (id.clone(), on.clone()))
+                let depends_on = self.drafts[*i].depends_on.iter();
+                depends_on.map(move |on| (id.as_str(), on.as_str()))
             })
             .unzip();
         if !from.is_empty() {
@@ -358,7 +356,7 @@ pub fn created_event<'a>(draft: &Draft, id: &'a str, actor: Option<&'a str>) -> 
 }
 
 /// One column of the cards to insert.
-fn column<T>(drafts: &[&Draft], of: impl Fn(&Draft) -> T) -> Parameter
+fn column<'a, T>(drafts: &[&'a Draft], of: impl Fn(&'a Draft) -> T) -> Parameter
 where
     Vec<T>: IntoDatum,
 {
@@ -372,4 +370,9 @@ pub fn array_literal(values: &[String]) -> String {
         .map(|value| format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")))
         .collect();
     format!("{{{}}}", quoted.join(","))
+}
+
+/// The same where there are any.
+fn some_array(values: &[String]) -> Option<String> {
+    (!values.is_empty()).then(|| array_literal(values))
 }
