@@ -1,7 +1,8 @@
 //! The history: every verb writes its event in the transaction of the change.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::ffi::{CStr, CString};
+use std::rc::Rc;
 
 use pgrx::prelude::*;
 
@@ -10,7 +11,7 @@ use crate::guard;
 use crate::sequence;
 use crate::statement::{Parameter, Session, param, statements};
 use crate::status::{Status, Statuses};
-use crate::table::{Table, Writes};
+use crate::table::{Kept, Table, Writes};
 
 statements! {
     /// Where rows cannot be written without a statement.
@@ -110,71 +111,89 @@ const APPENDS: Writes = Writes {
     table: c"backlog_event",
     event: pg_sys::TRIGGER_TYPE_INSERT,
     idle_triggers: &[],
-    checks: 0,
+    checks: &[],
 };
 
-/// The columns of an event, in the order of `History::append`.
-const COLUMNS: [&CStr; 11] = [
-    c"event_id",
-    c"card_id",
-    c"at",
-    c"kind",
-    c"actor",
-    c"login_role",
-    c"claim_token",
-    c"old_status",
-    c"new_status",
-    c"detail",
-    c"horizon",
+/// The columns of an event and their types, but for the enum, in the order of `History::append`.
+const COLUMNS: [(&CStr, Option<pg_sys::Oid>); 11] = [
+    (c"event_id", Some(pg_sys::INT8OID)),
+    (c"card_id", Some(pg_sys::TEXTOID)),
+    (c"at", Some(pg_sys::TIMESTAMPTZOID)),
+    (c"kind", Some(pg_sys::TEXTOID)),
+    (c"actor", Some(pg_sys::TEXTOID)),
+    (c"login_role", Some(pg_sys::TEXTOID)),
+    (c"claim_token", Some(pg_sys::INT8OID)),
+    (c"old_status", None),
+    (c"new_status", None),
+    (c"detail", Some(pg_sys::JSONBOID)),
+    (c"horizon", Some(pg_sys::XID8OID)),
 ];
 
-#[derive(Clone, Copy)]
 struct Places {
-    table: pg_sys::Oid,
+    table: Kept,
     /// Which of the columns is at each place.
     order: [usize; COLUMNS.len()],
-    status: pg_sys::Oid,
+    statuses: Statuses,
 }
 
 thread_local! {
-    static PLACES: Cell<Option<Places>> = const { Cell::new(None) };
+    static PLACES: RefCell<Option<Rc<Places>>> = const { RefCell::new(None) };
+}
+
+impl Places {
+    /// Of the table as it is now; `None` where statements have to write it.
+    fn of(table: &Table) -> Option<Rc<Self>> {
+        let known = PLACES.with_borrow(|known| known.clone());
+        if let Some(known) = known {
+            if known.table.is_of(table) {
+                return Some(known);
+            }
+            PLACES.set(None);
+            known.table.release();
+        }
+        let places = Rc::new(Self::find(table)?);
+        PLACES.set(Some(places.clone()));
+        Some(places)
+    }
+
+    fn find(table: &Table) -> Option<Self> {
+        // More columns would be somebody else's, and may have defaults.
+        if table.width() != COLUMNS.len() {
+            return None;
+        }
+        let (_, new_status) = table.enum_column(c"new_status")?;
+        let mut order = [0; COLUMNS.len()];
+        for (at, (name, kind)) in COLUMNS.into_iter().enumerate() {
+            order[table.column_of(name, kind.unwrap_or(new_status))? - 1] = at;
+        }
+        Some(Self {
+            table: Kept::of(table),
+            order,
+            statuses: Statuses::of_type(new_status),
+        })
+    }
 }
 
 /// The table of events, where rows can be appended without a statement.
 struct History {
     table: Table,
-    places: Places,
+    places: Rc<Places>,
 }
 
 impl History {
     fn open() -> Option<Self> {
         let table = Table::open(&APPENDS)?;
-        if table.width() != COLUMNS.len() {
-            // With columns of somebody else's, which may have defaults.
-            table.close();
-            return None;
-        }
-        let known = PLACES.get().filter(|known| known.table == table.id());
-        let places = known.unwrap_or_else(|| {
-            let mut order = [0; COLUMNS.len()];
-            for (at, name) in COLUMNS.iter().enumerate() {
-                order[table.column(name) - 1] = at;
+        match Places::of(&table) {
+            Some(places) => Some(Self { table, places }),
+            None => {
+                table.close();
+                None
             }
-            let status = table.column_type(table.column(c"new_status"));
-            let places = Places {
-                table: table.id(),
-                order,
-                status,
-            };
-            PLACES.set(Some(places));
-            places
-        });
-        Some(Self { table, places })
+        }
     }
 
     fn append(&self, at: Micros, login_role: &str, id: i64, event: &Event, horizon: u64) {
-        let statuses = Statuses::of_type(self.places.status);
-        let oid = |status: Status| param(statuses.oid(status));
+        let oid = |status: Status| param(self.places.statuses.oid(status));
         let values = || {
             [
                 param(id),

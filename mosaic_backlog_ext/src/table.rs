@@ -2,8 +2,8 @@
 //! of a claim. The rows go through the same access methods of PostgreSQL as those of a statement.
 //!
 //! Only where nobody can tell the difference. A table to which somebody has added triggers, rules,
-//! policies or constraints, and a transaction that must not write, are left to statements. No key
-//! may be changed.
+//! policies or constraints, and a transaction that must not write, are left to statements. The
+//! primary key may not be changed.
 
 use std::ffi::CStr;
 use std::mem::{MaybeUninit, size_of};
@@ -21,7 +21,7 @@ pub struct Writes {
     /// Triggers that have nothing to do for what is written.
     pub idle_triggers: &'static [&'static CStr],
     /// Checks that hold of all that is written.
-    pub checks: u16,
+    pub checks: &'static [&'static CStr],
 }
 
 /// A table that is open for writing.
@@ -63,9 +63,8 @@ impl Table {
             if writes.event == pg_sys::TRIGGER_TYPE_UPDATE {
                 pg_sys::CheckCmdReplicaIdentity(relation, pg_sys::CmdType::CMD_UPDATE);
             }
-            // Each statement sees what those before it have written.
+            // As each statement sees what those before it have written.
             pg_sys::CommandCounterIncrement();
-            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
             let state = pg_sys::CreateExecutorState();
             let outer = pg_sys::MemoryContextSwitchTo((*state).es_query_cxt);
             let target =
@@ -89,15 +88,10 @@ impl Table {
         unsafe {
             pg_sys::ExecCloseIndices(self.target);
             pg_sys::FreeExecutorState(self.state);
-            pg_sys::PopActiveSnapshot();
             // The lock stays until the transaction ends, as a statement's would.
             pg_sys::table_close(self.relation, pg_sys::NoLock as pg_sys::LOCKMODE);
             pg_sys::CommandCounterIncrement();
         }
-    }
-
-    pub fn id(&self) -> pg_sys::Oid {
-        unsafe { (*self.relation).rd_id }
     }
 
     pub fn descriptor(&self) -> pg_sys::TupleDesc {
@@ -109,14 +103,37 @@ impl Table {
         unsafe { (*self.descriptor()).natts as usize }
     }
 
-    /// The number of a column, from 1.
-    pub fn column(&self, name: &CStr) -> usize {
-        let number = unsafe { pg_sys::get_attnum(self.id(), name.as_ptr()) };
-        usize::try_from(number).expect("a column of the table")
+    /// A column by its number, from 1.
+    pub fn attribute(&self, column: usize) -> &pg_sys::FormData_pg_attribute {
+        assert!((1..=self.width()).contains(&column));
+        unsafe {
+            #[cfg(feature = "pg18")]
+            let attribute = pg_sys::TupleDescAttr(self.descriptor(), column as i32 - 1);
+            #[cfg(not(feature = "pg18"))]
+            let attribute = (*self.descriptor()).attrs.as_ptr().add(column - 1);
+            &*attribute
+        }
     }
 
-    pub fn column_type(&self, column: usize) -> pg_sys::Oid {
-        unsafe { pg_sys::get_atttype(self.id(), column as i16) }
+    /// The number of a column, from 1.
+    pub fn column(&self, name: &CStr) -> Option<usize> {
+        let number = unsafe { pg_sys::get_attnum((*self.relation).rd_id, name.as_ptr()) };
+        usize::try_from(number).ok().filter(|number| *number > 0)
+    }
+
+    /// The same of a column with this very type.
+    pub fn column_of(&self, name: &CStr, kind: pg_sys::Oid) -> Option<usize> {
+        self.column(name).filter(|column| {
+            let attribute = self.attribute(*column);
+            attribute.atttypid == kind && attribute.atttypmod == -1
+        })
+    }
+
+    /// The same of a column with an enum, and the enum.
+    pub fn enum_column(&self, name: &CStr) -> Option<(usize, pg_sys::Oid)> {
+        let column = self.column(name)?;
+        let kind = self.attribute(column).atttypid;
+        unsafe { pg_sys::type_is_enum(kind) }.then_some((column, kind))
     }
 
     /// Appends a row; `values` gives those of all its columns, in memory that lives as long as they
@@ -135,17 +152,37 @@ impl Table {
         }
     }
 
-    /// Replaces the row that `search` has found by one with these values of all columns, of which
-    /// only the `changed` ones differ. False, with nothing done, if somebody else has changed the
-    /// row since, or anybody has it locked; a row that `is_own`, locked by this transaction, can
-    /// be written.
-    pub fn update(
-        &self,
-        search: &Search,
-        values: &[Parameter],
-        changed: &[usize],
-        is_own: bool,
-    ) -> bool {
+    /// Locks the row that `search` has found against changes. False if somebody else has it locked,
+    /// or has changed it since.
+    pub fn lock(&self, search: &Search) -> bool {
+        unsafe {
+            let mut failure = MaybeUninit::<pg_sys::TM_FailureData>::uninit();
+            let lock = (*(*self.relation).rd_tableam).tuple_lock;
+            let lock = lock.expect("rows can be locked");
+            let (relation, row) = (self.relation, &raw mut (*search.row.slot).tts_tid);
+            let (into, snapshot) = (search.another.slot, pg_sys::GetActiveSnapshot());
+            let command = pg_sys::GetCurrentCommandId(false);
+            pg_guard_ffi_boundary(|| {
+                lock(
+                    relation,
+                    row,
+                    snapshot,
+                    into,
+                    command,
+                    pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
+                    pg_sys::LockWaitPolicy::LockWaitSkip,
+                    0,
+                    failure.as_mut_ptr(),
+                )
+            }) == pg_sys::TM_Result::TM_Ok
+        }
+    }
+
+    /// Replaces the row that `search` has found, and that this transaction has locked, by one with
+    /// these values of all columns, of which only the `changed` ones differ. False, with nothing
+    /// done, if it is not the newest version.
+    pub fn update(&self, search: &Search, values: &[Parameter], changed: &[usize]) -> bool {
+        pgrx::check_for_interrupts!();
         let slot = &self.new;
         slot.fill(values.iter().copied());
         let mut touched = Touched::default();
@@ -153,13 +190,9 @@ impl Table {
             let mut failure = MaybeUninit::<pg_sys::TM_FailureData>::uninit();
             let mut lock = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
             let update = (*(*self.relation).rd_tableam).tuple_update;
-            let update = update.expect("a table can be updated");
-            let (relation, slot, row) = (
-                self.relation,
-                slot.slot,
-                &raw mut (*search.row.slot).tts_tid,
-            );
-            let snapshot = pg_sys::GetActiveSnapshot();
+            let update = update.expect("rows can be updated");
+            let (relation, row) = (self.relation, &raw mut (*search.row.slot).tts_tid);
+            let (slot, snapshot) = (slot.slot, pg_sys::GetActiveSnapshot());
             let command = pg_sys::GetCurrentCommandId(true);
             let none = std::ptr::null_mut();
             pg_guard_ffi_boundary(|| {
@@ -170,8 +203,7 @@ impl Table {
                     command,
                     snapshot,
                     none,
-                    // Only who holds the lock need not wait for it.
-                    is_own,
+                    true,
                     failure.as_mut_ptr(),
                     &raw mut lock,
                     &raw mut touched,
@@ -179,14 +211,14 @@ impl Table {
             }) == pg_sys::TM_Result::TM_Ok
         };
         if written && touched != Touched::default() {
-            self.index(slot, changed);
+            self.index(slot, changed, touched);
         }
         slot.clear();
         written
     }
 
     /// Adds a new version of a row to the indexes.
-    fn index(&self, slot: &Slot, changed: &[usize]) {
+    fn index(&self, slot: &Slot, changed: &[usize], touched: Touched) {
         unsafe {
             for info in self.indexes() {
                 let keys = &info.ii_IndexAttrNumbers[..info.ii_NumIndexAttrs as usize];
@@ -197,6 +229,8 @@ impl Table {
                     .any(|key| *key <= 0 || changed.contains(&(*key as usize)));
             }
             let (target, state, none) = (self.target, self.state, std::ptr::null_mut());
+            #[cfg(feature = "pg15")]
+            debug_assert!(touched);
             #[cfg(feature = "pg15")]
             pg_sys::ExecInsertIndexTuples(
                 target,
@@ -216,7 +250,7 @@ impl Table {
                 false,
                 none,
                 std::ptr::null_mut(),
-                false,
+                touched == pg_sys::TU_UpdateIndexes::TU_Summarizing,
             );
         }
     }
@@ -268,9 +302,9 @@ impl<T> Found<T> {
 }
 
 impl Search {
-    /// By the first column of an index; `None` if there is no such index. To be closed
+    /// By a column, which is the first of an index; `None` if there is no such index. To be closed
     /// before the table.
-    pub fn open(table: &Table, index: &CStr) -> Option<Self> {
+    pub fn open(table: &Table, index: &CStr, column: usize) -> Option<Self> {
         unsafe {
             let index = pg_sys::try_index_open(
                 relation_id(index),
@@ -279,10 +313,18 @@ impl Search {
             if index.is_null() {
                 return None;
             }
-            if !(*(*index).rd_index).indisvalid || (*(*index).rd_index).indrelid != table.id() {
+            let about = &*(*index).rd_index;
+            // One with `indcheckxmin` must not be used by snapshots older than itself.
+            if about.indrelid != (*table.relation).rd_id
+                || !about.indisvalid
+                || about.indcheckxmin
+                || *about.indkey.values.as_ptr() as usize != column
+                || (*(*index).rd_rel).relam != pg_sys::BTREE_AM_OID
+            {
                 pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
                 return None;
             }
+            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
             let snapshot = pg_sys::GetActiveSnapshot();
             #[cfg(not(feature = "pg18"))]
             let scan = pg_sys::index_beginscan(table.relation, index, snapshot, 1, 0);
@@ -305,7 +347,7 @@ impl Search {
         }
     }
 
-    /// Finds the rows with `key` that were committed when the table was opened, and reads one.
+    /// Finds the rows with `key` that were committed when the search was opened, and reads one.
     pub fn find(&self, key: Key) -> Found<()> {
         let (equal, value) = match key {
             Key::Number(key) => (pg_sys::F_INT8EQ, param(key)),
@@ -340,22 +382,6 @@ impl Search {
         unsafe { pg_sys::index_getnext_slot(self.scan, forward, into.slot) }
     }
 
-    /// Whether the row that was found was written by this transaction, which may have it locked.
-    pub fn is_own(&self) -> bool {
-        let slot = self.row.slot;
-        let mut is_null = false;
-        unsafe {
-            let read = (*(*slot).tts_ops).getsysattr.expect("a stored row");
-            let xmin = pg_guard_ffi_boundary(|| {
-                let column = pg_sys::MinTransactionIdAttributeNumber;
-                read(slot, column, &raw mut is_null)
-            });
-            pg_sys::TransactionIdIsCurrentTransactionId(pg_sys::TransactionId::from(
-                xmin.value() as u32
-            ))
-        }
-    }
-
     /// The values of all columns of the row that was found. They live until the next search.
     pub fn values(&self) -> Vec<Parameter> {
         let at = |at| unsafe {
@@ -370,7 +396,32 @@ impl Search {
         self.another.drop();
         unsafe {
             pg_sys::index_endscan(self.scan);
+            pg_sys::PopActiveSnapshot();
             pg_sys::index_close(self.index, pg_sys::NoLock as pg_sys::LOCKMODE);
+        }
+    }
+}
+
+/// A description of a table by which it can be told whether it is still the same.
+pub struct Kept(pg_sys::TupleDesc);
+
+impl Kept {
+    /// Holds it, so that no other comes to lie in its place.
+    pub fn of(table: &Table) -> Self {
+        unsafe { (*table.descriptor()).tdrefcount += 1 };
+        Self(table.descriptor())
+    }
+
+    pub fn is_of(&self, table: &Table) -> bool {
+        self.0 == table.descriptor()
+    }
+
+    pub fn release(&self) {
+        unsafe {
+            (*self.0).tdrefcount -= 1;
+            if (*self.0).tdrefcount == 0 {
+                pg_sys::FreeTupleDesc(self.0);
+            }
         }
     }
 }
@@ -379,26 +430,56 @@ impl Search {
 unsafe fn is_as_installed(relation: pg_sys::Relation, writes: &Writes) -> bool {
     unsafe {
         let class = &*(*relation).rd_rel;
-        let constraints = (*(*relation).rd_att).constr;
-        let checks = if constraints.is_null() {
-            0
-        } else {
-            (*constraints).num_check
-        };
         class.relkind as u8 == pg_sys::RELKIND_RELATION
             && !class.relispartition
             && !class.relhasrules
             && !class.relrowsecurity
-            && checks == writes.checks
+            && has_checks(relation, writes)
+            && is_granted(relation, writes)
             && triggers(relation).iter().all(|trigger| {
                 trigger.tgtype as u32 & writes.event == 0
-                    // A foreign key that points here looks only at keys that change.
-                    || pg_sys::RI_FKey_trigger_type(trigger.tgfoid) == pg_sys::RI_TRIGGER_PK as i32
                     || writes
                         .idle_triggers
                         .contains(&CStr::from_ptr(trigger.tgname))
+                    || is_of_unchanged_key(relation, trigger)
             })
     }
+}
+
+unsafe fn has_checks(relation: pg_sys::Relation, writes: &Writes) -> bool {
+    unsafe {
+        let Some(constraints) = (*(*relation).rd_att).constr.as_ref() else {
+            return writes.checks.is_empty();
+        };
+        (0..constraints.num_check as usize).all(|at| {
+            let name = CStr::from_ptr((*constraints.check.add(at)).ccname);
+            writes.checks.contains(&name)
+        }) && constraints.num_check as usize == writes.checks.len()
+    }
+}
+
+/// Whether a trigger is that of a foreign key that points at the primary key.
+unsafe fn is_of_unchanged_key(relation: pg_sys::Relation, trigger: &pg_sys::Trigger) -> bool {
+    unsafe {
+        if pg_sys::RI_FKey_trigger_type(trigger.tgfoid) != pg_sys::RI_TRIGGER_PK as i32 {
+            return false;
+        }
+        // Finds out which index is the primary key's.
+        pg_sys::list_free(pg_sys::RelationGetIndexList(relation));
+        trigger.tgconstrindid == (*relation).rd_pkindex
+    }
+}
+
+/// Whether the functions' owner still has the rights that a statement needs.
+unsafe fn is_granted(relation: pg_sys::Relation, writes: &Writes) -> bool {
+    let rights: &[u32] = match writes.event {
+        pg_sys::TRIGGER_TYPE_UPDATE => &[pg_sys::ACL_SELECT, pg_sys::ACL_UPDATE],
+        _ => &[pg_sys::ACL_INSERT],
+    };
+    rights.iter().all(|right| unsafe {
+        let check = pg_sys::pg_class_aclcheck((*relation).rd_id, pg_sys::GetUserId(), *right as _);
+        check == pg_sys::AclResult::ACLCHECK_OK
+    })
 }
 
 unsafe fn triggers<'a>(relation: pg_sys::Relation) -> &'a [pg_sys::Trigger] {

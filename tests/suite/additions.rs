@@ -1,8 +1,7 @@
 //! What somebody adds to our tables: it takes effect, although claims and completions write without
 //! a statement where nothing was added. Both ways answer and write the same.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use mosaic_backlog_tests::cluster::SUPERUSER;
 use mosaic_backlog_tests::database::Database;
@@ -229,6 +228,14 @@ fn a_card_that_row_security_hides_is_not_claimed() {
 }
 
 #[test]
+fn a_right_that_was_taken_from_the_owner_of_the_functions_is_missing() {
+    for right in ["update on mosaic.backlog", "insert on mosaic.backlog_event"] {
+        let (_db, mut s) = with(&format!("revoke {right} from mosaic_owner"));
+        assert_eq!(s.refusal(CLAIM).sqlstate, "42501", "{right}");
+    }
+}
+
+#[test]
 fn a_rule_on_cards_sees_a_claim() {
     let (_db, mut s) = with(
         "create table public.seen (id text);
@@ -281,25 +288,158 @@ fn two_cards_with_one_place_in_the_order_are_both_handed_out_once() {
     assert_eq!(all, ["A", "c1", "c2", "c3", "warm1"]);
 }
 
-/// The statements that a call runs, itself included.
-fn statements(db: &Database, call: &str) -> usize {
-    let seen = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&seen);
+/// Completes card A, which is claimed.
+const COMPLETE: &str = "select from mosaic.backlog_complete('A',
+    (select claim_token from mosaic.backlog where id = 'A'))";
+
+#[test]
+fn a_narrower_type_of_a_column_of_cards_refuses_what_does_not_fit() {
+    let (_db, mut s) = with("alter table mosaic.backlog alter claim_owner type varchar(3)");
+    let refused = s.refusal("select id from mosaic.backlog_claim('worker')");
+    assert_eq!(refused.sqlstate, "22001");
+    assert_eq!(claims(&mut s, "'1 hour'"), ["A"]);
+}
+
+#[test]
+fn another_type_of_a_column_of_events_gets_the_same_values() {
+    let (_db, mut s) = with(
+        "alter table mosaic.backlog_event alter claim_token type numeric, alter kind type varchar(20)",
+    );
+    s.run(CLAIM);
+    s.run(COMPLETE);
+    let same = "select count(*) from mosaic.backlog_event where card_id = 'A' and claim_token = 2";
+    assert_eq!(s.number(same), 2);
+}
+
+#[test]
+fn a_column_that_must_not_be_null_refuses_a_completion_that_makes_it_so() {
+    let (_db, mut s) = with(
+        "alter table mosaic.backlog alter result set default '{}';
+         update mosaic.backlog set result = '{}';
+         alter table mosaic.backlog alter result set not null",
+    );
+    s.run(CLAIM);
+    assert_eq!(s.refusal(&format!("{COMPLETE} as x")).sqlstate, "23502");
+    let held = "select count(*) from mosaic.backlog where id = 'A' and status = 'claimed'";
+    assert_eq!(s.number(held), 1);
+}
+
+#[test]
+fn a_column_that_was_rolled_back_does_not_hide_another() {
+    let (_db, mut s) = with("begin; alter table mosaic.backlog add extra integer");
+    s.run("select from mosaic.backlog_claim('w', id => 'warm1'); savepoint a");
+    s.run(CLAIM);
+    s.run("rollback");
+    s.run(
+        "alter table mosaic.backlog add extra text generated always as (coalesce(claim_owner, 'nobody')) stored",
+    );
+    s.run(CLAIM);
+    let extra = "select extra from mosaic.backlog where id = 'A'";
+    assert_eq!(s.text(extra), "w");
+}
+
+#[test]
+fn a_foreign_key_that_points_at_a_token_follows_it() {
+    let (_db, mut s) = with(
+        "alter table mosaic.backlog add unique (claim_token);
+         create table note (token bigint references mosaic.backlog (claim_token) on update cascade, text text);
+         grant all on note to public",
+    );
+    s.run(CLAIM);
+    s.run("insert into note select claim_token, 'a note' from mosaic.backlog where id = 'A'");
+    s.run(COMPLETE);
+    assert_eq!(s.number("select count(*) from note where token is null"), 1);
+}
+
+#[test]
+fn a_null_among_the_requirements_keeps_a_card_from_claims_and_nothing_else() {
+    let (db, mut s) = with("update mosaic.backlog set requires = '{NULL}' where id = 'A'");
+    assert_eq!(drain(&mut s), ["warm1"]);
+    s.run("update mosaic.backlog set requires = '{}', labels = '{NULL,x}' where id = 'A'");
+    assert_eq!(claims(&mut db.session(), "labels => '{x}'"), ["A"]);
+}
+
+#[test]
+fn an_index_of_the_same_name_over_other_rows_does_not_hand_out_a_held_card() {
+    let (db, mut s) = with("");
+    s.run("update mosaic.backlog set labels = '{x}'");
+    let mut other = db.session();
+    // Both heads know the cards; one hands them out.
+    assert_eq!(claims(&mut other, "labels => '{x}'"), ["A"]);
+    assert_eq!(drain(&mut s), ["warm1"]);
+    s.run(
+        "drop index mosaic.backlog_claimable;
+         create index backlog_claimable on mosaic.backlog (claim_order)",
+    );
+    assert_eq!(claims(&mut other, "labels => '{x}'"), [""; 0]);
+    s.run(
+        "drop index mosaic.backlog_claimable;
+         create index backlog_claimable on mosaic.backlog (attempts, claim_order)",
+    );
+    s.create("B");
+    assert_eq!(drain(&mut s), ["B"]);
+}
+
+#[test]
+fn an_index_of_ranges_over_what_a_completion_writes_leads_to_the_card() {
+    let (_db, mut s) = with(
+        "drop index mosaic.backlog_listing, mosaic.backlog_finished, mosaic.backlog_lease_end;
+         create index ranges on mosaic.backlog using brin (updated_at)",
+    );
+    s.run(CLAIM);
+    s.run(COMPLETE);
+    s.run("set enable_seqscan = off; set enable_bitmapscan = off");
+    let by_id = "select count(*) from mosaic.backlog where id = 'A' and status = 'done'";
+    assert_eq!(s.number(by_id), 1);
+    s.run("set enable_bitmapscan = on; set enable_indexscan = off");
+    let by_time = "select count(*) from mosaic.backlog where updated_at > '2000-01-01'";
+    assert_eq!(s.number(by_time), 3);
+}
+
+/// Notices of the server while a call runs.
+fn notices(db: &Database, run: &[&str]) -> Vec<String> {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&seen);
     let mut config = db.config(SUPERUSER);
     config.notice_callback(move |notice| {
-        if notice.message().contains("plan:") {
-            counted.fetch_add(1, Ordering::Relaxed);
-        }
+        sink.lock()
+            .expect("a lock")
+            .push(notice.message().to_owned());
     });
     let mut client = config.connect(NoTls).expect("a connection");
-    client
-        .batch_execute(
-            "load 'auto_explain'; set auto_explain.log_nested_statements = on;
-             set auto_explain.log_min_duration = 0; set auto_explain.log_level = notice",
-        )
-        .expect("auto_explain");
-    client.batch_execute(call).expect(call);
-    seen.load(Ordering::Relaxed)
+    for sql in run {
+        client.batch_execute(sql).expect(sql);
+    }
+    let seen = seen.lock().expect("a lock");
+    seen.clone()
+}
+
+#[test]
+fn no_call_leaves_anything_open() {
+    let more = [
+        "",
+        "drop index mosaic.backlog_claimable",
+        "alter table mosaic.backlog alter claim_owner type varchar(30)",
+        "alter table mosaic.backlog_event alter kind type varchar(30)",
+    ];
+    for addition in IDLE.into_iter().chain(more) {
+        let (db, mut s) = with("");
+        s.run(PASS);
+        s.run(addition);
+        let said = notices(
+            &db,
+            &["set client_min_messages = warning", CLAIM, CLAIM, COMPLETE],
+        );
+        assert_eq!(said, [""; 0], "{addition}");
+    }
+}
+
+/// The statements that a call runs, itself included.
+fn statements(db: &Database, call: &str) -> usize {
+    let explain = "load 'auto_explain'; set auto_explain.log_nested_statements = on;
+         set auto_explain.log_min_duration = 0; set auto_explain.log_level = notice";
+    let said = notices(db, &[explain, call]);
+    said.iter().filter(|text| text.contains("plan:")).count()
 }
 
 #[test]

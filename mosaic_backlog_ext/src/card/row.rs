@@ -11,7 +11,7 @@ use serde_json::json;
 use super::own_columns;
 use crate::statement::{Answer, Parameter, param};
 use crate::status::{Status, Statuses};
-use crate::table::{Found, Key, Search, Table, Writes};
+use crate::table::{Found, Kept, Key, Search, Table, Writes};
 
 /// Nothing is left to do for the check and the triggers of cards, as long as no column is changed
 /// that `backlog_watch` names, and the others as a verb changes them.
@@ -19,18 +19,21 @@ const WRITES: Writes = Writes {
     table: c"backlog",
     event: pg_sys::TRIGGER_TYPE_UPDATE,
     idle_triggers: &[c"backlog_watch", c"backlog_watch_hand"],
-    checks: 1,
+    checks: &[c"backlog_columns_fit_status"],
 };
 
 /// The generated columns: `claim_order`, which does not change then, and `opened`.
 const GENERATED: usize = 2;
 
 macro_rules! places {
-    ($($column:ident),*) => {
+    ($($column:ident: $kind:ident),*) => {
         /// The numbers of the columns, and what rows of answers look like.
         pub struct Places {
-            table: pg_sys::Oid,
-            width: usize,
+            table: Kept,
+            memory: pg_sys::MemoryContext,
+            /// By column: whether a value is needed, and whether the column was dropped.
+            not_null: Vec<bool>,
+            dropped: Vec<bool>,
             statuses: Statuses,
             /// Those that every answer begins with.
             own: Vec<usize>,
@@ -40,22 +43,49 @@ macro_rules! places {
             pub completed: pg_sys::TupleDesc,
             no_names: pg_sys::Datum,
             no_objects: pg_sys::Datum,
+            pub id: usize,
+            pub status: usize,
             $(pub $column: usize,)*
         }
 
         impl Places {
-            fn find(table: &Table) -> Self {
-                let own: Vec<usize> = own_columns!()
+            /// `None` if a column is missing, or has another type than it was installed with.
+            fn find(table: &Table) -> Option<Self> {
+                let own: Option<Vec<usize>> = own_columns!()
                     .split(", ")
                     .map(|name| CString::new(name.trim_start_matches("c.")).expect("no NUL"))
                     .map(|name| table.column(&name))
                     .collect();
-                let outer =
-                    unsafe { pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext) };
+                let own = own?;
+                let (status, statuses) = table.enum_column(c"status")?;
+                let id = table.column_of(c"id", pg_sys::TEXTOID)?;
+                $(
+                    let name = concat!(stringify!($column), "\0").as_bytes();
+                    let name = CStr::from_bytes_with_nul(name).expect("a name");
+                    let $column = table.column_of(name, pg_sys::$kind)?;
+                )*
+                let is = |of: fn(&pg_sys::FormData_pg_attribute) -> bool| -> Vec<bool> {
+                    (1..=table.width()).map(|column| of(table.attribute(column))).collect()
+                };
+                if is(|a| a.attgenerated != 0).into_iter().filter(|is| *is).count() != GENERATED {
+                    return None;
+                }
+                let memory = unsafe {
+                    pg_sys::AllocSetContextCreateInternal(
+                        pg_sys::TopMemoryContext,
+                        c"mosaic cards".as_ptr(),
+                        pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
+                        pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
+                        pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
+                    )
+                };
+                let outer = unsafe { pg_sys::MemoryContextSwitchTo(memory) };
                 let places = Self {
-                    table: table.id(),
-                    width: table.width(),
-                    statuses: Statuses::of_type(table.column_type(table.column(c"status"))),
+                    table: Kept::of(table),
+                    memory,
+                    not_null: is(|a| a.attnotnull && !a.attisdropped),
+                    dropped: is(|a| a.attisdropped),
+                    statuses: Statuses::of_type(statuses),
                     taken: describe(table, &own, &[
                         (c"depends_on", pg_sys::TEXTARRAYOID),
                         (c"dependencies", pg_sys::JSONBOID),
@@ -71,22 +101,24 @@ macro_rules! places {
                     own,
                     no_names: unsafe { pg_sys::construct_empty_array(pg_sys::TEXTOID).into() },
                     no_objects: JsonB(json!([])).into_datum().expect("a value"),
-                    $($column: table.column(
-                        CStr::from_bytes_with_nul(concat!(stringify!($column), "\0").as_bytes())
-                            .expect("a name"),
-                    ),)*
+                    id,
+                    status,
+                    $($column,)*
                 };
                 unsafe { pg_sys::MemoryContextSwitchTo(outer) };
-                places
+                Some(places)
             }
         }
     };
 }
 
 places! {
-    phase, labels, requires, status, not_before, claim_owner, claim_token, claim_ttl_seconds,
-    claimed_at, claim_expires_at, attempts, max_attempts, result, updated_at, completed_at,
-    claim_order, opened, linked, settled_token, claimable_since, last_failure
+    phase: TEXTOID, labels: TEXTARRAYOID, requires: TEXTARRAYOID, not_before: TIMESTAMPTZOID,
+    claim_owner: TEXTOID, claim_token: INT8OID, claim_ttl_seconds: INT4OID,
+    claimed_at: TIMESTAMPTZOID, claim_expires_at: TIMESTAMPTZOID, attempts: INT4OID,
+    max_attempts: INT4OID, result: JSONBOID, updated_at: TIMESTAMPTZOID,
+    completed_at: TIMESTAMPTZOID, claim_order: INT8OID, opened: BOOLOID, linked: BOOLOID,
+    settled_token: INT8OID, claimable_since: TIMESTAMPTZOID, last_failure: TEXTOID
 }
 
 /// The columns of cards in `own`, and more.
@@ -108,18 +140,18 @@ thread_local! {
 }
 
 impl Places {
-    /// `None` if somebody has added a generated column.
+    /// Of the table as it is now; `None` where statements have to write it.
     fn of(table: &Table) -> Option<Rc<Self>> {
         let known = PLACES.with_borrow(|known| known.clone());
-        if let Some(known) = known.filter(|k| k.table == table.id() && k.width == table.width()) {
-            return Some(known);
+        if let Some(known) = known {
+            if known.table.is_of(table) {
+                return Some(known);
+            }
+            PLACES.set(None);
+            known.table.release();
+            unsafe { pg_sys::MemoryContextDelete(known.memory) };
         }
-        let is_generated =
-            |column: &usize| unsafe { pg_sys::get_attgenerated(table.id(), *column as i16) != 0 };
-        if (1..=table.width()).filter(is_generated).count() != GENERATED {
-            return None;
-        }
-        let places = Rc::new(Self::find(table));
+        let places = Rc::new(Self::find(table)?);
         PLACES.set(Some(places.clone()));
         Some(places)
     }
@@ -147,10 +179,14 @@ pub struct Cards {
 }
 
 impl Cards {
-    /// Searches by the first column of an index; `None` if statements have to do it.
-    pub fn open(index: &CStr) -> Option<Self> {
+    /// Searches by a column, the first of an index; `None` if statements have to do it.
+    pub fn open(index: &CStr, column: impl FnOnce(&Places) -> usize) -> Option<Self> {
         let table = Table::open(&WRITES)?;
-        match Places::of(&table).zip(Search::open(&table, index)) {
+        let found = Places::of(&table).and_then(|places| {
+            let search = Search::open(&table, index, column(&places))?;
+            Some((places, search))
+        });
+        match found {
             Some((places, search)) => Some(Self {
                 table,
                 search,
@@ -169,30 +205,30 @@ impl Cards {
     }
 
     pub fn find(&self, key: Key) -> Found<Row> {
-        self.search.find(key).map(|()| Row {
-            values: self.search.values(),
+        self.search.find(key).map(|()| {
+            let mut values = self.search.values();
+            for (value, dropped) in values.iter_mut().zip(&self.places.dropped) {
+                *value = value.filter(|_| !dropped);
+            }
+            Row { values }
         })
     }
 
-    /// Writes changes of the row that was found last. False, with nothing done, if the row is
-    /// not `own`, locked by this transaction, but somebody else has locked it or changed it since.
-    pub fn update<const N: usize>(
-        &self,
-        row: &mut Row,
-        changes: [(usize, Parameter); N],
-        is_own: bool,
-    ) -> bool {
+    /// Locks the row that was found last. False if somebody else has locked or changed it.
+    pub fn lock(&self) -> bool {
+        self.table.lock(&self.search)
+    }
+
+    /// Writes changes of the row that was found last, and that this transaction has locked. False,
+    /// with nothing done, where a statement has to do it.
+    pub fn update<const N: usize>(&self, row: &mut Row, changes: [(usize, Parameter); N]) -> bool {
         for (column, value) in changes {
             row.values[column - 1] = value;
         }
         let changed = changes.map(|(column, _)| column);
-        self.table
-            .update(&self.search, &row.values, &changed, is_own)
-    }
-
-    /// Whether the row that was found last was written by this transaction.
-    pub fn is_own(&self) -> bool {
-        self.search.is_own()
+        let mut needed = row.values.iter().zip(&self.places.not_null);
+        !needed.any(|(value, not_null)| *not_null && value.is_none())
+            && self.table.update(&self.search, &row.values, &changed)
     }
 
     /// A row of an answer: the columns that all have, and more.
@@ -238,12 +274,12 @@ pub fn update<const N: usize>(
     description: impl FnOnce(&Places) -> pg_sys::TupleDesc,
     more: &[Parameter],
 ) -> Option<Answer> {
-    let cards = Cards::open(c"backlog_pkey")?;
+    let cards = Cards::open(c"backlog_pkey", |at| at.id)?;
     let places = cards.places.clone();
     let mut answer = None;
     if let Found::One(mut row) = cards.find(Key::Text(id))
         && row.get(places.linked) == Some(false)
-        && cards.update(&mut row, changes(&places), true)
+        && cards.update(&mut row, changes(&places))
     {
         let more = [&[places.no_names()], more].concat();
         let description = description(&places);

@@ -14,18 +14,21 @@ use crate::table::{self, Found};
 /// Claims those of the candidates that are claimable and that nobody else touches. Gives also the
 /// candidates of which a statement must tell; `None` where statements have to do it all.
 pub fn take(keys: &[Key], request: &Request, now: Micros) -> Option<(Answer, Vec<Key>)> {
-    let cards = Cards::open(c"backlog_claimable")?;
+    let cards = Cards::open(c"backlog_claimable", |at| at.claim_order)?;
     let places = &cards.places;
     let mut taken = Vec::new();
     let mut left = Vec::new();
     for &key in keys {
         match cards.find(table::Key::Number(key)) {
             Found::None => {}
-            Found::One(_) if cards.is_own() => left.push(key),
             Found::One(mut card) => {
                 if is_for(places, &card, request, now) {
-                    let changes = claimed(places, &card, request, now);
-                    if cards.update(&mut card, changes, false) {
+                    // What was judged is the newest version, and stays it.
+                    let written = cards.lock() && {
+                        let changes = claimed(places, &card, request, now);
+                        cards.update(&mut card, changes)
+                    };
+                    if written {
                         let more = taken_columns(places, &card);
                         taken.push(cards.answer(&card, places.taken, &more));
                     } else {
@@ -41,22 +44,24 @@ pub fn take(keys: &[Key], request: &Request, now: Micros) -> Option<(Answer, Vec
     Some((answer, left))
 }
 
-/// Whether the claim may have the card, which is ready and open.
+/// Whether the card is claimable, and the claim may have it.
 fn is_for(places: &Places, card: &Row, request: &Request, now: Micros) -> bool {
-    let all = |column| card.get::<Vec<String>>(column).unwrap_or_default();
+    let all = |column| card.get::<Vec<Option<String>>>(column).unwrap_or_default();
     let max: Option<i32> = card.get(places.max_attempts);
     let max = max.unwrap_or_else(|| settings::MAX_ATTEMPTS.get());
-    card.get::<i32>(places.attempts).is_some_and(|n| n < max)
+    card.get(places.opened) == Some(true)
+        && card.get::<i32>(places.attempts).is_some_and(|n| n < max)
         && card
             .get(places.not_before)
             .is_none_or(|at: Micros| at <= now)
         && (request.phase.is_none() || request.phase.as_deref() == card.get(places.phase))
         && all(places.requires)
             .iter()
-            .all(|needed| request.offers.contains(needed))
+            .all(|needed| needed.as_ref().is_some_and(|n| request.offers.contains(n)))
         && (request.labels.is_empty() || {
             let labels = all(places.labels);
-            request.labels.iter().all(|label| labels.contains(label))
+            let mut wanted = request.labels.iter();
+            wanted.all(|label| labels.iter().flatten().any(|has| has == label))
         })
 }
 
@@ -68,7 +73,7 @@ fn claimed(
     now: Micros,
 ) -> [(usize, Parameter); 10] {
     let attempts = card.get::<i32>(places.attempts).unwrap_or_default() + 1;
-    // Drawn after the card was read: whoever claimed it before has drawn a smaller one.
+    // Drawn once the card is locked: whoever claimed it before has drawn a smaller one.
     let token = sequence::next(c"backlog_claim_token_seq");
     let end = now + i64::from(request.ttl) * SECOND;
     [
