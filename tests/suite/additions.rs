@@ -433,24 +433,3 @@ fn no_call_leaves_anything_open() {
         assert_eq!(said, [""; 0], "{addition}");
     }
 }
-
-/// The statements that a call runs, itself included.
-fn statements(db: &Database, call: &str) -> usize {
-    let explain = "load 'auto_explain'; set auto_explain.log_nested_statements = on;
-         set auto_explain.log_min_duration = 0; set auto_explain.log_level = notice";
-    let said = notices(db, &[explain, call]);
-    said.iter().filter(|text| text.contains("plan:")).count()
-}
-
-#[test]
-fn a_claim_of_a_card_that_the_frontier_knows_runs_no_statement() {
-    let (db, mut s) = with("");
-    assert_eq!(claims(&mut s, "'1 hour'"), ["A"]);
-    let claim = "select from mosaic.backlog_claim('w')";
-    assert_eq!(statements(&db, claim), 1);
-    s.run(PASS);
-    s.run(IDLE[0]);
-    s.create("B");
-    assert!(statements(&db, claim) > 2);
-    assert_eq!(drain(&mut s), [""; 0]);
-}

@@ -212,3 +212,19 @@ fn beside_a_snapshot_no_statement_walks_over_what_was_claimed_completed_and_swep
     assert!(s.number(swept) >= 10_015);
     holder.run("rollback");
 }
+
+#[test]
+fn a_claim_of_a_card_that_the_frontier_knows_runs_statements_only_beside_somebodys_triggers() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create_numbered("c", 4);
+    // The first looks for cards, the second for the ends of leases.
+    s.run("select from mosaic.backlog_claim('w')");
+    s.run("select from mosaic.backlog_claim('w')");
+    let mut explained = Explained::on(&db);
+    let plans = explained.call("claim('w')");
+    let statements: Vec<&str> = plans.iter().map(|plan| plan.sql.as_str()).collect();
+    assert_eq!(statements, ["select * from mosaic.backlog_claim('w')"]);
+    s.run(BY_STATEMENT);
+    assert!(explained.call("claim('w')").len() > 2);
+}
