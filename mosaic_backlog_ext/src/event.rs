@@ -1,6 +1,5 @@
 //! The history: every verb writes its event in the transaction of the change.
 
-use std::cell::RefCell;
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
@@ -11,7 +10,7 @@ use crate::guard;
 use crate::sequence;
 use crate::statement::{Parameter, Session, param, statements};
 use crate::status::{Status, Statuses};
-use crate::table::{Kept, Table, Writes};
+use crate::table::{Store, Table, Writes, known};
 
 statements! {
     /// Where rows cannot be written without a statement.
@@ -130,32 +129,17 @@ const COLUMNS: [(&CStr, Option<pg_sys::Oid>); 11] = [
 ];
 
 struct Places {
-    table: Kept,
     /// Which of the columns is at each place.
     order: [usize; COLUMNS.len()],
     statuses: Statuses,
 }
 
 thread_local! {
-    static PLACES: RefCell<Option<Rc<Places>>> = const { RefCell::new(None) };
+    static PLACES: Store<Places> = const { Store::new(None) };
 }
 
 impl Places {
-    /// Of the table as it is now; `None` where statements have to write it.
-    fn of(table: &Table) -> Option<Rc<Self>> {
-        let known = PLACES.with_borrow(|known| known.clone());
-        if let Some(known) = known {
-            if known.table.is_of(table) {
-                return Some(known);
-            }
-            PLACES.set(None);
-            known.table.release();
-        }
-        let places = Rc::new(Self::find(table)?);
-        PLACES.set(Some(places.clone()));
-        Some(places)
-    }
-
+    /// `None` if a column is missing, or has another type than it was installed with.
     fn find(table: &Table) -> Option<Self> {
         // More columns would be somebody else's, and may have defaults.
         if table.width() != COLUMNS.len() {
@@ -167,7 +151,6 @@ impl Places {
             order[table.column_of(name, kind.unwrap_or(new_status))? - 1] = at;
         }
         Some(Self {
-            table: Kept::of(table),
             order,
             statuses: Statuses::of_type(new_status),
         })
@@ -183,7 +166,7 @@ struct History {
 impl History {
     fn open() -> Option<Self> {
         let table = Table::open(&APPENDS)?;
-        match Places::of(&table) {
+        match known(&PLACES, &table, Places::find) {
             Some(places) => Some(Self { table, places }),
             None => {
                 table.close();

@@ -5,24 +5,25 @@
 //! policies or constraints, and a transaction that must not write, are left to statements. The
 //! primary key may not be changed.
 
+mod installed;
+mod known;
+mod search;
+mod slot;
+
 use std::ffi::CStr;
 use std::mem::{MaybeUninit, size_of};
 
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
-use crate::statement::{Parameter, param};
+use crate::statement::Parameter;
 
-/// What a table has by its install script, and what is written of it.
-pub struct Writes {
-    pub table: &'static CStr,
-    /// The event, as `TRIGGER_TYPE_INSERT` or `TRIGGER_TYPE_UPDATE`.
-    pub event: u32,
-    /// Triggers that have nothing to do for what is written.
-    pub idle_triggers: &'static [&'static CStr],
-    /// Checks that hold of all that is written.
-    pub checks: &'static [&'static CStr],
-}
+use installed::is_as_installed;
+use slot::Slot;
+
+pub use installed::Writes;
+pub use known::{Store, known};
+pub use search::{Found, Key, Search};
 
 /// A table that is open for writing.
 pub struct Table {
@@ -229,29 +230,17 @@ impl Table {
                     .any(|key| *key <= 0 || changed.contains(&(*key as usize)));
             }
             let (target, state, none) = (self.target, self.state, std::ptr::null_mut());
+            let (row, all) = (slot.slot, std::ptr::null_mut());
             #[cfg(feature = "pg15")]
-            debug_assert!(touched);
-            #[cfg(feature = "pg15")]
-            pg_sys::ExecInsertIndexTuples(
-                target,
-                slot.slot,
-                state,
-                true,
-                false,
-                none,
-                std::ptr::null_mut(),
-            );
+            let _ = {
+                debug_assert!(touched);
+                pg_sys::ExecInsertIndexTuples(target, row, state, true, false, none, all)
+            };
             #[cfg(not(feature = "pg15"))]
-            pg_sys::ExecInsertIndexTuples(
-                target,
-                slot.slot,
-                state,
-                true,
-                false,
-                none,
-                std::ptr::null_mut(),
-                touched == pg_sys::TU_UpdateIndexes::TU_Summarizing,
-            );
+            let _ = {
+                let ranges = touched == pg_sys::TU_UpdateIndexes::TU_Summarizing;
+                pg_sys::ExecInsertIndexTuples(target, row, state, true, false, none, all, ranges)
+            };
         }
     }
 
@@ -268,266 +257,3 @@ impl Table {
 type Touched = bool;
 #[cfg(not(feature = "pg15"))]
 type Touched = pg_sys::TU_UpdateIndexes::Type;
-
-/// A search for rows of a table by an index, and the row that was found.
-pub struct Search {
-    index: pg_sys::Relation,
-    scan: pg_sys::IndexScanDesc,
-    row: Slot,
-    another: Slot,
-    width: usize,
-}
-
-/// What a search is for.
-#[derive(Clone, Copy)]
-pub enum Key<'a> {
-    Number(i64),
-    Text(&'a str),
-}
-
-pub enum Found<T> {
-    None,
-    One(T),
-    Several,
-}
-
-impl<T> Found<T> {
-    pub fn map<U>(self, of: impl FnOnce(T) -> U) -> Found<U> {
-        match self {
-            Self::None => Found::None,
-            Self::One(row) => Found::One(of(row)),
-            Self::Several => Found::Several,
-        }
-    }
-}
-
-impl Search {
-    /// By a column, which is the first of an index; `None` if there is no such index. To be closed
-    /// before the table.
-    pub fn open(table: &Table, index: &CStr, column: usize) -> Option<Self> {
-        unsafe {
-            let index = pg_sys::try_index_open(
-                relation_id(index),
-                pg_sys::AccessShareLock as pg_sys::LOCKMODE,
-            );
-            if index.is_null() {
-                return None;
-            }
-            let about = &*(*index).rd_index;
-            // One with `indcheckxmin` must not be used by snapshots older than itself.
-            if about.indrelid != (*table.relation).rd_id
-                || !about.indisvalid
-                || about.indcheckxmin
-                || *about.indkey.values.as_ptr() as usize != column
-                || (*(*index).rd_rel).relam != pg_sys::BTREE_AM_OID
-            {
-                pg_sys::index_close(index, pg_sys::NoLock as pg_sys::LOCKMODE);
-                return None;
-            }
-            pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-            let snapshot = pg_sys::GetActiveSnapshot();
-            #[cfg(not(feature = "pg18"))]
-            let scan = pg_sys::index_beginscan(table.relation, index, snapshot, 1, 0);
-            #[cfg(feature = "pg18")]
-            let scan = pg_sys::index_beginscan(
-                table.relation,
-                index,
-                snapshot,
-                std::ptr::null_mut(),
-                1,
-                0,
-            );
-            Some(Self {
-                index,
-                scan,
-                row: Slot::stored_of(table),
-                another: Slot::stored_of(table),
-                width: table.width(),
-            })
-        }
-    }
-
-    /// Finds the rows with `key` that were committed when the search was opened, and reads one.
-    pub fn find(&self, key: Key) -> Found<()> {
-        let (equal, value) = match key {
-            Key::Number(key) => (pg_sys::F_INT8EQ, param(key)),
-            Key::Text(key) => (pg_sys::F_TEXTEQ, param(key)),
-        };
-        unsafe {
-            let mut by = MaybeUninit::<pg_sys::ScanKeyData>::uninit();
-            pg_sys::ScanKeyInit(
-                by.as_mut_ptr(),
-                1,
-                pg_sys::BTEqualStrategyNumber as pg_sys::StrategyNumber,
-                pg_sys::Oid::from(equal),
-                value.expect("a key"),
-            );
-            (*by.as_mut_ptr()).sk_collation = *(*self.index).rd_indcollation;
-            pg_sys::index_rescan(self.scan, by.as_mut_ptr(), 1, std::ptr::null_mut(), 0);
-            if !self.next(&self.row) {
-                return Found::None;
-            }
-            pg_sys::slot_getsomeattrs_int(self.row.slot, self.width as i32);
-            // Into a slot of its own: a fetch that finds nothing leaves its slot in disorder.
-            if self.next(&self.another) {
-                Found::Several
-            } else {
-                Found::One(())
-            }
-        }
-    }
-
-    unsafe fn next(&self, into: &Slot) -> bool {
-        let forward = pg_sys::ScanDirection::ForwardScanDirection;
-        unsafe { pg_sys::index_getnext_slot(self.scan, forward, into.slot) }
-    }
-
-    /// The values of all columns of the row that was found. They live until the next search.
-    pub fn values(&self) -> Vec<Parameter> {
-        let at = |at| unsafe {
-            let is_null = *(*self.row.slot).tts_isnull.add(at);
-            (!is_null).then(|| *(*self.row.slot).tts_values.add(at))
-        };
-        (0..self.width).map(at).collect()
-    }
-
-    pub fn close(self) {
-        self.row.drop();
-        self.another.drop();
-        unsafe {
-            pg_sys::index_endscan(self.scan);
-            pg_sys::PopActiveSnapshot();
-            pg_sys::index_close(self.index, pg_sys::NoLock as pg_sys::LOCKMODE);
-        }
-    }
-}
-
-/// A description of a table by which it can be told whether it is still the same.
-pub struct Kept(pg_sys::TupleDesc);
-
-impl Kept {
-    /// Holds it, so that no other comes to lie in its place.
-    pub fn of(table: &Table) -> Self {
-        unsafe { (*table.descriptor()).tdrefcount += 1 };
-        Self(table.descriptor())
-    }
-
-    pub fn is_of(&self, table: &Table) -> bool {
-        self.0 == table.descriptor()
-    }
-
-    pub fn release(&self) {
-        unsafe {
-            (*self.0).tdrefcount -= 1;
-            if (*self.0).tdrefcount == 0 {
-                pg_sys::FreeTupleDesc(self.0);
-            }
-        }
-    }
-}
-
-/// Whether a statement would do no more than the access methods.
-unsafe fn is_as_installed(relation: pg_sys::Relation, writes: &Writes) -> bool {
-    unsafe {
-        let class = &*(*relation).rd_rel;
-        class.relkind as u8 == pg_sys::RELKIND_RELATION
-            && !class.relispartition
-            && !class.relhasrules
-            && !class.relrowsecurity
-            && has_checks(relation, writes)
-            && is_granted(relation, writes)
-            && triggers(relation).iter().all(|trigger| {
-                trigger.tgtype as u32 & writes.event == 0
-                    || writes
-                        .idle_triggers
-                        .contains(&CStr::from_ptr(trigger.tgname))
-                    || is_of_unchanged_key(relation, trigger)
-            })
-    }
-}
-
-unsafe fn has_checks(relation: pg_sys::Relation, writes: &Writes) -> bool {
-    unsafe {
-        let Some(constraints) = (*(*relation).rd_att).constr.as_ref() else {
-            return writes.checks.is_empty();
-        };
-        (0..constraints.num_check as usize).all(|at| {
-            let name = CStr::from_ptr((*constraints.check.add(at)).ccname);
-            writes.checks.contains(&name)
-        }) && constraints.num_check as usize == writes.checks.len()
-    }
-}
-
-/// Whether a trigger is that of a foreign key that points at the primary key.
-unsafe fn is_of_unchanged_key(relation: pg_sys::Relation, trigger: &pg_sys::Trigger) -> bool {
-    unsafe {
-        if pg_sys::RI_FKey_trigger_type(trigger.tgfoid) != pg_sys::RI_TRIGGER_PK as i32 {
-            return false;
-        }
-        // Finds out which index is the primary key's.
-        pg_sys::list_free(pg_sys::RelationGetIndexList(relation));
-        trigger.tgconstrindid == (*relation).rd_pkindex
-    }
-}
-
-/// Whether the functions' owner still has the rights that a statement needs.
-unsafe fn is_granted(relation: pg_sys::Relation, writes: &Writes) -> bool {
-    let rights: &[u32] = match writes.event {
-        pg_sys::TRIGGER_TYPE_UPDATE => &[pg_sys::ACL_SELECT, pg_sys::ACL_UPDATE],
-        _ => &[pg_sys::ACL_INSERT],
-    };
-    rights.iter().all(|right| unsafe {
-        let check = pg_sys::pg_class_aclcheck((*relation).rd_id, pg_sys::GetUserId(), *right as _);
-        check == pg_sys::AclResult::ACLCHECK_OK
-    })
-}
-
-unsafe fn triggers<'a>(relation: pg_sys::Relation) -> &'a [pg_sys::Trigger] {
-    unsafe {
-        let all = (*relation).trigdesc;
-        if all.is_null() {
-            return &[];
-        }
-        std::slice::from_raw_parts((*all).triggers, (*all).numtriggers as usize)
-    }
-}
-
-/// Holds one row.
-struct Slot {
-    slot: *mut pg_sys::TupleTableSlot,
-}
-
-impl Slot {
-    /// For a row that is put together.
-    fn virtual_of(relation: pg_sys::Relation) -> Self {
-        let slot = unsafe {
-            pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, &raw const pg_sys::TTSOpsVirtual)
-        };
-        Self { slot }
-    }
-
-    /// For a row that is read from the table.
-    fn stored_of(table: &Table) -> Self {
-        let slot = unsafe { pg_sys::table_slot_create(table.relation, std::ptr::null_mut()) };
-        Self { slot }
-    }
-
-    fn fill(&self, values: impl ExactSizeIterator<Item = Parameter>) {
-        unsafe {
-            debug_assert!((*(*self.slot).tts_tupleDescriptor).natts as usize == values.len());
-            for (at, value) in values.enumerate() {
-                *(*self.slot).tts_values.add(at) = value.unwrap_or(pg_sys::Datum::null());
-                *(*self.slot).tts_isnull.add(at) = value.is_none();
-            }
-            pg_sys::ExecStoreVirtualTuple(self.slot);
-        }
-    }
-
-    fn clear(&self) {
-        unsafe { pg_sys::ExecClearTuple(self.slot) };
-    }
-
-    fn drop(self) {
-        unsafe { pg_sys::ExecDropSingleTupleTableSlot(self.slot) };
-    }
-}

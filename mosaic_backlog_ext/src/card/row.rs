@@ -1,6 +1,5 @@
 //! A card's row, written without a statement.
 
-use std::cell::RefCell;
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
@@ -11,7 +10,7 @@ use serde_json::json;
 use super::own_columns;
 use crate::statement::{Answer, Parameter, param};
 use crate::status::{Status, Statuses};
-use crate::table::{Found, Kept, Key, Search, Table, Writes};
+use crate::table::{Found, Key, Search, Store, Table, Writes, known};
 
 /// Nothing is left to do for the check and the triggers of cards, as long as no column is changed
 /// that `backlog_watch` names, and the others as a verb changes them.
@@ -29,8 +28,6 @@ macro_rules! places {
     ($($column:ident: $kind:ident),*) => {
         /// The numbers of the columns, and what rows of answers look like.
         pub struct Places {
-            table: Kept,
-            memory: pg_sys::MemoryContext,
             /// By column: whether a value is needed, and whether the column was dropped.
             not_null: Vec<bool>,
             dropped: Vec<bool>,
@@ -70,19 +67,7 @@ macro_rules! places {
                 if is(|a| a.attgenerated != 0).into_iter().filter(|is| *is).count() != GENERATED {
                     return None;
                 }
-                let memory = unsafe {
-                    pg_sys::AllocSetContextCreateInternal(
-                        pg_sys::TopMemoryContext,
-                        c"mosaic cards".as_ptr(),
-                        pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
-                        pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
-                        pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
-                    )
-                };
-                let outer = unsafe { pg_sys::MemoryContextSwitchTo(memory) };
-                let places = Self {
-                    table: Kept::of(table),
-                    memory,
+                Some(Self {
                     not_null: is(|a| a.attnotnull && !a.attisdropped),
                     dropped: is(|a| a.attisdropped),
                     statuses: Statuses::of_type(statuses),
@@ -104,9 +89,7 @@ macro_rules! places {
                     id,
                     status,
                     $($column,)*
-                };
-                unsafe { pg_sys::MemoryContextSwitchTo(outer) };
-                Some(places)
+                })
             }
         }
     };
@@ -136,26 +119,10 @@ fn describe(table: &Table, own: &[usize], more: &[(&CStr, pg_sys::Oid)]) -> pg_s
 }
 
 thread_local! {
-    static PLACES: RefCell<Option<Rc<Places>>> = const { RefCell::new(None) };
+    static PLACES: Store<Places> = const { Store::new(None) };
 }
 
 impl Places {
-    /// Of the table as it is now; `None` where statements have to write it.
-    fn of(table: &Table) -> Option<Rc<Self>> {
-        let known = PLACES.with_borrow(|known| known.clone());
-        if let Some(known) = known {
-            if known.table.is_of(table) {
-                return Some(known);
-            }
-            PLACES.set(None);
-            known.table.release();
-            unsafe { pg_sys::MemoryContextDelete(known.memory) };
-        }
-        let places = Rc::new(Self::find(table)?);
-        PLACES.set(Some(places.clone()));
-        Some(places)
-    }
-
     pub fn status(&self, status: Status) -> Parameter {
         param(self.statuses.oid(status))
     }
@@ -182,7 +149,7 @@ impl Cards {
     /// Searches by a column, the first of an index; `None` if statements have to do it.
     pub fn open(index: &CStr, column: impl FnOnce(&Places) -> usize) -> Option<Self> {
         let table = Table::open(&WRITES)?;
-        let found = Places::of(&table).and_then(|places| {
+        let found = known(&PLACES, &table, Places::find).and_then(|places| {
             let search = Search::open(&table, index, column(&places))?;
             Some((places, search))
         });
