@@ -5,11 +5,13 @@ pub mod row;
 use std::collections::HashSet;
 
 use crate::clock::Micros;
+use crate::dependency;
 use crate::refusal::Refusal;
 use crate::rows::{Rows, Shape, shapes};
 use crate::settings;
 use crate::statement::{Answer, Session, param, statements};
 use crate::status::Status;
+use crate::table::Against;
 
 /// The columns of a card in a `RETURNS TABLE`.
 macro_rules! card_table {
@@ -122,6 +124,9 @@ impl Card {
 
     /// Locks the card's row, waiting for whoever has it.
     pub fn lock(session: &Session, id: &str) -> Result<Self, Refusal> {
+        if let Some(card) = row::lock(id, Against::Changes) {
+            return Ok(card);
+        }
         let answer = session.run(&LOCK, &[param(id)]);
         if answer.is_empty() {
             return Err(Refusal::not_found(id));
@@ -138,6 +143,11 @@ impl Card {
     /// Locks a card on which nothing depends against links to it; `None` if something does, or
     /// somebody else has it, or it is gone.
     pub fn lock_alone(session: &Session, id: &str) -> Option<Self> {
+        if dependency::has_dependents(id) == Some(false)
+            && let Some(card) = row::lock(id, Against::All)
+        {
+            return Some(card);
+        }
         let answer = session.run(&LOCK_ALONE, &[param(id)]);
         (!answer.is_empty()).then(|| Self::read(&answer, 0))
     }

@@ -8,6 +8,7 @@
 //! All verbs lock rows in the byte order of ids, so that no two of them wait for each other.
 
 use std::collections::HashSet;
+use std::ffi::CStr;
 use std::time::Duration;
 
 use crate::card::Card;
@@ -17,6 +18,7 @@ use crate::refusal::Refusal;
 use crate::statement::{Session, param, statements};
 use crate::status::Status;
 use crate::subtransaction::Subtransaction;
+use crate::table;
 use crate::wake;
 
 statements! {
@@ -87,7 +89,16 @@ pub fn lock_closed(session: &Session, find: impl Fn() -> Vec<String>) -> Vec<Str
     }
 }
 
+/// Whether cards depend on a card; `None` if a statement has to look.
+pub fn has_dependents(id: &str) -> Option<bool> {
+    const INDEX: &CStr = c"backlog_dependency_dependents";
+    table::exists(c"backlog_dependency", INDEX, c"depends_on", id)
+}
+
 fn dependents(session: &Session, id: &str) -> Vec<String> {
+    if has_dependents(id) == Some(false) {
+        return Vec::new();
+    }
     session.run(&DEPENDENTS, &[param(id)]).column(1)
 }
 

@@ -1,6 +1,6 @@
 //! The history: every verb writes its event in the transaction of the change.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::rc::Rc;
 
 use pgrx::prelude::*;
@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use crate::clock::Micros;
 use crate::guard;
 use crate::sequence;
-use crate::statement::{Parameter, Session, param, statements};
+use crate::statement::{Session, jsonb, param, statements};
 use crate::status::{Status, Statuses};
 use crate::table::{Store, Table, Writes, known};
 
@@ -109,6 +109,7 @@ pub fn record_many(session: &Session, at: Micros, events: &[Event]) {
 const APPENDS: Writes = Writes {
     table: c"backlog_event",
     event: pg_sys::TRIGGER_TYPE_INSERT,
+    unless_taken: false,
     idle_triggers: &[],
     checks: &[],
 };
@@ -188,7 +189,7 @@ impl History {
                 param(event.claim_token),
                 event.old_status.and_then(oid),
                 oid(event.new_status),
-                jsonb(&event.detail),
+                jsonb(&event.detail.to_string()),
                 Some(pg_sys::Datum::from(horizon)),
             ]
         };
@@ -196,12 +197,5 @@ impl History {
             let values = values();
             self.places.order.map(|at| values[at])
         });
-    }
-}
-
-fn jsonb(value: &serde_json::Value) -> Parameter {
-    let text = CString::new(value.to_string()).expect("no NUL in JSON");
-    unsafe {
-        pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[text.as_c_str().into_datum()])
     }
 }

@@ -30,6 +30,7 @@ pub use memory::{Sharing, sharing};
 pub use transaction::{
     add_claimable, add_lease, own_claimable, own_floor, own_leases_end, own_taken, take_own_due,
 };
+pub use watch::opened;
 
 /// How long a card that somebody has locked is left alone while others can be had.
 const AGAIN_AFTER: i64 = 10_000;

@@ -157,6 +157,14 @@ pub fn param<T: IntoDatum>(value: T) -> Parameter {
     value.into_datum()
 }
 
+/// The JSON `text` as a parameter of type jsonb.
+pub fn jsonb(text: &str) -> Parameter {
+    let text = CString::new(text).expect("no NUL in JSON");
+    unsafe {
+        pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[text.as_c_str().into_datum()])
+    }
+}
+
 impl Session {
     /// Executes a kept statement; it sees all that was committed before it, and the
     /// transaction's own changes.

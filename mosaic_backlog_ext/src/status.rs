@@ -74,6 +74,12 @@ impl Statuses {
         known
     }
 
+    /// The status with this value.
+    pub fn status(&self, oid: pg_sys::Oid) -> Status {
+        let at = self.oids.iter().position(|known| *known == oid);
+        Status::ALL[at.expect("a known status")]
+    }
+
     pub fn oid(&self, status: Status) -> pg_sys::Oid {
         self.oids[status as usize]
     }

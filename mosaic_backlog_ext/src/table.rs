@@ -23,7 +23,7 @@ use slot::Slot;
 
 pub use installed::Writes;
 pub use known::{Store, known};
-pub use search::{Found, Key, Search};
+pub use search::{Found, Key, Search, exists};
 
 /// A table that is open for writing.
 pub struct Table {
@@ -42,6 +42,21 @@ fn relation_id(name: &CStr) -> pg_sys::Oid {
         let schema = pg_sys::get_namespace_oid(c"mosaic".as_ptr(), true);
         pg_sys::get_relname_relid(name.as_ptr(), schema)
     }
+}
+
+/// The number of a column, from 1.
+unsafe fn column(relation: pg_sys::Relation, name: &CStr) -> Option<usize> {
+    let number = unsafe { pg_sys::get_attnum((*relation).rd_id, name.as_ptr()) };
+    usize::try_from(number).ok().filter(|number| *number > 0)
+}
+
+/// What a lock of a row is against.
+#[derive(Clone, Copy)]
+pub enum Against {
+    /// As `for no key update`.
+    Changes,
+    /// As `for update`.
+    All,
 }
 
 impl Table {
@@ -72,7 +87,7 @@ impl Table {
                 pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
             (*target).type_ = pg_sys::NodeTag::T_ResultRelInfo;
             pg_sys::InitResultRelInfo(target, relation, 0, std::ptr::null_mut(), 0);
-            pg_sys::ExecOpenIndices(target, false);
+            pg_sys::ExecOpenIndices(target, writes.unless_taken);
             pg_sys::MemoryContextSwitchTo(outer);
             Some(Self {
                 relation,
@@ -118,8 +133,7 @@ impl Table {
 
     /// The number of a column, from 1.
     pub fn column(&self, name: &CStr) -> Option<usize> {
-        let number = unsafe { pg_sys::get_attnum((*self.relation).rd_id, name.as_ptr()) };
-        usize::try_from(number).ok().filter(|number| *number > 0)
+        unsafe { column(self.relation, name) }
     }
 
     /// The same of a column with this very type.
@@ -153,9 +167,95 @@ impl Table {
         }
     }
 
-    /// Locks the row that `search` has found against changes. False if somebody else has it locked,
-    /// or has changed it since.
-    pub fn lock(&self, search: &Search) -> bool {
+    /// Inserts a row with these values of all columns, unless a unique index has it already, which
+    /// the table was opened for. Whether it was inserted.
+    pub fn insert_unless_taken(&self, values: &[Parameter]) -> bool {
+        pgrx::check_for_interrupts!();
+        let slot = &self.new;
+        slot.fill(values.iter().copied());
+        let inserted = loop {
+            if self.is_taken() {
+                break false;
+            }
+            // Whoever inserts the same meanwhile waits for this, and no longer.
+            unsafe {
+                let transaction = pg_sys::GetCurrentTransactionId();
+                let token = pg_sys::SpeculativeInsertionLockAcquire(transaction);
+                let ended = self.insert_for_now(token);
+                pg_sys::SpeculativeInsertionLockRelease(transaction);
+                if ended {
+                    break true;
+                }
+            }
+        };
+        slot.clear();
+        inserted
+    }
+
+    /// Whether a unique index has the row that is being written, or somebody else inserts it.
+    fn is_taken(&self) -> bool {
+        let none = std::ptr::null_mut();
+        let (target, row, state) = (self.target, self.new.slot, self.state);
+        let mut by = pg_sys::ItemPointerData::default();
+        let by = &raw mut by;
+        unsafe {
+            #[cfg(not(feature = "pg18"))]
+            let is_free = pg_sys::ExecCheckIndexConstraints(target, row, state, by, none);
+            #[cfg(feature = "pg18")]
+            let is_free = {
+                let own = &raw mut (*row).tts_tid;
+                pg_sys::ExecCheckIndexConstraints(target, row, state, by, own, none)
+            };
+            !is_free
+        }
+    }
+
+    /// Inserts the row, and takes it back if somebody else has inserted the same at this moment.
+    /// Whether it stays.
+    unsafe fn insert_for_now(&self, token: u32) -> bool {
+        unsafe {
+            let methods = (*self.relation).rd_tableam;
+            let begin = (*methods)
+                .tuple_insert_speculative
+                .expect("an access method");
+            let end = (*methods)
+                .tuple_complete_speculative
+                .expect("an access method");
+            let (target, row, state) = (self.target, self.new.slot, self.state);
+            let (relation, none) = (self.relation, std::ptr::null_mut());
+            let command = pg_sys::GetCurrentCommandId(true);
+            pg_guard_ffi_boundary(|| begin(relation, row, command, 0, none, token));
+            let mut met = false;
+            let by = &raw mut met;
+            #[cfg(feature = "pg15")]
+            pg_sys::ExecInsertIndexTuples(
+                target,
+                row,
+                state,
+                false,
+                true,
+                by,
+                std::ptr::null_mut(),
+            );
+            #[cfg(not(feature = "pg15"))]
+            pg_sys::ExecInsertIndexTuples(
+                target,
+                row,
+                state,
+                false,
+                true,
+                by,
+                std::ptr::null_mut(),
+                false,
+            );
+            pg_guard_ffi_boundary(|| end(relation, row, token, !met));
+            !met
+        }
+    }
+
+    /// Locks the row that `search` has found. False if somebody else has it locked against that, or
+    /// has changed it since.
+    pub fn lock(&self, search: &Search, against: Against) -> bool {
         unsafe {
             let mut failure = MaybeUninit::<pg_sys::TM_FailureData>::uninit();
             let lock = (*(*self.relation).rd_tableam).tuple_lock;
@@ -163,6 +263,10 @@ impl Table {
             let (relation, row) = (self.relation, &raw mut (*search.row.slot).tts_tid);
             let (into, snapshot) = (search.another.slot, pg_sys::GetActiveSnapshot());
             let command = pg_sys::GetCurrentCommandId(false);
+            let mode = match against {
+                Against::Changes => pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
+                Against::All => pg_sys::LockTupleMode::LockTupleExclusive,
+            };
             pg_guard_ffi_boundary(|| {
                 lock(
                     relation,
@@ -170,7 +274,7 @@ impl Table {
                     snapshot,
                     into,
                     command,
-                    pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
+                    mode,
                     pg_sys::LockWaitPolicy::LockWaitSkip,
                     0,
                     failure.as_mut_ptr(),

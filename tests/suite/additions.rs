@@ -1,5 +1,7 @@
-//! What somebody adds to our tables: it takes effect, although claims and completions write without
-//! a statement where nothing was added. Both ways answer and write the same.
+//! What somebody adds to our tables: it takes effect, although creations, claims and completions
+//! write without a statement where nothing was added. Both ways answer and write the same.
+
+mod creation;
 
 use std::sync::{Arc, Mutex};
 

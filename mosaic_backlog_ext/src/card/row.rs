@@ -7,22 +7,33 @@ use pgrx::JsonB;
 use pgrx::prelude::*;
 use serde_json::json;
 
-use super::own_columns;
+use super::{Card, own_columns};
+use crate::settings;
 use crate::statement::{Answer, Parameter, param};
 use crate::status::{Status, Statuses};
-use crate::table::{Found, Key, Search, Store, Table, Writes, known};
+use crate::table::{Against, Found, Key, Search, Store, Table, Writes, known};
 
 /// Nothing is left to do for the check and the triggers of cards, as long as no column is changed
 /// that `backlog_watch` names, and the others as a verb changes them.
 const WRITES: Writes = Writes {
     table: c"backlog",
     event: pg_sys::TRIGGER_TYPE_UPDATE,
+    unless_taken: false,
     idle_triggers: &[c"backlog_watch", c"backlog_watch_hand"],
     checks: &[c"backlog_columns_fit_status"],
 };
 
+/// The check holds of a card that is ready, and `backlog_watch` is done by hand.
+const INSERTS: Writes = Writes {
+    event: pg_sys::TRIGGER_TYPE_INSERT,
+    unless_taken: true,
+    ..WRITES
+};
+
 /// The generated columns: `claim_order`, which does not change then, and `opened`.
 const GENERATED: usize = 2;
+/// They, and the columns with a default.
+const DEFAULTS: usize = GENERATED + 8;
 
 macro_rules! places {
     ($($column:ident: $kind:ident),*) => {
@@ -34,12 +45,16 @@ macro_rules! places {
             statuses: Statuses,
             /// Those that every answer begins with.
             own: Vec<usize>,
+            /// Of an answer to a creation.
+            pub created: pg_sys::TupleDesc,
             /// Of an answer to a claim.
             pub taken: pg_sys::TupleDesc,
             /// Of an answer to a completion.
             pub completed: pg_sys::TupleDesc,
             no_names: pg_sys::Datum,
             no_objects: pg_sys::Datum,
+            /// Whether it has columns or defaults that it was not installed with.
+            is_extended: bool,
             pub id: usize,
             pub status: usize,
             $(pub $column: usize,)*
@@ -64,13 +79,18 @@ macro_rules! places {
                 let is = |of: fn(&pg_sys::FormData_pg_attribute) -> bool| -> Vec<bool> {
                     (1..=table.width()).map(|column| of(table.attribute(column))).collect()
                 };
-                if is(|a| a.attgenerated != 0).into_iter().filter(|is| *is).count() != GENERATED {
+                let count = |of| is(of).into_iter().filter(|is| *is).count();
+                if count(|a| a.attgenerated != 0) != GENERATED {
                     return None;
                 }
                 Some(Self {
                     not_null: is(|a| a.attnotnull && !a.attisdropped),
                     dropped: is(|a| a.attisdropped),
                     statuses: Statuses::of_type(statuses),
+                    created: describe(table, &own, &[
+                        (c"depends_on", pg_sys::TEXTARRAYOID),
+                        (c"created", pg_sys::BOOLOID),
+                    ]),
                     taken: describe(table, &own, &[
                         (c"depends_on", pg_sys::TEXTARRAYOID),
                         (c"dependencies", pg_sys::JSONBOID),
@@ -86,6 +106,8 @@ macro_rules! places {
                     own,
                     no_names: unsafe { pg_sys::construct_empty_array(pg_sys::TEXTOID).into() },
                     no_objects: JsonB(json!([])).into_datum().expect("a value"),
+                    is_extended: count(|a| !a.attisdropped) != 2 + [$(stringify!($column)),*].len()
+                        || count(|a| a.atthasdef) != DEFAULTS,
                     id,
                     status,
                     $($column,)*
@@ -96,12 +118,15 @@ macro_rules! places {
 }
 
 places! {
-    phase: TEXTOID, labels: TEXTARRAYOID, requires: TEXTARRAYOID, not_before: TIMESTAMPTZOID,
-    claim_owner: TEXTOID, claim_token: INT8OID, claim_ttl_seconds: INT4OID,
-    claimed_at: TIMESTAMPTZOID, claim_expires_at: TIMESTAMPTZOID, attempts: INT4OID,
-    max_attempts: INT4OID, result: JSONBOID, updated_at: TIMESTAMPTZOID,
+    title: TEXTOID, body: TEXTOID, phase: TEXTOID, priority: INT4OID, labels: TEXTARRAYOID,
+    requires: TEXTARRAYOID, not_before: TIMESTAMPTZOID, acceptance: JSONBOID,
+    idempotency_key: TEXTOID, claim_owner: TEXTOID, claim_token: INT8OID,
+    claim_ttl_seconds: INT4OID, claimed_at: TIMESTAMPTZOID, claim_expires_at: TIMESTAMPTZOID,
+    attempts: INT4OID, max_attempts: INT4OID, result: JSONBOID, updated_at: TIMESTAMPTZOID,
     completed_at: TIMESTAMPTZOID, claim_order: INT8OID, opened: BOOLOID, linked: BOOLOID,
-    settled_token: INT8OID, claimable_since: TIMESTAMPTZOID, last_failure: TEXTOID
+    settled_token: INT8OID, claimable_since: TIMESTAMPTZOID, last_failure: TEXTOID,
+    open_dependencies: INT4OID, created_at: TIMESTAMPTZOID, block_kind: TEXTOID,
+    block_reason: TEXTOID, creation_seq: INT8OID, creation_request: JSONBOID
 }
 
 /// The columns of cards in `own`, and more.
@@ -182,8 +207,8 @@ impl Cards {
     }
 
     /// Locks the row that was found last. False if somebody else has locked or changed it.
-    pub fn lock(&self) -> bool {
-        self.table.lock(&self.search)
+    pub fn lock(&self, against: Against) -> bool {
+        self.table.lock(&self.search, against)
     }
 
     /// Writes changes of the row that was found last, and that this transaction has locked. False,
@@ -193,27 +218,7 @@ impl Cards {
             row.values[column - 1] = value;
         }
         let changed = changes.map(|(column, _)| column);
-        let mut needed = row.values.iter().zip(&self.places.not_null);
-        !needed.any(|(value, not_null)| *not_null && value.is_none())
-            && self.table.update(&self.search, &row.values, &changed)
-    }
-
-    /// A row of an answer: the columns that all have, and more.
-    pub fn answer(
-        &self,
-        row: &Row,
-        description: pg_sys::TupleDesc,
-        more: &[Parameter],
-    ) -> pg_sys::HeapTuple {
-        let own = self.places.own.iter().map(|column| row.values[column - 1]);
-        let (mut values, mut nulls): (Vec<pg_sys::Datum>, Vec<bool>) = own
-            .chain(more.iter().copied())
-            .map(|value| (value.unwrap_or(pg_sys::Datum::null()), value.is_none()))
-            .unzip();
-        unsafe {
-            assert_eq!(values.len(), (*description).natts as usize);
-            pg_sys::heap_form_tuple(description, values.as_mut_ptr(), nulls.as_mut_ptr())
-        }
+        row.fits(&self.places) && self.table.update(&self.search, &row.values, &changed)
     }
 }
 
@@ -228,8 +233,101 @@ impl Row {
         unsafe { T::from_datum(value.unwrap_or(pg_sys::Datum::null()), value.is_none()) }
     }
 
+    /// As `get`, of a column that is not null.
+    pub fn must<T: FromDatum>(&self, column: usize) -> T {
+        self.get(column).expect("a column that is not null")
+    }
+
     pub fn value(&self, column: usize) -> Parameter {
         self.values[column - 1]
+    }
+
+    /// Whether it has a value in each column that needs one.
+    fn fits(&self, places: &Places) -> bool {
+        let mut needed = self.values.iter().zip(&places.not_null);
+        !needed.any(|(value, not_null)| *not_null && value.is_none())
+    }
+
+    /// It in an answer: the columns that all have, and more.
+    pub fn answer(
+        &self,
+        places: &Places,
+        description: pg_sys::TupleDesc,
+        more: &[Parameter],
+    ) -> pg_sys::HeapTuple {
+        let own = places.own.iter().map(|column| self.values[column - 1]);
+        let (mut values, mut nulls): (Vec<pg_sys::Datum>, Vec<bool>) = own
+            .chain(more.iter().copied())
+            .map(|value| (value.unwrap_or(pg_sys::Datum::null()), value.is_none()))
+            .unzip();
+        unsafe {
+            assert_eq!(values.len(), (*description).natts as usize);
+            pg_sys::heap_form_tuple(description, values.as_mut_ptr(), nulls.as_mut_ptr())
+        }
+    }
+}
+
+/// Inserts a card that depends on nothing, with these values and else NULL; gives its row with
+/// `depends_on` and `more` at the end. `None`, with nothing done, where a statement has to do it,
+/// or the card is there.
+pub fn insert<const N: usize>(
+    values: impl FnOnce(&Places) -> [(usize, Parameter); N],
+    description: impl FnOnce(&Places) -> pg_sys::TupleDesc,
+    more: &[Parameter],
+) -> Option<Answer> {
+    let table = Table::open(&INSERTS)?;
+    let inserted = known(&PLACES, &table, Places::find)
+        .filter(|places| !places.is_extended)
+        .and_then(|places| {
+            let mut row = Row {
+                values: vec![None; table.width()],
+            };
+            for (column, value) in values(&places) {
+                row.values[column - 1] = value;
+            }
+            (row.fits(&places) && table.insert_unless_taken(&row.values)).then(|| {
+                let description = description(&places);
+                let more = [&[places.no_names()], more].concat();
+                let tuple = row.answer(&places, description, &more);
+                Answer::of(&[tuple], description)
+            })
+        });
+    table.close();
+    inserted
+}
+
+/// Locks a card's row, unless somebody else has it; `None` where a statement has to do it.
+pub fn lock(id: &str, against: Against) -> Option<Card> {
+    let cards = Cards::open(c"backlog_pkey", |at| at.id)?;
+    let card = match cards.find(Key::Text(id)) {
+        Found::One(row) if cards.lock(against) => Some(read(&row, &cards.places)),
+        _ => None,
+    };
+    cards.close();
+    card
+}
+
+fn read(row: &Row, at: &Places) -> Card {
+    Card {
+        id: row.must(at.id),
+        status: at.statuses.status(row.must(at.status)),
+        claim_owner: row.get(at.claim_owner),
+        claim_token: row.get(at.claim_token),
+        claim_ttl_seconds: row.get(at.claim_ttl_seconds),
+        claim_expires_at: row.get(at.claim_expires_at),
+        attempts: row.must(at.attempts),
+        max_attempts: row
+            .get(at.max_attempts)
+            .unwrap_or_else(|| settings::MAX_ATTEMPTS.get()),
+        open_dependencies: row.must(at.open_dependencies),
+        not_before: row.get(at.not_before),
+        settled_token: row.get(at.settled_token),
+        requires: row.must(at.requires),
+        created_at: row.must(at.created_at),
+        claimable_since: row.must(at.claimable_since),
+        last_failure: row.get(at.last_failure),
+        block_kind: row.get(at.block_kind),
+        block_reason: row.get(at.block_reason),
     }
 }
 
@@ -250,7 +348,7 @@ pub fn update<const N: usize>(
     {
         let more = [&[places.no_names()], more].concat();
         let description = description(&places);
-        let tuple = cards.answer(&row, description, &more);
+        let tuple = row.answer(&places, description, &more);
         answer = Some(Answer::of(&[tuple], description));
     }
     cards.close();

@@ -3,11 +3,14 @@
 use super::batch::{array_literal, created_event, generated_id};
 use super::draft::Draft;
 use crate::card::own_columns;
-use crate::clock;
+use crate::card::row::{self, Places};
+use crate::clock::{self, Micros};
 use crate::event;
+use crate::frontier;
 use crate::refusal::Refusal;
 use crate::sequence;
-use crate::statement::{Answer, Session, param, statements};
+use crate::statement::{Answer, Session, jsonb, param, statements};
+use crate::status::Status;
 use crate::wake;
 
 statements! {
@@ -20,9 +23,55 @@ statements! {
          returning ", own_columns!(), ", '{}'::text[], true");
 }
 
+/// Where the numbers of creations end, by the column `claim_order`.
+const CREATION_SEQ_END: i64 = 1 << 42;
+/// Above the highest priority, by the same column.
+const PRIORITY_END: i64 = 1 << 20;
+
 /// Whether `draft` can be created here.
 pub fn suits(draft: &Draft) -> bool {
     draft.depends_on.is_empty() && draft.idempotency_key.is_none()
+}
+
+/// Writes the card without a statement.
+fn insert(draft: &Draft, id: &str, seq: i64, now: Micros) -> Option<Answer> {
+    if seq >= CREATION_SEQ_END {
+        return None;
+    }
+    let claim_order = (PRIORITY_END - i64::from(draft.priority)) * CREATION_SEQ_END + seq;
+    let values = |at: &Places| {
+        let texts = |texts: &[String]| match texts {
+            [] => at.no_names(),
+            _ => param(texts.to_vec()),
+        };
+        [
+            (at.id, param(id)),
+            (at.title, param(draft.title.as_str())),
+            (at.body, param(draft.body.as_deref())),
+            (at.phase, param(draft.phase.as_deref())),
+            (at.labels, texts(&draft.labels)),
+            (at.requires, texts(&draft.requires)),
+            (at.priority, param(draft.priority)),
+            (at.status, at.status(Status::Ready)),
+            (at.acceptance, draft.acceptance.as_deref().and_then(jsonb)),
+            (at.idempotency_key, None),
+            (at.creation_request, None),
+            (at.not_before, param(draft.not_before)),
+            (at.attempts, param(0)),
+            (at.max_attempts, param(draft.max_attempts)),
+            (at.open_dependencies, param(0)),
+            (at.linked, param(false)),
+            (at.creation_seq, param(seq)),
+            (at.claim_order, param(claim_order)),
+            (at.opened, param(true)),
+            (at.created_at, param(now)),
+            (at.updated_at, param(now)),
+            (at.claimable_since, param(now)),
+        ]
+    };
+    let answer = row::insert(values, |at| at.created, &[param(true)])?;
+    frontier::opened(draft.not_before, claim_order);
+    Some(answer)
 }
 
 /// The created card, as `backlog_create` returns it.
@@ -31,23 +80,26 @@ pub fn create(session: &Session, draft: &Draft, actor: Option<&str>) -> Result<A
     loop {
         let seq = sequence::next(c"backlog_creation_seq");
         let id = draft.id.clone().unwrap_or_else(|| generated_id(seq));
-        let answer = session.run(
-            &INSERT,
-            &[
-                param(id.as_str()),
-                param(draft.title.as_str()),
-                param(draft.body.as_deref()),
-                param(draft.phase.as_deref()),
-                param(draft.priority),
-                param(array_literal(&draft.labels)),
-                param(array_literal(&draft.requires)),
-                param(draft.acceptance.as_deref()),
-                param(draft.not_before),
-                param(draft.max_attempts),
-                param(seq),
-                param(now),
-            ],
-        );
+        let directly = insert(draft, &id, seq, now);
+        let answer = directly.unwrap_or_else(|| {
+            session.run(
+                &INSERT,
+                &[
+                    param(id.as_str()),
+                    param(draft.title.as_str()),
+                    param(draft.body.as_deref()),
+                    param(draft.phase.as_deref()),
+                    param(draft.priority),
+                    param(array_literal(&draft.labels)),
+                    param(array_literal(&draft.requires)),
+                    param(draft.acceptance.as_deref()),
+                    param(draft.not_before),
+                    param(draft.max_attempts),
+                    param(seq),
+                    param(now),
+                ],
+            )
+        });
         if !answer.is_empty() {
             wake::waiters(session);
             event::record(session, now, &created_event(draft, &id, actor));

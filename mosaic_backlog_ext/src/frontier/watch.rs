@@ -6,8 +6,9 @@ use std::ffi::CStr;
 
 use pgrx::prelude::*;
 
+use super::Key;
 use super::transaction;
-use crate::clock;
+use crate::clock::{self, Micros};
 use crate::statement;
 use crate::status::{Status, Statuses};
 
@@ -157,10 +158,16 @@ fn backlog_watch(fcinfo: pg_sys::FunctionCallInfo) {
     if let Some(end) = row.get(columns.claim_expires_at) {
         transaction::add_lease(end);
     } else if row.get(columns.opened) == Some(true) {
-        match row.get(columns.not_before) {
-            Some(at) if at > clock::now() => transaction::add_due(at),
-            _ => transaction::add_claimable(row.get(columns.claim_order).unwrap_or_default()),
-        }
+        let claim_order = row.get(columns.claim_order).unwrap_or_default();
+        opened(row.get(columns.not_before), claim_order);
+    }
+}
+
+/// A card was written that is ready and not gated.
+pub fn opened(not_before: Option<Micros>, claim_order: Key) {
+    match not_before {
+        Some(at) if at > clock::now() => transaction::add_due(at),
+        _ => transaction::add_claimable(claim_order),
     }
 }
 

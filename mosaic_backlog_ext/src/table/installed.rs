@@ -9,22 +9,30 @@ pub struct Writes {
     pub table: &'static CStr,
     /// The event, as `TRIGGER_TYPE_INSERT` or `TRIGGER_TYPE_UPDATE`.
     pub event: u32,
+    /// Rows that a unique index has already are left alone.
+    pub unless_taken: bool,
     /// Triggers that have nothing to do for what is written.
     pub idle_triggers: &'static [&'static CStr],
     /// Checks that hold of all that is written.
     pub checks: &'static [&'static CStr],
 }
 
+/// Whether a statement that reads it would read no other rows.
+pub unsafe fn is_readable(relation: pg_sys::Relation) -> bool {
+    unsafe { is_plain(relation) && is_granted(relation, &[pg_sys::ACL_SELECT]) }
+}
+
 /// Whether a statement would do no more than the access methods.
 pub unsafe fn is_as_installed(relation: pg_sys::Relation, writes: &Writes) -> bool {
+    let rights: &[u32] = match writes.event {
+        pg_sys::TRIGGER_TYPE_UPDATE => &[pg_sys::ACL_SELECT, pg_sys::ACL_UPDATE],
+        _ if writes.unless_taken => &[pg_sys::ACL_SELECT, pg_sys::ACL_INSERT],
+        _ => &[pg_sys::ACL_INSERT],
+    };
     unsafe {
-        let class = &*(*relation).rd_rel;
-        class.relkind as u8 == pg_sys::RELKIND_RELATION
-            && !class.relispartition
-            && !class.relhasrules
-            && !class.relrowsecurity
+        is_plain(relation)
             && has_checks(relation, writes)
-            && is_granted(relation, writes)
+            && is_granted(relation, rights)
             && triggers(relation).iter().all(|trigger| {
                 trigger.tgtype as u32 & writes.event == 0
                     || writes
@@ -32,6 +40,16 @@ pub unsafe fn is_as_installed(relation: pg_sys::Relation, writes: &Writes) -> bo
                         .contains(&CStr::from_ptr(trigger.tgname))
                     || is_of_unchanged_key(relation, trigger)
             })
+    }
+}
+
+unsafe fn is_plain(relation: pg_sys::Relation) -> bool {
+    unsafe {
+        let class = &*(*relation).rd_rel;
+        class.relkind as u8 == pg_sys::RELKIND_RELATION
+            && !class.relispartition
+            && !class.relhasrules
+            && !class.relrowsecurity
     }
 }
 
@@ -60,11 +78,7 @@ unsafe fn is_of_unchanged_key(relation: pg_sys::Relation, trigger: &pg_sys::Trig
 }
 
 /// Whether the functions' owner still has the rights that a statement needs.
-unsafe fn is_granted(relation: pg_sys::Relation, writes: &Writes) -> bool {
-    let rights: &[u32] = match writes.event {
-        pg_sys::TRIGGER_TYPE_UPDATE => &[pg_sys::ACL_SELECT, pg_sys::ACL_UPDATE],
-        _ => &[pg_sys::ACL_INSERT],
-    };
+unsafe fn is_granted(relation: pg_sys::Relation, rights: &[u32]) -> bool {
     rights.iter().all(|right| unsafe {
         let check = pg_sys::pg_class_aclcheck((*relation).rd_id, pg_sys::GetUserId(), *right as _);
         check == pg_sys::AclResult::ACLCHECK_OK

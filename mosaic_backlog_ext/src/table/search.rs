@@ -5,8 +5,9 @@ use std::mem::MaybeUninit;
 
 use pgrx::prelude::*;
 
+use super::installed::is_readable;
 use super::slot::Slot;
-use super::{Table, relation_id};
+use super::{Table, column, relation_id};
 use crate::statement::{Parameter, param};
 
 /// A search for rows of a table by an index, and the row that was found.
@@ -45,6 +46,10 @@ impl Search {
     /// By a column, which is the first of an index; `None` if there is no such index. To be closed
     /// before the table.
     pub fn open(table: &Table, index: &CStr, column: usize) -> Option<Self> {
+        unsafe { Self::of(table.relation, index, column) }
+    }
+
+    unsafe fn of(rows: pg_sys::Relation, index: &CStr, column: usize) -> Option<Self> {
         unsafe {
             let index = pg_sys::try_index_open(
                 relation_id(index),
@@ -55,7 +60,7 @@ impl Search {
             }
             let about = &*(*index).rd_index;
             // One with `indcheckxmin` must not be used by snapshots older than itself.
-            if about.indrelid != (*table.relation).rd_id
+            if about.indrelid != (*rows).rd_id
                 || !about.indisvalid
                 || about.indcheckxmin
                 || *about.indkey.values.as_ptr() as usize != column
@@ -66,7 +71,6 @@ impl Search {
             }
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
             let snapshot = pg_sys::GetActiveSnapshot();
-            let rows = table.relation;
             #[cfg(not(feature = "pg18"))]
             let scan = pg_sys::index_beginscan(rows, index, snapshot, 1, 0);
             #[cfg(feature = "pg18")]
@@ -74,9 +78,9 @@ impl Search {
             Some(Self {
                 index,
                 scan,
-                row: Slot::stored_of(table.relation),
-                another: Slot::stored_of(table.relation),
-                width: table.width(),
+                row: Slot::stored_of(rows),
+                another: Slot::stored_of(rows),
+                width: (*(*rows).rd_att).natts as usize,
             })
         }
     }
@@ -133,5 +137,32 @@ impl Search {
             pg_sys::PopActiveSnapshot();
             pg_sys::index_close(self.index, pg_sys::NoLock as pg_sys::LOCKMODE);
         }
+    }
+}
+
+/// Whether rows with `key` in a column of text, the first of an index, were committed by now or
+/// written by this transaction. `None` if a statement has to look.
+pub fn exists(table: &CStr, index: &CStr, name: &CStr, key: &str) -> Option<bool> {
+    unsafe {
+        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        let relation = pg_sys::try_table_open(relation_id(table), lock);
+        if relation.is_null() {
+            return None;
+        }
+        pg_sys::CommandCounterIncrement();
+        let is_text = |column: &usize| {
+            pg_sys::get_atttype((*relation).rd_id, *column as i16) == pg_sys::TEXTOID
+        };
+        let search = is_readable(relation)
+            .then(|| column(relation, name).filter(is_text))
+            .flatten()
+            .and_then(|column| Search::of(relation, index, column));
+        let found = search.map(|search| {
+            let found = search.find(Key::Text(key));
+            search.close();
+            !matches!(found, Found::None)
+        });
+        pg_sys::table_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
+        found
     }
 }

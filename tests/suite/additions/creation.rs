@@ -1,0 +1,229 @@
+//! Additions that concern the creation of cards, and what else is left to a statement there.
+
+use mosaic_backlog_tests::calls::together;
+use mosaic_backlog_tests::database::Database;
+use mosaic_backlog_tests::session::Session;
+use serde_json::{Value, json};
+
+use super::{PASS, with};
+use crate::frontier::drain;
+
+/// Additions that have no effect on new cards, but need statements.
+const IDLE: [&str; 7] = [
+    "create trigger pass before insert on mosaic.backlog for each row execute function pass()",
+    "create trigger pass after insert on mosaic.backlog for each statement execute function pass()",
+    "create trigger pass after insert on mosaic.backlog referencing new table as n
+       for each statement execute function pass()",
+    "alter table mosaic.backlog add constraint short check (length(title) < 2000)",
+    "alter table mosaic.backlog add extra integer generated always as (priority * 2) stored",
+    "alter table mosaic.backlog alter completed_at set default null;
+     alter table mosaic.backlog add extra integer default 7",
+    "alter table mosaic.backlog enable row level security, force row level security;
+     create policy everything on mosaic.backlog using (true)",
+];
+
+/// Creations of many kinds: their answers, what claims make of them, and what is in the tables.
+fn creations(addition: &str) -> Vec<Value> {
+    let db = Database::fresh();
+    db.fix_clock("2026-01-01 09:00Z");
+    let mut s = db.session();
+    s.run(PASS);
+    s.run(addition);
+    let mut s = db.session();
+    let mut seen = Vec::new();
+    for arguments in [
+        "'plain'",
+        "'named', id => 'A'",
+        "'taken', id => 'A'",
+        "'urgent', priority => 1000000",
+        "'last', priority => -1000000, actor => 'me'",
+        "repeat('t', 1000), body => repeat(md5('x'), 20000), phase => 'p', max_attempts => 3",
+        "'tags', labels => array['a', 'null', 'NULL', 'a\"b', 'c\\d', '{e}', 'f,g', 'ü']",
+        "'tags', labels => '{a,b}', requires => array['gpu', 'x y']",
+        "'json', acceptance => '[{\"done\": true, \"n\": 1.50}]'",
+        "'due', not_before => '2026-01-01 08:00Z'",
+        "'not due', not_before => '2026-01-01 09:10Z', priority => 9",
+    ] {
+        let answer = s.attempt(&format!(
+            "select to_jsonb(c) as card from mosaic.backlog_create({arguments}) c"
+        ));
+        let answer = answer.unwrap_or_else(|refused| vec![refused.code.into()]);
+        seen.push(json!({"call": arguments, "answer": answer}));
+    }
+    seen.push(json!({"claimed": drain(&mut db.session())}));
+    s.run("set mosaic.clock = '2026-01-01 09:10Z'");
+    seen.push(json!({"due": drain(&mut s)}));
+    seen.extend(s.column("select to_jsonb(b) - 'extra' from mosaic.backlog b order by id"));
+    seen.extend(
+        s.column("select to_jsonb(e) - 'horizon' from mosaic.backlog_event e order by event_id"),
+    );
+    seen
+}
+
+#[test]
+fn with_a_statement_and_without_cards_are_created_alike() {
+    let without = creations("");
+    assert_eq!(without.len(), 11 + 2 + 10 + 19, "{without:#?}");
+    assert_eq!(without[2]["answer"][0], "id_conflict");
+    assert_eq!(without[12]["due"].as_array().map(Vec::len), Some(1));
+    for addition in IDLE {
+        let with = creations(addition);
+        for (one, other) in without.iter().zip(&with) {
+            assert_eq!(one, other, "{addition}");
+        }
+        assert_eq!(without.len(), with.len(), "{addition}");
+    }
+}
+
+const CREATE: &str = "select from mosaic.backlog_create('new', id => 'N')";
+
+fn title(s: &mut Session) -> String {
+    s.text("select title from mosaic.backlog where id = 'N'")
+}
+
+#[test]
+fn a_row_trigger_changes_the_card_that_is_created() {
+    let (_db, mut s) = with(
+        "create function seen() returns trigger language plpgsql as $$ begin
+           new.title := 'seen ' || new.title; return new; end $$;
+         create trigger seen before insert on mosaic.backlog for each row execute function seen()",
+    );
+    s.run(CREATE);
+    assert_eq!(title(&mut s), "seen new");
+}
+
+#[test]
+fn a_trigger_after_it_sees_the_card_that_is_created() {
+    let (_db, mut s) = with(
+        "create table public.seen (id text);
+         grant insert on public.seen to public;
+         create function seen() returns trigger language plpgsql as $$ begin
+           insert into public.seen values (new.id); return null; end $$;
+         create trigger seen after insert on mosaic.backlog for each row execute function seen()",
+    );
+    s.run(CREATE);
+    assert_eq!(s.column("select id from seen"), ["N"]);
+}
+
+#[test]
+fn a_default_of_a_column_counts_in_the_card_that_is_created() {
+    for addition in [
+        "alter table mosaic.backlog add extra text default 'given'",
+        "alter table mosaic.backlog add extra text generated always as ('giv' || 'en') stored",
+        "alter table mosaic.backlog alter last_failure set default 'given'",
+    ] {
+        let (_db, mut s) = with(addition);
+        s.run(CREATE);
+        let given = "select count(*) from mosaic.backlog b where id = 'N' and 'given' in (to_jsonb(b) ->> 'extra', last_failure)";
+        assert_eq!(s.number(given), 1, "{addition}");
+    }
+}
+
+#[test]
+fn what_refuses_a_card_refuses_its_creation_and_nothing_is_written() {
+    for (addition, state) in [
+        (
+            "alter table mosaic.backlog add check (title <> 'new')",
+            "23514",
+        ),
+        (
+            "alter table mosaic.backlog add extra text; update mosaic.backlog set extra = 'x';
+             alter table mosaic.backlog alter extra set not null",
+            "23502",
+        ),
+        (
+            "alter table mosaic.backlog alter title type varchar(2) using left(title, 2)",
+            "22001",
+        ),
+        (
+            "create table phase (name text primary key);
+             alter table mosaic.backlog alter phase set default 'none',
+               add foreign key (phase) references phase",
+            "23503",
+        ),
+        (
+            "create policy few on mosaic.backlog using (true) with check (title <> 'new');
+             alter table mosaic.backlog enable row level security, force row level security",
+            "42501",
+        ),
+        ("revoke insert on mosaic.backlog from mosaic_owner", "42501"),
+    ] {
+        let (_db, mut s) = with(addition);
+        let create = "select id from mosaic.backlog_create('new', id => 'N', phase => 'p')";
+        assert_eq!(s.refusal(create).sqlstate, state, "{addition}");
+        let written = "select count(*) from mosaic.backlog_event where card_id = 'N'";
+        assert_eq!(s.number(written), 0, "{addition}");
+    }
+}
+
+#[test]
+fn what_a_unique_index_of_somebody_else_has_is_not_created_twice() {
+    let (_db, mut s) = with("create unique index one on mosaic.backlog (title)");
+    s.run(CREATE);
+    let refused = s.refusal("select id from mosaic.backlog_create('new', id => 'M')");
+    assert_eq!(refused.code, "id_conflict");
+    assert_eq!(s.number("select count(*) from mosaic.backlog"), 4);
+}
+
+#[test]
+fn where_a_generated_id_was_given_by_hand_meanwhile_another_is_drawn() {
+    let db = Database::fresh();
+    let mut first = db.session();
+    let generated = |s: &mut Session| s.text("select id from mosaic.backlog_create('t')");
+    let (one, two) = (generated(&mut first), generated(&mut first));
+    // The same numbers again: both ids are taken, one of them by a transaction under way.
+    first.run("delete from mosaic.backlog where true");
+    first.run("begin");
+    first.run(&format!(
+        "select from mosaic.backlog_create('t', id => '{two}')"
+    ));
+    first.run("select setval('mosaic.backlog_creation_seq', 1, false)");
+    let mut second = db.session();
+    assert_eq!(generated(&mut second), one);
+    let third = db
+        .session()
+        .begin_call("select id from mosaic.backlog_create('t')")
+        .until_it_waits(&db);
+    first.run("commit");
+    let drawn = third.rows()[0]["id"].as_str().map(str::to_owned);
+    assert_ne!(drawn.as_deref(), Some(two.as_str()));
+    assert_eq!(second.number("select count(*) from mosaic.backlog"), 3);
+}
+
+#[test]
+fn of_creations_of_one_id_at_the_same_moment_each_time_one_succeeds() {
+    let db = Database::fresh();
+    let created = together(&db, 4, |_, s| {
+        (1..=200)
+            .filter(|n| {
+                s.attempt(&format!(
+                    "select id from mosaic.backlog_create('t', id => 'c{n}')"
+                ))
+                .map_err(|refused| assert_eq!(refused.code, "id_conflict", "{refused:?}"))
+                .is_ok()
+            })
+            .count()
+    });
+    assert_eq!(created.into_iter().sum::<usize>(), 200);
+    let mut s = db.session();
+    assert_eq!(s.number("select count(*) from mosaic.backlog_event"), 200);
+    let mut claimed = drain(&mut s);
+    claimed.sort();
+    claimed.dedup();
+    assert_eq!(claimed.len(), 200);
+}
+
+#[test]
+fn a_creation_that_is_rolled_back_leaves_no_card_to_claim() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.run("begin");
+    s.create("A");
+    s.run("savepoint a");
+    s.create("B");
+    s.run("rollback to a");
+    s.run("commit; begin");
+    s.create("C");
+    s.run("rollback");
+    assert_eq!(drain(&mut s), ["A"]);
+}
