@@ -101,7 +101,7 @@ fn fill(s: &mut Session) {
 
 /// Cards and events are written by statements, as somebody's triggers see to.
 const BY_STATEMENT: &str = "create function pass() returns trigger language plpgsql as $$ begin return null; end $$;
-     create trigger pass before update on mosaic.backlog for each statement execute function pass();
+     create trigger pass before insert or update on mosaic.backlog for each statement execute function pass();
      create trigger pass before insert on mosaic.backlog_event for each statement execute function pass()";
 
 /// What a worker does with one card, and what an orchestrator adds.
@@ -214,17 +214,23 @@ fn beside_a_snapshot_no_statement_walks_over_what_was_claimed_completed_and_swep
 }
 
 #[test]
-fn a_claim_of_a_card_that_the_frontier_knows_runs_statements_only_beside_somebodys_triggers() {
+fn creation_claim_and_completion_run_statements_only_beside_somebodys_triggers() {
     let db = Database::fresh();
     let mut s = db.session();
-    s.create_numbered("c", 4);
+    s.create_numbered("c", 6);
     // The first looks for cards, the second for the ends of leases.
     s.run("select from mosaic.backlog_claim('w')");
     s.run("select from mosaic.backlog_claim('w')");
     let mut explained = Explained::on(&db);
-    let plans = explained.call("claim('w')");
-    let statements: Vec<&str> = plans.iter().map(|plan| plan.sql.as_str()).collect();
-    assert_eq!(statements, ["select * from mosaic.backlog_claim('w')"]);
+    let calls = ["create('t')", "claim('w')", "complete('c1', 1)"];
+    for call in calls {
+        let plans = explained.call(call);
+        let statements: Vec<&str> = plans.iter().map(|plan| plan.sql.as_str()).collect();
+        let alone = format!("select * from mosaic.backlog_{call}");
+        assert_eq!(statements, [alone]);
+    }
     s.run(BY_STATEMENT);
-    assert!(explained.call("claim('w')").len() > 2);
+    for call in ["create('t')", "claim('w')", "complete('c2', 2)"] {
+        assert!(explained.call(call).len() > 2, "{call}");
+    }
 }
