@@ -46,7 +46,12 @@ impl Server {
 
     /// A session whose snapshot keeps all that is removed from now on.
     pub fn hold_snapshot(&self, table: &str) -> Session {
-        let mut session = self.session();
+        self.hold_snapshot_of(DATABASE, table)
+    }
+
+    /// The same in another database.
+    pub fn hold_snapshot_of(&self, database: &str, table: &str) -> Session {
+        let mut session = self.cluster.session(database);
         session.run(&format!(
             "begin isolation level repeatable read; select from {table} limit 1"
         ));

@@ -2,6 +2,7 @@
 
 mod claims;
 mod long;
+mod others;
 mod verbs;
 
 use crate::arguments::Arguments;
@@ -10,11 +11,12 @@ use crate::server::Server;
 
 type Measure = fn(&Server, &Arguments, &mut Report);
 
-pub const ALL: [(&str, Measure); 12] = [
+pub const ALL: [(&str, Measure); 13] = [
     ("w1", claims::one_at_a_time),
     ("w2", long::under_a_snapshot),
     ("w3", claims::many_clients),
     ("w4", long::nothing_to_claim),
+    ("others", others::with_plenty),
     ("w5", claims::among_cards_that_cannot_be_claimed),
     ("w6", long::the_whole_life),
     ("w7", claims::filtered),

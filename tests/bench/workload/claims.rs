@@ -1,16 +1,13 @@
 //! Claims beside floors: of one card, by many clients, with filters, of several cards.
 
-use mosaic_backlog_tests::folder;
-
 use super::{CLAIM, FLOOR, TEXTBOOK, enough, fill, fill_textbook, fill_with};
 use crate::arguments::Arguments;
-use crate::peers;
 use crate::pgbench::{Load, Run, median};
 use crate::report::Report;
 use crate::server::Server;
 
 /// Runs two things in turn, as the machine is not the same for long.
-fn turns<T>(arguments: &Arguments, one: impl Fn() -> T, other: impl Fn() -> T) -> Vec<(T, T)> {
+pub fn turns<T>(arguments: &Arguments, one: impl Fn() -> T, other: impl Fn() -> T) -> Vec<(T, T)> {
     (0..arguments.size.rounds)
         .map(|round| {
             if round % 2 == 0 {
@@ -81,6 +78,19 @@ pub fn one_at_a_time(server: &Server, arguments: &Arguments, report: &mut Report
             keyed.last_over_first(0.25)
         ),
     );
+    let textbook = || fill_textbook(server, cards);
+    let (ratio, claimed, other) =
+        in_turn(arguments, &load, [CLAIM, TEXTBOOK], [&plenty, &textbook]);
+    report.add(
+        "W1 over textbook",
+        "none",
+        format!("{ratio:.2} × textbook"),
+        format!(
+            "{:.0} claims/s, textbook {:.0}/s, which writes no history",
+            claimed.rate(),
+            other.rate()
+        ),
+    );
     server.wait_for_the_disk(false);
     let (ratio, claimed, keyed) = in_turn(arguments, &load, [CLAIM, FLOOR], [&plenty, &plenty]);
     server.wait_for_the_disk(true);
@@ -94,67 +104,6 @@ pub fn one_at_a_time(server: &Server, arguments: &Arguments, report: &mut Report
             keyed.rate()
         ),
     );
-    beside_peers(server, arguments, report);
-}
-
-/// Runs a script, and gives the transactions a second.
-type Script<'a> = Box<dyn Fn() -> f64 + 'a>;
-
-/// Claims one at a time and ten at once, and the whole cycle, beside the other queues: in turns,
-/// for a part of the time each.
-fn beside_peers(server: &Server, arguments: &Arguments, report: &mut Report) {
-    let cards = enough(arguments);
-    let rounds = arguments.size.rounds;
-    let load = Load::new(server, arguments.size.seconds.div_ceil(rounds));
-    let ten = "select * from mosaic.backlog_claim('bench', '1 hour', 10);\n";
-    let cycle = "select * from mosaic.backlog_create('a card');\n\
-        select id, claim_token from mosaic.backlog_claim('bench', '1 hour')\n\\gset\n\
-        select id from mosaic.backlog_complete(:id, :claim_token);\n";
-    // As many claims of ten as there are cards for.
-    let tens = load.clone().transactions(cards / 100 / rounds);
-    let ours = [CLAIM, ten, cycle];
-    let scripts = ["claim.sql", "claim10.sql", "cycle.sql"];
-    let loads = [&load, &tens, &load];
-    let cards_each = [1.0, 10.0, 1.0];
-    // The cycle leaves as many jobs as it finds; claims of ten would soon find none.
-    let order = [2, 0, 1];
-    let mut beside = |name: &str, theirs: [Option<Script<'_>>; 3]| {
-        let mut ratios = [const { String::new() }; 3];
-        let mut details = [const { String::new() }; 3];
-        for at in order {
-            let Some(theirs) = &theirs[at] else {
-                ratios[at] = "none".to_owned();
-                details[at] = "none".to_owned();
-                continue;
-            };
-            fill(server, cards);
-            let runs = turns(arguments, || loads[at].run(ours[at]).rate, theirs);
-            let of = |of: fn(&(f64, f64)) -> f64| median(runs.iter().map(of).collect());
-            ratios[at] = format!("{:.2}", of(|(own, theirs)| own / theirs));
-            let each = cards_each[at];
-            let (own, theirs) = (of(|run| run.0) * each, of(|run| run.1) * each);
-            details[at] = format!("{own:.0} over {theirs:.0}");
-        }
-        report.add(
-            &format!("ours over {name}: claim, cards in claims of 10, cycle"),
-            "> 1",
-            ratios.join(", "),
-            format!("{} a second", details.join("; ")),
-        );
-    };
-    fill_textbook(server, cards);
-    let textbook: Script = Box::new(|| load.run(TEXTBOOK).rate);
-    beside("textbook", [Some(textbook), None, None]);
-    for peer in peers::prepare(server, arguments, cards) {
-        let script = |at: usize| -> Option<Script> {
-            let file = peer.script(scripts[at])?;
-            let load = loads[at].clone().database(&peer.database);
-            Some(Box::new(move || {
-                load.run_file(file.clone(), &folder::create()).rate
-            }))
-        };
-        beside(&peer.name, [0, 1, 2].map(script));
-    }
 }
 
 /// W3.

@@ -4,6 +4,7 @@ use std::thread;
 
 use mosaic_backlog_tests::{folder, wait};
 
+use super::others;
 use super::{CLAIM, TEXTBOOK, enough, fill, fill_textbook, fill_with};
 use crate::arguments::Arguments;
 use crate::peers;
@@ -72,11 +73,11 @@ pub fn under_a_snapshot(server: &Server, arguments: &Arguments, report: &mut Rep
         let Some(script) = peer.script("claim.sql") else {
             continue;
         };
-        let mut holder = server.cluster.session(&peer.database);
-        holder.run("begin isolation level repeatable read; select from pg_class limit 1");
+        let snapshot = server.hold_snapshot_of(&peer.database, "pg_class");
         let seconds = (arguments.size.seconds * 4).min(25);
         let load = Load::new(server, seconds).database(&peer.database);
         let run = load.run_file(script, &folder::create());
+        drop(snapshot);
         report.add(
             &format!("W2 at the end, over {}", peer.name),
             "> 1",
@@ -140,6 +141,16 @@ pub fn nothing_to_claim(server: &Server, arguments: &Arguments, report: &mut Rep
         format!("{:.0} ×", ours / textbook),
         format!("textbook {textbook:.0}/s"),
     );
+    for peer in peers::prepare(server, arguments, cards / 10) {
+        if let Some(theirs) = others::empty_claims(server, &peer, arguments.size.seconds.min(5)) {
+            report.add(
+                &format!("W4 over {}", peer.name),
+                "> 1",
+                format!("{:.0} ×", ours / theirs),
+                format!("theirs {theirs:.0}/s after {} claims", peer.jobs),
+            );
+        }
+    }
     fill_with(server, cards, ", max_attempts", ", 1");
     let snapshot = server.hold_snapshot("mosaic.backlog");
     let short = "select * from mosaic.backlog_claim('bench', '1 second', 100);\n";
