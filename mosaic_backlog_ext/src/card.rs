@@ -124,7 +124,7 @@ impl Card {
 
     /// Locks the card's row, waiting for whoever has it.
     pub fn lock(session: &Session, id: &str) -> Result<Self, Refusal> {
-        if let Some(card) = row::lock(id, Against::Changes) {
+        if let Some(card) = row::lock(id, Against::Changes, || true) {
             return Ok(card);
         }
         let answer = session.run(&LOCK, &[param(id)]);
@@ -143,9 +143,8 @@ impl Card {
     /// Locks a card on which nothing depends against links to it; `None` if something does, or
     /// somebody else has it, or it is gone.
     pub fn lock_alone(session: &Session, id: &str) -> Option<Self> {
-        if dependency::has_dependents(id) == Some(false)
-            && let Some(card) = row::lock(id, Against::All)
-        {
+        let is_alone = || dependency::has_dependents(id) == Some(false);
+        if let Some(card) = row::lock(id, Against::All, is_alone) {
             return Some(card);
         }
         let answer = session.run(&LOCK_ALONE, &[param(id)]);

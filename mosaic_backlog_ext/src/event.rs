@@ -10,7 +10,7 @@ use crate::guard;
 use crate::sequence;
 use crate::statement::{Session, jsonb, param, statements};
 use crate::status::{Status, Statuses};
-use crate::table::{Store, Table, Writes, known};
+use crate::table::{Store, Table, Writer, Writes, known};
 
 statements! {
     /// Where rows cannot be written without a statement.
@@ -66,7 +66,7 @@ pub fn record_many(session: &Session, at: Micros, events: &[Event]) {
         for (id, event) in ids.into_iter().zip(events) {
             history.append(at, &login_role, id, event, horizon);
         }
-        return history.table.close();
+        return history.writer.close();
     }
     session.run(
         &RECORD_MANY,
@@ -160,17 +160,17 @@ impl Places {
 
 /// The table of events, where rows can be appended without a statement.
 struct History {
-    table: Table,
+    writer: Writer,
     places: Rc<Places>,
 }
 
 impl History {
     fn open() -> Option<Self> {
-        let table = Table::open(&APPENDS)?;
-        match known(&PLACES, &table, Places::find) {
-            Some(places) => Some(Self { table, places }),
+        let writer = Writer::open(&APPENDS)?;
+        match known(&PLACES, &writer.table, Places::find) {
+            Some(places) => Some(Self { writer, places }),
             None => {
-                table.close();
+                writer.close();
                 None
             }
         }
@@ -193,7 +193,7 @@ impl History {
                 Some(pg_sys::Datum::from(horizon)),
             ]
         };
-        self.table.insert(|| {
+        self.writer.insert(|| {
             let values = values();
             self.places.order.map(|at| values[at])
         });

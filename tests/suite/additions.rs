@@ -2,6 +2,7 @@
 //! write without a statement where nothing was added. Both ways answer and write the same.
 
 mod creation;
+mod locks;
 
 use std::sync::{Arc, Mutex};
 

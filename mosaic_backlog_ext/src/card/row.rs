@@ -11,7 +11,7 @@ use super::{Card, own_columns};
 use crate::settings;
 use crate::statement::{Answer, Parameter, param};
 use crate::status::{Status, Statuses};
-use crate::table::{Against, Found, Key, Search, Store, Table, Writes, known};
+use crate::table::{Against, Found, Key, Search, Store, Table, Writer, Writes, known};
 
 /// Nothing is left to do for the check and the triggers of cards, as long as no column is changed
 /// that `backlog_watch` names, and the others as a verb changes them.
@@ -32,8 +32,6 @@ const INSERTS: Writes = Writes {
 
 /// The generated columns: `claim_order`, which does not change then, and `opened`.
 const GENERATED: usize = 2;
-/// They, and the columns with a default.
-const DEFAULTS: usize = GENERATED + 8;
 
 macro_rules! places {
     ($($column:ident: $kind:ident),*) => {
@@ -53,8 +51,8 @@ macro_rules! places {
             pub completed: pg_sys::TupleDesc,
             no_names: pg_sys::Datum,
             no_objects: pg_sys::Datum,
-            /// Whether it has columns or defaults that it was not installed with.
-            is_extended: bool,
+            /// The columns with a default, those of other people among them.
+            defaults: Vec<usize>,
             pub id: usize,
             pub status: usize,
             $(pub $column: usize,)*
@@ -79,8 +77,7 @@ macro_rules! places {
                 let is = |of: fn(&pg_sys::FormData_pg_attribute) -> bool| -> Vec<bool> {
                     (1..=table.width()).map(|column| of(table.attribute(column))).collect()
                 };
-                let count = |of| is(of).into_iter().filter(|is| *is).count();
-                if count(|a| a.attgenerated != 0) != GENERATED {
+                if is(|a| a.attgenerated != 0).into_iter().filter(|is| *is).count() != GENERATED {
                     return None;
                 }
                 Some(Self {
@@ -106,8 +103,12 @@ macro_rules! places {
                     own,
                     no_names: unsafe { pg_sys::construct_empty_array(pg_sys::TEXTOID).into() },
                     no_objects: JsonB(json!([])).into_datum().expect("a value"),
-                    is_extended: count(|a| !a.attisdropped) != 2 + [$(stringify!($column)),*].len()
-                        || count(|a| a.atthasdef) != DEFAULTS,
+                    defaults: (1..=table.width())
+                        .filter(|column| {
+                            let column = table.attribute(*column);
+                            column.atthasdef || column.attidentity != 0
+                        })
+                        .collect(),
                     id,
                     status,
                     $($column,)*
@@ -165,7 +166,7 @@ impl Places {
 
 /// The table of cards, open for writing, and a search in it.
 pub struct Cards {
-    table: Table,
+    writer: Writer,
     search: Search,
     pub places: Rc<Places>,
 }
@@ -173,19 +174,19 @@ pub struct Cards {
 impl Cards {
     /// Searches by a column, the first of an index; `None` if statements have to do it.
     pub fn open(index: &CStr, column: impl FnOnce(&Places) -> usize) -> Option<Self> {
-        let table = Table::open(&WRITES)?;
-        let found = known(&PLACES, &table, Places::find).and_then(|places| {
-            let search = Search::open(&table, index, column(&places))?;
+        let writer = Writer::open(&WRITES)?;
+        let found = known(&PLACES, &writer.table, Places::find).and_then(|places| {
+            let search = Search::open(&writer.table, index, column(&places))?;
             Some((places, search))
         });
         match found {
             Some((places, search)) => Some(Self {
-                table,
+                writer,
                 search,
                 places,
             }),
             None => {
-                table.close();
+                writer.close();
                 None
             }
         }
@@ -193,22 +194,17 @@ impl Cards {
 
     pub fn close(self) {
         self.search.close();
-        self.table.close();
+        self.writer.close();
     }
 
     pub fn find(&self, key: Key) -> Found<Row> {
-        self.search.find(key).map(|()| {
-            let mut values = self.search.values();
-            for (value, dropped) in values.iter_mut().zip(&self.places.dropped) {
-                *value = value.filter(|_| !dropped);
-            }
-            Row { values }
-        })
+        let found = self.search.find(key);
+        found.map(|()| Row::found(&self.search, &self.places))
     }
 
     /// Locks the row that was found last. False if somebody else has locked or changed it.
-    pub fn lock(&self, against: Against) -> bool {
-        self.table.lock(&self.search, against)
+    pub fn lock(&self) -> bool {
+        self.writer.table.lock(&self.search, Against::Changes)
     }
 
     /// Writes changes of the row that was found last, and that this transaction has locked. False,
@@ -218,7 +214,7 @@ impl Cards {
             row.values[column - 1] = value;
         }
         let changed = changes.map(|(column, _)| column);
-        row.fits(&self.places) && self.table.update(&self.search, &row.values, &changed)
+        row.fits(&self.places) && self.writer.update(&self.search, &row.values, &changed)
     }
 }
 
@@ -228,6 +224,14 @@ pub struct Row {
 }
 
 impl Row {
+    fn found(search: &Search, places: &Places) -> Self {
+        let mut values = search.values();
+        for (value, dropped) in values.iter_mut().zip(&places.dropped) {
+            *value = value.filter(|_| !dropped);
+        }
+        Self { values }
+    }
+
     pub fn get<T: FromDatum>(&self, column: usize) -> Option<T> {
         let value = self.value(column);
         unsafe { T::from_datum(value.unwrap_or(pg_sys::Datum::null()), value.is_none()) }
@@ -275,35 +279,43 @@ pub fn insert<const N: usize>(
     description: impl FnOnce(&Places) -> pg_sys::TupleDesc,
     more: &[Parameter],
 ) -> Option<Answer> {
-    let table = Table::open(&INSERTS)?;
-    let inserted = known(&PLACES, &table, Places::find)
-        .filter(|places| !places.is_extended)
-        .and_then(|places| {
-            let mut row = Row {
-                values: vec![None; table.width()],
-            };
-            for (column, value) in values(&places) {
-                row.values[column - 1] = value;
-            }
-            (row.fits(&places) && table.insert_unless_taken(&row.values)).then(|| {
-                let description = description(&places);
-                let more = [&[places.no_names()], more].concat();
-                let tuple = row.answer(&places, description, &more);
-                Answer::of(&[tuple], description)
-            })
-        });
-    table.close();
+    let writer = Writer::open(&INSERTS)?;
+    let inserted = known(&PLACES, &writer.table, Places::find).and_then(|places| {
+        let mut row = Row {
+            values: vec![None; places.not_null.len()],
+        };
+        let mut defaults = places.defaults.clone();
+        for (column, value) in values(&places) {
+            row.values[column - 1] = value;
+            defaults.retain(|default| *default != column);
+        }
+        let fits = defaults.is_empty() && row.fits(&places);
+        (fits && writer.insert_unless_taken(&row.values)).then(|| {
+            let description = description(&places);
+            let more = [&[places.no_names()], more].concat();
+            let tuple = row.answer(&places, description, &more);
+            Answer::of(&[tuple], description)
+        })
+    });
+    writer.close();
     inserted
 }
 
-/// Locks a card's row, unless somebody else has it; `None` where a statement has to do it.
-pub fn lock(id: &str, against: Against) -> Option<Card> {
-    let cards = Cards::open(c"backlog_pkey", |at| at.id)?;
-    let card = match cards.find(Key::Text(id)) {
-        Found::One(row) if cards.lock(against) => Some(read(&row, &cards.places)),
-        _ => None,
-    };
-    cards.close();
+/// Locks a card's row, unless somebody else has it, or `suits` says no once the table is open;
+/// `None` where a statement has to do it.
+pub fn lock(id: &str, against: Against, suits: impl FnOnce() -> bool) -> Option<Card> {
+    let table = Table::to_lock(WRITES.table)?;
+    let card = known(&PLACES, &table, Places::find)
+        .filter(|_| suits())
+        .and_then(|places| {
+            let search = Search::open(&table, c"backlog_pkey", places.id)?;
+            let is_locked = matches!(search.find(Key::Text(id)), Found::One(()))
+                && table.lock(&search, against);
+            let card = is_locked.then(|| read(&Row::found(&search, &places), &places));
+            search.close();
+            card
+        });
+    table.close();
     card
 }
 

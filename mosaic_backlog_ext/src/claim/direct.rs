@@ -9,7 +9,7 @@ use crate::sequence;
 use crate::settings;
 use crate::statement::{Answer, Parameter, param};
 use crate::status::Status;
-use crate::table::{self, Against, Found};
+use crate::table::{self, Found};
 
 /// Claims those of the candidates that are claimable and that nobody else touches. Gives also the
 /// candidates of which a statement must tell; `None` where statements have to do it all.
@@ -24,7 +24,7 @@ pub fn take(keys: &[Key], request: &Request, now: Micros) -> Option<(Answer, Vec
             Found::One(mut card) => {
                 if is_for(places, &card, request, now) {
                     // What was judged is the newest version, and stays it.
-                    let written = cards.lock(Against::Changes) && {
+                    let written = cards.lock() && {
                         let changes = claimed(places, &card, request, now);
                         cards.update(&mut card, changes)
                     };

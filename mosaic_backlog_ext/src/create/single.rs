@@ -17,8 +17,10 @@ statements! {
     INSERT(TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT4OID, INT8OID,
            TIMESTAMPTZOID) = concat!(
         "insert into mosaic.backlog as c (id, title, body, phase, priority, labels, requires, acceptance, not_before,
-           max_attempts, creation_seq, created_at, updated_at, claimable_since)
-         values ($1, $2, $3, $4, $5, $6::text[], $7::text[], $8::jsonb, $9, $10, $11, $12, $12, $12)
+           max_attempts, creation_seq, created_at, updated_at, claimable_since, status, attempts, open_dependencies, linked,
+           idempotency_key, creation_request)
+         values ($1, $2, $3, $4, $5, $6::text[], $7::text[], $8::jsonb, $9, $10, $11, $12, $12, $12, 'ready', 0, 0, false,
+           null, null)
          on conflict do nothing
          returning ", own_columns!(), ", '{}'::text[], true");
 }
@@ -35,7 +37,7 @@ pub fn suits(draft: &Draft) -> bool {
 
 /// Writes the card without a statement.
 fn insert(draft: &Draft, id: &str, seq: i64, now: Micros) -> Option<Answer> {
-    if seq >= CREATION_SEQ_END {
+    if !(1..CREATION_SEQ_END).contains(&seq) {
         return None;
     }
     let claim_order = (PRIORITY_END - i64::from(draft.priority)) * CREATION_SEQ_END + seq;

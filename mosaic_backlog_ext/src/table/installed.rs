@@ -4,6 +4,8 @@ use std::ffi::CStr;
 
 use pgrx::prelude::*;
 
+use super::Table;
+
 /// What a table has by its install script, and what is written of it.
 pub struct Writes {
     pub table: &'static CStr,
@@ -17,22 +19,33 @@ pub struct Writes {
     pub checks: &'static [&'static CStr],
 }
 
-/// Whether a statement that reads it would read no other rows.
-pub unsafe fn is_readable(relation: pg_sys::Relation) -> bool {
-    unsafe { is_plain(relation) && is_granted(relation, &[pg_sys::ACL_SELECT]) }
+/// Whether statements have the same rows before them, and the functions' owner the rights that
+/// they need.
+pub fn is_plain(table: &Table, rights: &[u32]) -> bool {
+    unsafe {
+        let class = &*(*table.relation).rd_rel;
+        class.relkind as u8 == pg_sys::RELKIND_RELATION
+            && !class.relispartition
+            && !class.relhassubclass
+            && !class.relhasrules
+            && !class.relrowsecurity
+            && is_granted(table.relation, rights)
+    }
 }
 
 /// Whether a statement would do no more than the access methods.
-pub unsafe fn is_as_installed(relation: pg_sys::Relation, writes: &Writes) -> bool {
+pub fn is_as_installed(table: &Table, writes: &Writes) -> bool {
     let rights: &[u32] = match writes.event {
         pg_sys::TRIGGER_TYPE_UPDATE => &[pg_sys::ACL_SELECT, pg_sys::ACL_UPDATE],
         _ if writes.unless_taken => &[pg_sys::ACL_SELECT, pg_sys::ACL_INSERT],
         _ => &[pg_sys::ACL_INSERT],
     };
+    let relation = table.relation;
     unsafe {
-        is_plain(relation)
+        // Finds out which index is the primary key's, before anything of the table is held.
+        pg_sys::list_free(pg_sys::RelationGetIndexList(relation));
+        is_plain(table, rights)
             && has_checks(relation, writes)
-            && is_granted(relation, rights)
             && triggers(relation).iter().all(|trigger| {
                 trigger.tgtype as u32 & writes.event == 0
                     || writes
@@ -40,16 +53,6 @@ pub unsafe fn is_as_installed(relation: pg_sys::Relation, writes: &Writes) -> bo
                         .contains(&CStr::from_ptr(trigger.tgname))
                     || is_of_unchanged_key(relation, trigger)
             })
-    }
-}
-
-unsafe fn is_plain(relation: pg_sys::Relation) -> bool {
-    unsafe {
-        let class = &*(*relation).rd_rel;
-        class.relkind as u8 == pg_sys::RELKIND_RELATION
-            && !class.relispartition
-            && !class.relhasrules
-            && !class.relrowsecurity
     }
 }
 
@@ -71,13 +74,10 @@ unsafe fn is_of_unchanged_key(relation: pg_sys::Relation, trigger: &pg_sys::Trig
         if pg_sys::RI_FKey_trigger_type(trigger.tgfoid) != pg_sys::RI_TRIGGER_PK as i32 {
             return false;
         }
-        // Finds out which index is the primary key's.
-        pg_sys::list_free(pg_sys::RelationGetIndexList(relation));
         trigger.tgconstrindid == (*relation).rd_pkindex
     }
 }
 
-/// Whether the functions' owner still has the rights that a statement needs.
 unsafe fn is_granted(relation: pg_sys::Relation, rights: &[u32]) -> bool {
     rights.iter().all(|right| unsafe {
         let check = pg_sys::pg_class_aclcheck((*relation).rd_id, pg_sys::GetUserId(), *right as _);

@@ -19,7 +19,7 @@ pub struct Known<T> {
 pub type Store<T> = RefCell<Option<Known<T>>>;
 
 /// What `find` finds out about the table, now or before. What it allocates lives as long as that
-/// is true; `None` is remembered, too.
+/// is true, and to the end of the transaction; `None` is remembered, too.
 pub fn known<T>(
     store: &'static LocalKey<Store<T>>,
     table: &Table,
@@ -33,39 +33,35 @@ pub fn known<T>(
     if let Some(old) = store.take() {
         old.forget();
     }
-    let known = Known::begin(now);
-    let outer = unsafe { pg_sys::MemoryContextSwitchTo(known.memory) };
-    let found = find(table).map(Rc::new);
-    unsafe { pg_sys::MemoryContextSwitchTo(outer) };
+    let (memory, found) = unsafe {
+        // An error frees it.
+        let memory = pg_sys::AllocSetContextCreateInternal(
+            pg_sys::CurrentMemoryContext,
+            c"mosaic table".as_ptr(),
+            pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
+            pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
+            pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
+        );
+        let outer = pg_sys::MemoryContextSwitchTo(memory);
+        let found = find(table).map(Rc::new);
+        pg_sys::MemoryContextSwitchTo(outer);
+        pg_sys::MemoryContextSetParent(memory, pg_sys::TopMemoryContext);
+        (*now).tdrefcount += 1;
+        (memory, found)
+    };
     store.set(Some(Known {
+        table: now,
+        memory,
         found: found.clone(),
-        ..known
     }));
     found
 }
 
 impl<T> Known<T> {
-    fn begin(table: pg_sys::TupleDesc) -> Self {
-        unsafe {
-            (*table).tdrefcount += 1;
-            let memory = pg_sys::AllocSetContextCreateInternal(
-                pg_sys::TopMemoryContext,
-                c"mosaic table".as_ptr(),
-                pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
-                pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
-                pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
-            );
-            Self {
-                table,
-                memory,
-                found: None,
-            }
-        }
-    }
-
     fn forget(self) {
         unsafe {
-            pg_sys::MemoryContextDelete(self.memory);
+            // Answers of this transaction may still refer to it.
+            pg_sys::MemoryContextSetParent(self.memory, pg_sys::TopTransactionContext);
             (*self.table).tdrefcount -= 1;
             if (*self.table).tdrefcount == 0 {
                 pg_sys::FreeTupleDesc(self.table);

@@ -5,9 +5,8 @@ use std::mem::MaybeUninit;
 
 use pgrx::prelude::*;
 
-use super::installed::is_readable;
 use super::slot::Slot;
-use super::{Table, column, relation_id};
+use super::{Table, relation_id};
 use crate::statement::{Parameter, param};
 
 /// A search for rows of a table by an index, and the row that was found.
@@ -46,10 +45,7 @@ impl Search {
     /// By a column, which is the first of an index; `None` if there is no such index. To be closed
     /// before the table.
     pub fn open(table: &Table, index: &CStr, column: usize) -> Option<Self> {
-        unsafe { Self::of(table.relation, index, column) }
-    }
-
-    unsafe fn of(rows: pg_sys::Relation, index: &CStr, column: usize) -> Option<Self> {
+        let rows = table.relation;
         unsafe {
             let index = pg_sys::try_index_open(
                 relation_id(index),
@@ -80,9 +76,14 @@ impl Search {
                 scan,
                 row: Slot::stored_of(rows),
                 another: Slot::stored_of(rows),
-                width: (*(*rows).rd_att).natts as usize,
+                width: table.width(),
             })
         }
+    }
+
+    /// Whether the index has all rows.
+    fn is_whole(&self) -> bool {
+        unsafe { pg_sys::RelationGetIndexPredicate(self.index).is_null() }
     }
 
     /// Finds the rows with `key` that were committed when the search was opened, and reads one.
@@ -142,27 +143,16 @@ impl Search {
 
 /// Whether rows with `key` in a column of text, the first of an index, were committed by now or
 /// written by this transaction. `None` if a statement has to look.
-pub fn exists(table: &CStr, index: &CStr, name: &CStr, key: &str) -> Option<bool> {
-    unsafe {
-        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
-        let relation = pg_sys::try_table_open(relation_id(table), lock);
-        if relation.is_null() {
-            return None;
-        }
-        pg_sys::CommandCounterIncrement();
-        let is_text = |column: &usize| {
-            pg_sys::get_atttype((*relation).rd_id, *column as i16) == pg_sys::TEXTOID
-        };
-        let search = is_readable(relation)
-            .then(|| column(relation, name).filter(is_text))
-            .flatten()
-            .and_then(|column| Search::of(relation, index, column));
-        let found = search.map(|search| {
-            let found = search.find(Key::Text(key));
-            search.close();
-            !matches!(found, Found::None)
-        });
-        pg_sys::table_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
-        found
-    }
+pub fn exists(table: &CStr, index: &CStr, column: &CStr, key: &str) -> Option<bool> {
+    let table = Table::to_read(table)?;
+    let search = table
+        .column_of(column, pg_sys::TEXTOID)
+        .and_then(|column| Search::open(&table, index, column));
+    let found = search.and_then(|search| {
+        let found = search.is_whole().then(|| search.find(Key::Text(key)));
+        search.close();
+        found.map(|found| !matches!(found, Found::None))
+    });
+    table.close();
+    found
 }

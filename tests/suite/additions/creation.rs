@@ -9,7 +9,7 @@ use super::{PASS, with};
 use crate::frontier::drain;
 
 /// Additions that have no effect on new cards, but need statements.
-const IDLE: [&str; 7] = [
+const IDLE: [&str; 8] = [
     "create trigger pass before insert on mosaic.backlog for each row execute function pass()",
     "create trigger pass after insert on mosaic.backlog for each statement execute function pass()",
     "create trigger pass after insert on mosaic.backlog referencing new table as n
@@ -18,6 +18,9 @@ const IDLE: [&str; 7] = [
     "alter table mosaic.backlog add extra integer generated always as (priority * 2) stored",
     "alter table mosaic.backlog alter completed_at set default null;
      alter table mosaic.backlog add extra integer default 7",
+    // What the functions give is no default.
+    "alter table mosaic.backlog alter attempts set default 1, alter linked set default true,
+       alter status set default 'cancelled', alter open_dependencies set default 3",
     "alter table mosaic.backlog enable row level security, force row level security;
      create policy everything on mosaic.backlog using (true)",
 ];
@@ -111,6 +114,7 @@ fn a_default_of_a_column_counts_in_the_card_that_is_created() {
         "alter table mosaic.backlog add extra text default 'given'",
         "alter table mosaic.backlog add extra text generated always as ('giv' || 'en') stored",
         "alter table mosaic.backlog alter last_failure set default 'given'",
+        "alter table mosaic.backlog alter priority drop default, alter last_failure set default 'given'",
     ] {
         let (_db, mut s) = with(addition);
         s.run(CREATE);
@@ -147,6 +151,10 @@ fn what_refuses_a_card_refuses_its_creation_and_nothing_is_written() {
             "42501",
         ),
         ("revoke insert on mosaic.backlog from mosaic_owner", "42501"),
+        (
+            "alter sequence mosaic.backlog_creation_seq minvalue -9 restart -5",
+            "23514",
+        ),
     ] {
         let (_db, mut s) = with(addition);
         let create = "select id from mosaic.backlog_create('new', id => 'N', phase => 'p')";
