@@ -8,12 +8,13 @@ use mosaic_backlog_tests::programs;
 use crate::arguments::Arguments;
 use crate::server::Server;
 
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 7] = [
     "pg-boss",
     "graphile-worker",
     "procrastinate",
     "pgqueuer",
     "pgmq",
+    "awa",
     "absurd",
 ];
 
