@@ -11,6 +11,10 @@ pub struct Size {
     pub seconds: u32,
     /// How often each pair is run; the median counts.
     pub rounds: u32,
+    /// How many of the other queues are measured beside ours, the fastest first.
+    pub others: usize,
+    /// Whether they are also measured beside a held snapshot.
+    pub others_at_length: bool,
 }
 
 const FULL: Size = Size {
@@ -18,18 +22,24 @@ const FULL: Size = Size {
     many: 1_000_000,
     seconds: 10,
     rounds: 3,
+    others: usize::MAX,
+    others_at_length: true,
 };
 const QUICK: Size = Size {
-    cards: 40_000,
-    many: 100_000,
-    seconds: 2,
+    cards: 20_000,
+    many: 50_000,
+    seconds: 1,
     rounds: 1,
+    others: 2,
+    others_at_length: false,
 };
 const TOY: Size = Size {
     cards: 2_000,
     many: 2_000,
     seconds: 1,
     rounds: 1,
+    others: usize::MAX,
+    others_at_length: true,
 };
 
 pub struct Arguments {

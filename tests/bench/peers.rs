@@ -8,6 +8,7 @@ use mosaic_backlog_tests::programs;
 use crate::arguments::Arguments;
 use crate::server::Server;
 
+/// By the rate of their claims.
 const NAMES: [&str; 7] = [
     "pg-boss",
     "graphile-worker",
@@ -34,7 +35,16 @@ impl Peer {
     }
 }
 
-/// All of them with `jobs` to claim. One that cannot be had is named and left out.
+/// Those for runs that need much time.
+pub fn prepare_at_length(server: &Server, arguments: &Arguments, jobs: u32) -> Vec<Peer> {
+    if arguments.size.others_at_length {
+        prepare(server, arguments, jobs)
+    } else {
+        Vec::new()
+    }
+}
+
+/// They with `jobs` to claim. One that cannot be had is named and left out.
 pub fn prepare(server: &Server, arguments: &Arguments, jobs: u32) -> Vec<Peer> {
     if !arguments.peers {
         return Vec::new();
@@ -42,13 +52,14 @@ pub fn prepare(server: &Server, arguments: &Arguments, jobs: u32) -> Vec<Peer> {
     // A claim of Absurd reads all of its jobs.
     let jobs_of = |name: &str| {
         if name == "absurd" {
-            jobs.min(5_000)
+            jobs.min(30_000)
         } else {
             jobs
         }
     };
     let one = |name: &&str| prepare_one(server, name, jobs_of(name));
-    NAMES.iter().filter_map(one).collect()
+    let names = NAMES.iter().take(arguments.size.others);
+    names.filter_map(one).collect()
 }
 
 fn prepare_one(server: &Server, name: &str, jobs: u32) -> Option<Peer> {

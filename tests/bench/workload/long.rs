@@ -69,7 +69,7 @@ pub fn under_a_snapshot(server: &Server, arguments: &Arguments, report: &mut Rep
         points: points(&textbook),
     });
     let mut best: Option<(String, Run)> = None;
-    for peer in peers::prepare(server, arguments, many.min(150_000)) {
+    for peer in peers::prepare_at_length(server, arguments, many.min(150_000)) {
         let Some(script) = peer.script("claim.sql") else {
             continue;
         };
@@ -141,7 +141,7 @@ pub fn nothing_to_claim(server: &Server, arguments: &Arguments, report: &mut Rep
         format!("{:.0} ×", ours / textbook),
         format!("textbook {textbook:.0}/s"),
     );
-    for peer in peers::prepare(server, arguments, cards / 10) {
+    for peer in peers::prepare_at_length(server, arguments, cards / 10) {
         if let Some(theirs) = others::empty_claims(server, &peer, arguments.size.seconds.min(5)) {
             report.add(
                 &format!("W4 over {}", peer.name),
