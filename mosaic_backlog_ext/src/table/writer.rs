@@ -134,33 +134,11 @@ impl Writer {
             let end = (*methods)
                 .tuple_complete_speculative
                 .expect("an access method");
-            let (target, row, state) = (self.target, self.new.slot, self.state);
-            let (relation, none) = (self.table.relation, std::ptr::null_mut());
+            let (relation, row, none) = (self.table.relation, self.new.slot, std::ptr::null_mut());
             let command = pg_sys::GetCurrentCommandId(true);
             pg_guard_ffi_boundary(|| begin(relation, row, command, 0, none, token));
             let mut met = false;
-            let by = &raw mut met;
-            #[cfg(feature = "pg15")]
-            pg_sys::ExecInsertIndexTuples(
-                target,
-                row,
-                state,
-                false,
-                true,
-                by,
-                std::ptr::null_mut(),
-            );
-            #[cfg(not(feature = "pg15"))]
-            pg_sys::ExecInsertIndexTuples(
-                target,
-                row,
-                state,
-                false,
-                true,
-                by,
-                std::ptr::null_mut(),
-                false,
-            );
+            self.enter(&raw mut met, None);
             pg_guard_ffi_boundary(|| end(relation, row, token, !met));
             !met
         }
@@ -199,14 +177,14 @@ impl Writer {
             }) == pg_sys::TM_Result::TM_Ok
         };
         if written && touched != Touched::default() {
-            self.index(slot, changed, touched);
+            self.index(changed, touched);
         }
         slot.clear();
         written
     }
 
     /// Adds a new version of a row to the indexes.
-    fn index(&self, slot: &Slot, changed: &[usize], touched: Touched) {
+    fn index(&self, changed: &[usize], touched: Touched) {
         unsafe {
             for info in self.indexes() {
                 let keys = &info.ii_IndexAttrNumbers[..info.ii_NumIndexAttrs as usize];
@@ -216,17 +194,25 @@ impl Writer {
                     .iter()
                     .any(|key| *key <= 0 || changed.contains(&(*key as usize)));
             }
-            let (target, state, none) = (self.target, self.state, std::ptr::null_mut());
-            let (row, all) = (slot.slot, std::ptr::null_mut());
+            self.enter(std::ptr::null_mut(), Some(touched));
+        }
+    }
+
+    /// Adds the row that is being written to the indexes, as a new one or as an update that
+    /// `touched` some; `met` tells then, instead of an error, that a unique index had it.
+    unsafe fn enter(&self, met: *mut bool, touched: Option<Touched>) {
+        let (target, row, state) = (self.target, self.new.slot, self.state);
+        let (is_update, all) = (touched.is_some(), std::ptr::null_mut());
+        let quiet = !met.is_null();
+        unsafe {
             #[cfg(feature = "pg15")]
-            let _ = {
-                debug_assert!(touched);
-                pg_sys::ExecInsertIndexTuples(target, row, state, true, false, none, all)
-            };
+            pg_sys::ExecInsertIndexTuples(target, row, state, is_update, quiet, met, all);
             #[cfg(not(feature = "pg15"))]
-            let _ = {
-                let ranges = touched == pg_sys::TU_UpdateIndexes::TU_Summarizing;
-                pg_sys::ExecInsertIndexTuples(target, row, state, true, false, none, all, ranges)
+            {
+                let ranges = touched == Some(pg_sys::TU_UpdateIndexes::TU_Summarizing);
+                pg_sys::ExecInsertIndexTuples(
+                    target, row, state, is_update, quiet, met, all, ranges,
+                )
             };
         }
     }
