@@ -12,7 +12,7 @@ use mosaic_backlog_tests::{account, folder};
 use serde_json::Value;
 
 /// A backlog with some of everything; the token of the card "held".
-fn populate(s: &mut Session) -> i64 {
+pub fn populate(s: &mut Session) -> i64 {
     s.run(
         "select from mosaic.backlog_create('A', id => 'A', idempotency_key => 'k', body => E'line\\n\"quoted\"\\t',
            acceptance => '{\"n\": 1.50}', labels => array['x', '{,}\"'], requires => '{gpu}', priority => 3);
@@ -31,7 +31,7 @@ fn populate(s: &mut Session) -> i64 {
 }
 
 /// Everything that a dump has to keep.
-fn contents(s: &mut Session) -> Vec<Vec<Value>> {
+pub fn contents(s: &mut Session) -> Vec<Vec<Value>> {
     let mut contents: Vec<Vec<Value>> = [
         "mosaic.backlog t order by id",
         "mosaic.backlog_dependency t order by card_id, depends_on",
@@ -68,7 +68,7 @@ fn restore(file: &Path, cluster: &Cluster, database: &str) {
 }
 
 /// The restored backlog goes on where the dumped one stopped.
-fn assert_goes_on(s: &mut Session, token: i64) {
+pub fn assert_goes_on(s: &mut Session, token: i64) {
     s.assert_counters_are_right();
     // The lease holds, its token is good, and the next one is larger.
     s.run(&format!("select mosaic.backlog_renew('held', {token})"));

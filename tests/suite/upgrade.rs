@@ -1,24 +1,37 @@
 //! A new version arrives while workers work.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use mosaic_backlog_tests::cluster::Cluster;
+use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::installation::Installation;
 use mosaic_backlog_tests::program::{backlog, mosaic};
 use mosaic_backlog_tests::session::Session;
 use mosaic_backlog_tests::wait;
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::dump;
 
 const NEWER: &str = "999.0.0";
+const CREATE: &str = "create extension mosaic_backlog_ext";
+/// As 0.1.0 made it; its script never changes.
+const CREATE_OLD: &str = "create extension mosaic_backlog_ext version '0.1.0'";
+const UPDATE: &str = "alter extension mosaic_backlog_ext update";
 
 fn start(installation: &Installation) -> Cluster {
     let cluster = Cluster::start_from(installation.bin(), &[]);
+    cluster.session("postgres").run(CREATE);
     cluster
-        .session("postgres")
-        .run("create extension mosaic_backlog_ext");
-    cluster
+}
+
+/// A database that 0.1.0 made, and whose library is the present one.
+fn old_database() -> Database {
+    let db = Database::bare();
+    db.session().run(CREATE_OLD);
+    db
 }
 
 /// The library as a newer version would be that keeps other things in shared memory.
@@ -114,7 +127,7 @@ fn workers_do_not_notice_that_the_library_is_replaced_and_the_extension_updated(
                language sql as 'select count(*) from mosaic.backlog';",
         );
         let mut admin = cluster.session("postgres");
-        admin.run("alter extension mosaic_backlog_ext update");
+        admin.run(UPDATE);
         assert!(admin.number("select mosaic.backlog_stats_of_the_newer_version()") > 0);
         installation.replace_library(|library| library);
     });
@@ -255,4 +268,334 @@ fn a_newer_program_says_what_to_do_about_an_older_extension() {
         "A"
     );
     call(&["why", "A"]).json();
+}
+
+/// What the catalogue of a new cluster says when the extension came there so.
+fn catalogue(creation: &[&str]) -> BTreeSet<String> {
+    let cluster = Cluster::start(&[]);
+    let mut admin = cluster.session("postgres");
+    for step in creation {
+        admin.run(step);
+    }
+    let facts = admin.column(include_str!("upgrade/catalogue.sql"));
+    let facts: BTreeSet<String> = facts
+        .iter()
+        .map(|fact| fact.as_str().expect("text").to_owned())
+        .collect();
+    assert!(facts.len() > 300, "{facts:?}");
+    facts
+}
+
+#[test]
+fn an_updated_database_is_in_all_like_a_new_one() {
+    let (updated, new) = (catalogue(&[CREATE_OLD, UPDATE]), catalogue(&[CREATE]));
+    let lines = |of: &BTreeSet<String>, other| {
+        let only: Vec<&str> = of.difference(other).map(String::as_str).collect();
+        only.join("\n  ")
+    };
+    assert!(
+        updated == new,
+        "only where 0.1.0 was updated:\n  {}\nonly where it is new:\n  {}",
+        lines(&updated, &new),
+        lines(&new, &updated)
+    );
+}
+
+/// Calls each function of 0.1.0 in turn, and asks of each for what it is called for.
+fn use_all_of_0_1_0(s: &mut Session) {
+    let mut called = BTreeSet::new();
+    let mut call = |s: &mut Session, what: &str, call: &str, expected: Value| {
+        called.insert(call.split('(').next().expect("a name").to_owned());
+        assert_eq!(
+            s.rows(&format!("select {what} from mosaic.backlog_{call}")),
+            expected.as_array().expect("rows").as_slice(),
+            "{call}"
+        );
+    };
+    let held = "(select claim_token from mosaic.backlog where id = 'A')";
+    for (what, verb, expected) in [
+        (
+            "id, created",
+            "create('t', id => 'A', priority => 5)",
+            json!([{"id": "A", "created": true}]),
+        ),
+        (
+            "id, created",
+            "create('t', id => 'B', depends_on => '{A}', idempotency_key => 'k')",
+            json!([{"id": "B", "created": true}]),
+        ),
+        (
+            "id, created",
+            "create_many('[{\"title\": \"t\", \"id\": \"C\"}, {\"title\": \"t\", \"id\": \"D\", \"depends_on\": [\"C\"]}]')",
+            json!([{"id": "C", "created": true}, {"id": "D", "created": true}]),
+        ),
+        (
+            "id, status, open_dependencies",
+            "get('B')",
+            json!([{"id": "B", "status": "ready", "open_dependencies": 1}]),
+        ),
+        (
+            "id, total",
+            "list(with_total => true, ready_only => true)",
+            json!([{"id": "A", "total": 2}, {"id": "C", "total": 2}]),
+        ),
+        ("kind", "why('B')", json!([{"kind": "open_dependency"}])),
+        (
+            "id, claim_token is not null as token, dependencies, last_failure",
+            "claim('w', request_id => '6f2a1a52-5a57-4a5e-8b0c-0f3a7a1f2b3c')",
+            json!([{"id": "A", "token": true, "dependencies": [], "last_failure": null}]),
+        ),
+        (
+            "id",
+            "claim('w', request_id => '6f2a1a52-5a57-4a5e-8b0c-0f3a7a1f2b3c')",
+            json!([{"id": "A"}]),
+        ),
+        (
+            "1 as ok",
+            &format!("assert_held('A', {held})"),
+            json!([{"ok": 1}]),
+        ),
+        (
+            "backlog_renew is not null as ok",
+            &format!("renew('A', {held}, '1 hour')"),
+            json!([{"ok": true}]),
+        ),
+        (
+            "status, attempts",
+            &format!("fail('A', {held}, 'broke', '0')"),
+            json!([{"status": "ready", "attempts": 1}]),
+        ),
+        (
+            "id, last_failure",
+            "claim('w')",
+            json!([{"id": "A", "last_failure": "broke"}]),
+        ),
+        (
+            "status, attempts",
+            &format!("release('A', {held})"),
+            json!([{"status": "ready", "attempts": 1}]),
+        ),
+        (
+            "id",
+            "claim('w', id => 'A', ttl => '1 second')",
+            json!([{"id": "A"}]),
+        ),
+        (
+            "id, action",
+            "reclaim('A', force => true)",
+            json!([{"id": "A", "action": "requeued"}]),
+        ),
+        (
+            "id",
+            "claim('w', labels => '{}', offers => '{gpu}')",
+            json!([{"id": "A"}]),
+        ),
+        (
+            "status, unblocked",
+            &format!("complete('A', {held}, '[1]')"),
+            json!([{"status": "done", "unblocked": ["B"]}]),
+        ),
+        (
+            "id, dependencies",
+            "claim('w', id => 'B')",
+            json!([{"id": "B", "dependencies": [{"id": "A", "title": "t", "result": [1]}]}]),
+        ),
+        (
+            "id, status",
+            "complete('B', force => true)",
+            json!([{"id": "B", "status": "done"}]),
+        ),
+        (
+            "id, status",
+            "reopen('B', 'again')",
+            json!([{"id": "B", "status": "ready"}]),
+        ),
+        (
+            "status, block_kind",
+            "block('B', 'which?', 'input')",
+            json!([{"status": "blocked", "block_kind": "input"}]),
+        ),
+        ("status", "unblock('B')", json!([{"status": "ready"}])),
+        (
+            "open_dependencies",
+            "link('B', '{C}')",
+            json!([{"open_dependencies": 1}]),
+        ),
+        (
+            "open_dependencies",
+            "unlink('B', '{C}')",
+            json!([{"open_dependencies": 0}]),
+        ),
+        (
+            "title, labels",
+            "update('B', title => 'new', labels => '{x}')",
+            json!([{"title": "new", "labels": ["x"]}]),
+        ),
+        (
+            "id, status",
+            "cancel('C', 'why', cascade => true)",
+            json!([{"id": "C", "status": "cancelled"}, {"id": "D", "status": "cancelled"}]),
+        ),
+        (
+            "ready, done, cancelled, claimable",
+            "stats()",
+            json!([{"ready": 1, "done": 1, "cancelled": 2, "claimable": 1}]),
+        ),
+        (
+            "kind",
+            "events('A', max_events => 3)",
+            json!([{"kind": "created"}, {"kind": "claimed"}, {"kind": "renewed"}]),
+        ),
+        ("count(*) > 10 as ok", "export()", json!([{"ok": true}])),
+        (
+            "count(*) > 5 as ok, max(detail) filter (where state = 'error') as error",
+            "doctor()",
+            json!([{"ok": true, "error": null}]),
+        ),
+    ] {
+        call(s, what, verb, expected);
+    }
+    // What an export wrote comes back, in the place of what there was.
+    s.run(
+        "create temporary table lines as select jsonb_agg(line::jsonb) as all_of_them from mosaic.backlog_export() line;
+         truncate mosaic.backlog, mosaic.backlog_dependency, mosaic.backlog_event, mosaic.backlog_claim_request",
+    );
+    call(
+        s,
+        "cards",
+        "import((select all_of_them from lines))",
+        json!([{"cards": 4}]),
+    );
+    assert_eq!(s.claim_next("w").as_deref(), Some("B"));
+    let functions = s.column(
+        "select distinct substring(proname from 9) from pg_proc
+         where proname ^@ 'backlog_' and prorettype not in ('event_trigger'::regtype, 'trigger'::regtype)",
+    );
+    let functions: BTreeSet<String> = functions
+        .iter()
+        .map(|name| name.as_str().expect("text").to_owned())
+        .collect();
+    assert_eq!(called, functions);
+}
+
+#[test]
+fn the_new_library_serves_a_database_that_0_1_0_made() {
+    let db = old_database();
+    use_all_of_0_1_0(&mut db.session());
+    let refused = db.session().refusal("select mosaic.backlog_get('none')");
+    assert_eq!(refused.code, "not_found");
+    let dropped = db
+        .session()
+        .attempt_run("drop extension mosaic_backlog_ext");
+    assert_eq!(dropped.expect_err("cards exist").code, "bad_transition");
+}
+
+#[test]
+fn the_new_program_works_with_a_database_that_0_1_0_made() {
+    let db = old_database();
+    let url = db.url("postgres");
+    let call = |arguments: &[&str]| backlog(arguments).env("DATABASE_URL", &url).json();
+    call(&["create", "t", "--id", "A"]);
+    call(&["create", "t", "--id", "B"]);
+    call(&["link", "B", "--needs", "A"]);
+    assert_eq!(call(&["list"])["cards"].as_array().map(Vec::len), Some(2));
+    assert_eq!(call(&["why", "B"])["reasons"][0]["kind"], "open_dependency");
+    let claimed = call(&["claim", "--worker", "w"]);
+    let token = claimed["cards"][0]["claim_token"].to_string();
+    call(&["renew", "A", "--token", &token]);
+    let completed = call(&["complete", "A", "--token", &token]);
+    assert_eq!(completed["unblocked"], json!(["B"]));
+    assert_eq!(call(&["stats"])["claimable"], 1);
+    call(&["show", "A"]);
+    call(&["events", "A"]);
+    // It says what is to be done, and that the server of tests does not reach its disk.
+    let doctor = backlog(&["doctor"]).env("DATABASE_URL", &url).run();
+    let doctor: Value = serde_json::from_str(&doctor.stdout).expect("JSON");
+    let not_ok: Vec<&Value> = doctor["findings"]
+        .as_array()
+        .expect("findings")
+        .iter()
+        .filter(|finding| finding["state"] != "ok")
+        .map(|finding| &finding["name"])
+        .collect();
+    assert_eq!(not_ok, ["extension", "extension_files", "durability"]);
+}
+
+/// Whether `row` says what it said before; it may have more columns by now.
+fn has_all_of(row: &Value, before: &Value) -> bool {
+    match before {
+        Value::Object(fields) => fields.iter().all(|(name, old)| has_all_of(&row[name], old)),
+        _ => row == before,
+    }
+}
+
+#[test]
+fn cards_of_0_1_0_survive_the_update() {
+    let db = old_database();
+    let mut s = db.session();
+    let token = dump::populate(&mut s);
+    let before = dump::contents(&mut s);
+    db.session().run(UPDATE);
+    for mut session in [s, db.session()] {
+        let after = dump::contents(&mut session);
+        for (after, before) in after.iter().flatten().zip(before.iter().flatten()) {
+            assert!(has_all_of(after, before), "{before} became {after}");
+        }
+        let count = |tables: &[Vec<Value>]| tables.iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(count(&after), count(&before));
+    }
+    dump::assert_goes_on(&mut db.session(), token);
+}
+
+#[test]
+fn workers_of_0_1_0_do_not_notice_the_update() {
+    let cluster = Cluster::start(&[]);
+    cluster.session("postgres").run(CREATE_OLD);
+    under_traffic(&cluster, || cluster.session("postgres").run(UPDATE));
+}
+
+#[test]
+fn transactions_that_are_open_during_the_update_end_as_they_would_have() {
+    let db = old_database();
+    let mut s = db.session();
+    for id in ["committed", "rolled back", "prepared", "left"] {
+        s.create(id);
+    }
+    let mut tokens = Vec::new();
+    let mut open: Vec<Session> = ["committed", "rolled back", "prepared"]
+        .iter()
+        .map(|id| {
+            let mut session = db.session();
+            session.run("set mosaic.notify = off; begin");
+            tokens.push(session.claim(id, "w"));
+            session
+        })
+        .collect();
+    open.pop()
+        .expect("a session")
+        .run("prepare transaction 'p'");
+    let updating = thread::spawn({
+        let mut session = db.session();
+        move || session.run(UPDATE)
+    });
+    // An update that changes a table waits for them; one that does not is through at once.
+    wait::until("the update waits or is over", || {
+        let waits = s.truth(
+            "select exists (select from pg_stat_activity where datname = current_database()
+             and query ~ '^alter extension' and wait_event_type = 'Lock')",
+        );
+        (waits || updating.is_finished()).then_some(())
+    });
+    open.remove(0).run("commit");
+    open.remove(0).run("rollback");
+    s.run("commit prepared 'p'");
+    updating.join().expect("the update");
+    for (id, token) in [("committed", tokens[0]), ("prepared", tokens[2])] {
+        s.run(&format!(
+            "select from mosaic.backlog_complete('{id}', {token})"
+        ));
+    }
+    assert_eq!(s.claim_next("w").as_deref(), Some("rolled back"));
+    assert_eq!(s.claim_next("w").as_deref(), Some("left"));
+    assert_eq!(s.claim_next("w"), None);
 }
