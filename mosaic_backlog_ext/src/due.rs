@@ -23,7 +23,7 @@ pub fn promote(session: &Session, now: Micros) {
     while frontier::concerns(Set::Due, now) {
         match frontier::peek_due(now, LOOK) {
             Next::Candidates(times, _) => {
-                frontier::come(&times, &orders(session, &times));
+                frontier::come(&times, orders(session, &times));
             }
             Next::Look(look) => {
                 let times = times(session, &TIMES, look.window(now));
@@ -40,11 +40,9 @@ pub fn promote(session: &Session, now: Micros) {
     }
 }
 
-/// The cards that wait for these times, in claim order.
+/// The cards that wait for these times.
 fn orders(session: &Session, times: &[Key]) -> Vec<Key> {
-    let mut orders: Vec<Key> = session.run(&COME, &[param(clock::times(times))]).column(1);
-    orders.sort_unstable();
-    orders
+    session.run(&COME, &[param(clock::times(times))]).column(1)
 }
 
 /// The first times of a range, one more than a look collects.

@@ -7,12 +7,16 @@
 //! takes a candidate and locks its row; only the row decides. `docs/design.md` has the proof
 //! that no card is overlooked.
 //!
+//! - `addition`: members that come in together, made ready for the heads
+//! - `few`: lists that allocate nothing
 //! - `head`: the knowledge about one ordered set, as plain data
 //! - `heads`: all of them of one database
 //! - `memory`: the shared memory that they live in
 //! - `transaction`: commit and rollback
 //! - `watch`: the trigger that sees every change of a card
 
+mod addition;
+mod few;
 mod head;
 mod heads;
 mod memory;
@@ -22,6 +26,7 @@ mod watch;
 use pgrx::prelude::*;
 use sha2::{Digest, Sha256};
 
+use addition::Addition;
 pub use head::{Key, LOOK, Range};
 use heads::Filter;
 pub use heads::Set;
@@ -56,7 +61,9 @@ pub fn claims(phase: Option<&str>, labels: &[String], offers: &[String]) -> Set 
     } else {
         fingerprint(phase, labels, offers)
     };
-    memory::attach().lock().claims(filter)
+    let now = unsafe { pg_sys::GetCurrentTimestamp() };
+    let user = unsafe { pg_sys::MyProcPid };
+    memory::attach().lock().claims(filter, user, now)
 }
 
 fn fingerprint(phase: Option<&str>, labels: &[String], offers: &[String]) -> Filter {
@@ -132,12 +139,13 @@ pub fn peek_due(now: Key, max: usize) -> Next {
     })
 }
 
-/// The cards that waited for `times` have become claimable; `orders` ascending.
-pub fn come(times: &[Key], orders: &[Key]) {
+/// The cards that waited for `times` have become claimable.
+pub fn come(times: &[Key], mut orders: Vec<Key>) {
     let memory = memory::attach();
     transaction::add_taken(memory, Set::Due, times);
+    let added = Addition::new(&mut orders);
     let mut heads = memory.lock();
-    heads.add_claimable(orders);
+    heads.add_claimable(&added);
     heads.end_due(times);
 }
 
@@ -318,10 +326,12 @@ pub fn floor(set: Set) -> Key {
         .map_or(Key::MIN, |head| head.floor())
 }
 
-/// Cards wait for a time that another session has seen come already; `times` ascending.
-pub fn waits_again(times: &[Key]) {
+/// A card waits for a time that another session has seen come already.
+pub fn waits_again(time: Key) {
+    let times = &mut [time];
+    let added = Addition::new(times);
     if let Some(head) = memory::attach().lock().head(Set::Due) {
-        head.add(times);
+        head.add(&added);
     }
 }
 

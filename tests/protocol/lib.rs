@@ -8,6 +8,7 @@
 //! - `lease`: claims, leases, fencing tokens, attempts, the sweep, crashes
 //! - `gate`: links, completions, counters and the order of locks
 //! - `head`: what the frontier knows of one ordered set, with little room
+//! - `real_head`: the code of the extension that is plain data, as it is
 //! - `frontier`: claims by the frontier beside commits, rollbacks and the ends of sessions
 //! - `replay`: a history, told to the models of lease and gate event by event
 //! - `recorded`: the histories of real fleets
@@ -19,5 +20,6 @@ mod frontier;
 mod gate;
 mod head;
 mod lease;
+mod real_head;
 mod recorded;
 mod replay;

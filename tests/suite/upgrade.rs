@@ -36,7 +36,7 @@ fn old_database() -> Database {
 
 /// The library as a newer version would be that keeps other things in shared memory.
 fn with_a_newer_layout(mut library: Vec<u8>) -> Vec<u8> {
-    let (own, newer) = (b"layout 1", b"layout 2");
+    let (own, newer) = (b"layout 2", b"layout 3");
     let places: Vec<usize> = (0..library.len() - own.len())
         .filter(|at| library[*at..].starts_with(own))
         .collect();

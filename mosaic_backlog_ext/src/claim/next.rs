@@ -212,7 +212,7 @@ fn settle(
         let wait_until: Option<Micros> = answer.get(row, 3);
         if let Some(at) = wait_until.filter(|at| *at > now) {
             // Another session's clock is ahead of this one's.
-            frontier::waits_again(&[at]);
+            frontier::waits_again(at);
         } else if !answer.must::<bool>(row, 5) {
             // Not for this claim.
         } else if answer.must(row, 4) {

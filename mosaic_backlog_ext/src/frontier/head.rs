@@ -5,6 +5,9 @@
 //! that gives it back if it ends without effect. Whatever else is in here costs a vain look at
 //! one row and nothing more, since the row decides.
 
+use super::addition::{Addition, SPANS};
+use super::few::Few;
+
 pub type Key = i64;
 
 const CANDIDATES: usize = 128;
@@ -100,11 +103,13 @@ impl Head {
     }
 
     fn candidates(&self) -> &[Key] {
-        &self.candidates[..self.candidates_len]
+        self.candidates
+            .get(..self.candidates_len)
+            .unwrap_or(&self.candidates)
     }
 
     pub fn ranges(&self) -> &[Range] {
-        &self.ranges[..self.ranges_len]
+        self.ranges.get(..self.ranges_len).unwrap_or(&self.ranges)
     }
 
     /// The largest key that has been seen, if any.
@@ -129,31 +134,31 @@ impl Head {
             || !self.settled && self.ranges().first().is_some_and(|r| r.from <= last)
     }
 
-    /// Members were added, or came back: `keys` ascending, each committed before this call.
-    pub fn add(&mut self, keys: &[Key]) {
-        let Some(last) = keys.last() else {
+    /// Members were added, or came back, each committed before this call. How much work that is
+    /// does not depend on how many there are, but for their logarithm.
+    pub fn add(&mut self, added: &Addition) {
+        let Some(last) = added.last() else {
             return;
         };
-        self.highest = self.highest.max(*last);
-        self.tell_look(keys);
+        self.highest = self.highest.max(last);
+        if self.looking {
+            self.tell_look(added.first_from(self.looking_from).as_slice());
+        }
         self.settled = false;
-        // The last range has no end: what sorts behind its start is found by the next look.
-        let open_end = match self.ranges().last() {
-            Some(range) if range.to == Key::MAX => range.from,
-            _ => Key::MAX,
-        };
-        let below = &keys[..keys.partition_point(|key| *key < open_end)];
-        if let [key] = below {
-            if !self.is_covered(*key) {
-                self.remember(*key);
-            }
-        } else if !below.is_empty() {
-            let unknown: Vec<Key> = below
-                .iter()
-                .copied()
-                .filter(|key| !self.is_covered(*key))
-                .collect();
-            self.remember_many(unknown);
+        // What lies in a range is found by the next look.
+        let mut unknown: Few<Key, { CANDIDATES + 1 }> = Few::new(0);
+        let mut from = Some(Key::MIN);
+        for range in self.ranges() {
+            added.collect(from.unwrap_or(Key::MAX), Some(range.from), &mut unknown);
+            from = (range.to != Key::MAX).then_some(range.to);
+        }
+        if let Some(from) = from {
+            added.collect(from, None, &mut unknown);
+        }
+        match unknown.items() {
+            [] => {}
+            [key] => self.remember(*key),
+            keys => self.remember_some(keys, unknown.is_full().then_some(added)),
         }
     }
 
@@ -176,7 +181,7 @@ impl Head {
             return;
         }
         self.tell_look(&[range.from.max(self.looking_from)]);
-        self.cover_ranges(vec![range]);
+        self.cover_ranges(&[range]);
     }
 
     fn is_covered(&self, key: Key) -> bool {
@@ -186,8 +191,8 @@ impl Head {
     }
 
     fn remember(&mut self, key: Key) {
-        if self.candidates_len == CANDIDATES {
-            self.remember_many(vec![key]);
+        if self.candidates_len >= CANDIDATES {
+            self.remember_some(&[key], None);
             return;
         }
         let at = self.candidates().partition_point(|other| *other > key);
@@ -199,61 +204,95 @@ impl Head {
         self.candidates_len += 1;
     }
 
-    /// Takes the smallest as candidates and leaves the rest to looks at where they lie.
-    fn remember_many(&mut self, mut keys: Vec<Key>) {
-        keys.extend_from_slice(self.candidates());
-        keys.sort_unstable();
-        keys.dedup();
-        let room = if keys.len() > CANDIDATES {
+    fn remember_many(&mut self, keys: &[Key]) {
+        for some in keys.chunks(CANDIDATES) {
+            self.remember_some(some, None);
+        }
+    }
+
+    /// Takes the smallest as candidates and leaves the rest to looks at where they lie. With
+    /// `more`, the keys are not all that it has.
+    fn remember_some(&mut self, keys: &[Key], more: Option<&Addition>) {
+        let mut all: Few<Key, { 2 * CANDIDATES + 1 }> = Few::new(0);
+        for key in keys.iter().chain(self.candidates()) {
+            all.push(*key);
+        }
+        all.items_mut().sort_unstable();
+        all.merge(|kept, key| *kept == *key);
+        let room = if all.items().len() > CANDIDATES {
             CANDIDATES - LOOK
         } else {
-            keys.len()
+            CANDIDATES
         };
-        let rest = keys.split_off(room);
-        self.candidates_len = keys.len();
-        for (slot, key) in self.candidates.iter_mut().zip(keys.iter().rev()) {
+        let (kept, rest) = all.items().split_at(room.min(all.items().len()));
+        self.candidates_len = kept.len();
+        for (slot, key) in self.candidates.iter_mut().zip(kept.iter().rev()) {
             *slot = *key;
         }
-        self.cover(&rest);
-    }
-
-    /// Makes the ranges cover `keys` (ascending), with as little else as there is room for.
-    fn cover(&mut self, keys: &[Key]) {
-        if !keys.is_empty() {
-            self.tell_look(keys);
-            let single = |key: &Key| Range {
+        let Some(first) = rest.first() else {
+            return;
+        };
+        self.tell_look(rest);
+        let mut ranges: Few<Range, { SPANS + 2 * CANDIDATES + 1 }> = Few::new(Range::default());
+        for key in rest {
+            ranges.push(Range {
                 from: *key,
                 to: key.saturating_add(1),
-            };
-            self.cover_ranges(keys.iter().map(single).collect());
+            });
         }
+        for span in more.map_or(&[][..], Addition::spans) {
+            if span.to > *first || span.to == Key::MAX {
+                ranges.push(Range {
+                    from: span.from.max(*first),
+                    to: span.to,
+                });
+            }
+        }
+        self.cover_ranges(ranges.items());
     }
 
-    fn cover_ranges(&mut self, more: Vec<Range>) {
+    /// Makes the ranges cover `more`, with as little else as there is room for.
+    fn cover_ranges(&mut self, more: &[Range]) {
+        const ALL: usize = RANGES + SPANS + 2 * CANDIDATES + 1;
         self.settled = false;
-        let mut all: Vec<Range> = self.ranges().to_vec();
-        all.extend(more);
-        all.sort_unstable_by_key(|range| range.from);
-        let mut gaps: Vec<Key> = all
-            .windows(2)
-            .map(|pair| pair[1].from.saturating_sub(pair[0].to))
-            .filter(|gap| *gap > 0)
-            .collect();
-        // The widest gaps stay out of it.
-        gaps.sort_unstable_by(|a, b| b.cmp(a));
-        let narrow = gaps.get(RANGES - 1).copied().unwrap_or(0);
-        self.ranges_len = 0;
-        for range in all {
-            let len = self.ranges_len;
-            if len > 0 {
-                let before = &mut self.ranges[len - 1];
-                if len == RANGES || range.from.saturating_sub(before.to) <= narrow {
-                    before.to = before.to.max(range.to);
-                    continue;
-                }
+        let mut all: Few<Range, ALL> = Few::new(Range::default());
+        for range in self.ranges().iter().chain(more) {
+            all.push(*range);
+        }
+        all.items_mut().sort_unstable_by_key(|range| range.from);
+        all.merge(|before, range| {
+            let joined = range.from <= before.to;
+            if joined {
+                before.to = before.to.max(range.to);
             }
-            self.ranges[len] = range;
-            self.ranges_len += 1;
+            joined
+        });
+        if all.items().len() > RANGES {
+            let gap = |before: &Range, after: &Range| after.from.abs_diff(before.to);
+            let mut gaps: Few<u64, ALL> = Few::new(0);
+            for pair in all.items().windows(2) {
+                gaps.push(gap(&pair[0], &pair[1]));
+            }
+            // The widest gaps stay out of it.
+            let (_, narrow, _) = gaps
+                .items_mut()
+                .select_nth_unstable_by(RANGES - 1, |a, b| b.cmp(a));
+            let narrow = *narrow;
+            all.merge(|before, range| {
+                let joined = gap(before, range) <= narrow;
+                if joined {
+                    before.to = range.to;
+                }
+                joined
+            });
+        }
+        self.set_ranges(all.items());
+    }
+
+    fn set_ranges(&mut self, ranges: &[Range]) {
+        self.ranges_len = ranges.len().min(RANGES);
+        for (slot, range) in self.ranges.iter_mut().zip(ranges) {
+            *slot = *range;
         }
     }
 
@@ -287,10 +326,14 @@ impl Head {
 
     /// Removes candidates.
     pub fn remove(&mut self, keys: &[Key]) {
-        let mut left = self.candidates().to_vec();
-        left.retain(|key| !keys.contains(key));
-        self.candidates_len = left.len();
-        self.candidates[..left.len()].copy_from_slice(&left);
+        let mut left = 0;
+        for at in 0..self.candidates_len {
+            if !keys.contains(&self.candidates[at]) {
+                self.candidates[left] = self.candidates[at];
+                left += 1;
+            }
+        }
+        self.candidates_len = left;
     }
 
     /// Begins a look at the first unexamined range, if there is one up to `last`, nothing sorts
@@ -382,13 +425,14 @@ impl Head {
             self.settled = self.ranges_len == 1;
         }
         // What there is no room for is unexamined again, and nothing is settled then.
-        self.remember_many(found.iter().copied().filter(|key| *key < end).collect());
+        let known = found.partition_point(|key| *key < end);
+        self.remember_many(found.get(..known).unwrap_or(found));
         examined
     }
 
     /// Takes `examined` out of the range that it begins in.
     fn uncover(&mut self, examined: Range) {
-        let mut left = Vec::with_capacity(self.ranges_len + 1);
+        let mut left: Few<Range, { RANGES + 1 }> = Few::new(Range::default());
         for range in self.ranges() {
             let inside =
                 range.from <= examined.from && (examined.from < range.to || range.to == Key::MAX);
@@ -410,14 +454,15 @@ impl Head {
             }
         }
         // One more than there is room for: the last two become one.
-        while left.len() > RANGES {
-            let end = left.pop().map_or(Key::MAX, |range| range.to);
-            if let Some(range) = left.last_mut() {
-                range.to = end;
-            }
+        if left.is_full()
+            && let [.., last, end] = left.items_mut()
+        {
+            *last = Range {
+                from: last.from,
+                to: end.to,
+            };
         }
-        self.ranges_len = left.len();
-        self.ranges[..left.len()].copy_from_slice(&left);
+        self.set_ranges(left.items());
     }
 
     /// Puts members aside that somebody else has locked, until `again_at`. Those for which
@@ -465,7 +510,7 @@ impl Head {
         if let [key] = keys {
             self.remember(*key);
         } else if !keys.is_empty() {
-            self.remember_many(keys.to_vec());
+            self.remember_many(keys);
         }
     }
 }

@@ -1,9 +1,15 @@
 //! The heads of one database, as plain data: a head for each filter of claims, one for leases and
 //! one for cards that wait for their time.
 
+use super::addition::Addition;
 use super::head::{Head, Key, Range};
 
-const FILTERS: usize = 256;
+pub const FILTERS: usize = 256;
+/// A session that has so many heads of its own makes room among these.
+pub const SHARE: usize = 32;
+/// How long a head that several sessions have used stays before those of single ones, in
+/// microseconds.
+const STAYS: i64 = 60_000_000;
 
 /// Which cards a head is about, as a fingerprint; zeros for a claim that names nothing.
 pub type Filter = [u8; 16];
@@ -14,7 +20,19 @@ struct Claims {
     /// Distinguishes one use of the slot from the next; 0: never used.
     generation: u64,
     used_at: u64,
+    /// The only session that has used it; 0: there are several.
+    user: i32,
+    /// When it was last used, in microseconds of the server's clock.
+    seen_at: i64,
     head: Head,
+}
+
+impl Claims {
+    /// Whether others than `user` have used it, and not long ago.
+    fn is_shared(&self, now: i64) -> bool {
+        // A time ahead is one from before the clock was set back.
+        self.user == 0 && self.seen_at.abs_diff(now) < STAYS as u64
+    }
 }
 
 /// The heads of one database.
@@ -52,15 +70,14 @@ impl Heads {
             Set::Leases => Some(&mut self.leases),
             Set::Due => Some(&mut self.due),
             Set::Claims { slot, generation } => {
-                let claims = &mut self.claims[slot];
+                let claims = self.claims.get_mut(slot)?;
                 (claims.generation == generation).then_some(&mut claims.head)
             }
         }
     }
 
-    /// The set of cards that pass `filter`. The one that was not asked for the longest gives
-    /// way when there are too many.
-    pub fn claims(&mut self, filter: Filter) -> Set {
+    /// The set of cards that pass `filter`, for the session `user`.
+    pub fn claims(&mut self, filter: Filter, user: i32, now: i64) -> Set {
         self.uses += 1;
         let known = self.claims[..self.claims_len]
             .iter()
@@ -70,31 +87,57 @@ impl Heads {
                 self.claims_len += 1;
                 self.claims_len - 1
             } else {
-                (0..FILTERS)
-                    .filter(|slot| !self.claims[*slot].head.is_looking())
-                    .min_by_key(|slot| self.claims[*slot].used_at)
-                    .unwrap_or(0)
+                self.make_room(user, now)
             };
             self.claims[slot] = Claims {
                 filter,
                 generation: self.uses,
                 used_at: 0,
+                user,
+                seen_at: now,
                 head: Head::unexamined(Key::MIN),
             };
             slot
         });
-        self.claims[slot].used_at = self.uses;
+        let claims = &mut self.claims[slot];
+        claims.used_at = self.uses;
+        claims.seen_at = now;
+        if claims.user != user {
+            claims.user = 0;
+        }
         Set::Claims {
             slot,
-            generation: self.claims[slot].generation,
+            generation: claims.generation,
         }
     }
 
-    /// Cards became claimable; `orders` ascending.
-    pub fn add_claimable(&mut self, orders: &[Key]) {
-        if !orders.is_empty() {
-            for claims in &mut self.claims[..self.claims_len] {
-                claims.head.add(orders);
+    /// The head that gives way to another. The one of the claims that name nothing never does, as
+    /// everybody has it. A session with many filters of its own takes from itself, so that it
+    /// cannot push out what others use. Else it is one that a single session has used, or that
+    /// nobody has for a while. Of several, the one that was not asked for the longest.
+    fn make_room(&self, user: i32, now: i64) -> usize {
+        let own = self.claims.iter().filter(|claims| claims.user == user);
+        let has_many = own.count() >= SHARE;
+        let rank = |claims: &Claims| {
+            (
+                claims.filter == Filter::default(),
+                has_many && claims.user != user,
+                claims.head.is_looking(),
+                claims.is_shared(now),
+                claims.used_at,
+            )
+        };
+        let slots = self.claims.iter().enumerate();
+        slots
+            .min_by_key(|(_, claims)| rank(claims))
+            .map_or(0, |(slot, _)| slot)
+    }
+
+    /// Cards became claimable.
+    pub fn add_claimable(&mut self, added: &Addition) {
+        if !added.is_empty() {
+            for claims in self.claims.iter_mut().take(self.claims_len) {
+                claims.head.add(added);
             }
         }
     }

@@ -21,7 +21,7 @@ pub use attach::{Sharing, attach, end_session, sharing};
 /// Says that a segment is ours, whatever the version.
 const MAGIC: u64 = u64::from_le_bytes(*b"mosaic b");
 /// How it is laid out: a newer layout is greater. Whatever changes `Segment` has to change this.
-const LAYOUT: u64 = u64::from_le_bytes(*b"layout 1");
+const LAYOUT: u64 = u64::from_le_bytes(*b"layout 2");
 
 /// What a segment begins with, in all versions.
 #[repr(C)]

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use pgrx::prelude::*;
 
+use super::addition::Addition;
 use super::head::{Key, Range};
 use super::heads::Set;
 use super::memory::{self, Memory};
@@ -286,19 +287,29 @@ impl Undo {
 }
 
 impl Changes {
+    /// The transaction is past the point where it could be refused: an error here would take the
+    /// server down. Whatever goes wrong, nothing is known any more, and claims look anew.
     fn commit(mut self) {
-        // Sorted, as the heads want them.
-        self.claimable.sort_unstable();
-        self.leases.sort_unstable();
-        self.due.sort_unstable();
+        let memory = self.memory;
+        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.tell()));
+        if told.is_err() {
+            memory.lock().reset();
+        }
+    }
+
+    fn tell(&mut self) {
+        // All that takes the longer the more cards there are is done before others have to wait.
+        let claimable = Addition::new(&mut self.claimable);
+        let leases = Addition::new(&mut self.leases);
+        let due = Addition::new(&mut self.due);
         let mut heads = self.memory.lock();
         if self.unknown {
             heads.reset();
         }
-        heads.add_claimable(&self.claimable);
-        for (set, keys) in [(Set::Leases, &self.leases), (Set::Due, &self.due)] {
+        heads.add_claimable(&claimable);
+        for (set, added) in [(Set::Leases, &leases), (Set::Due, &due)] {
             if let Some(head) = heads.head(set) {
-                head.add(keys);
+                head.add(added);
             }
         }
     }
