@@ -51,7 +51,9 @@ pub fn begin() {
 
 /// The extension is being dropped.
 pub fn drop_memory() {
-    transaction::add_dropped(memory::attach());
+    if let Some(memory) = memory::mapped() {
+        transaction::add_dropped(memory);
+    }
 }
 
 /// The claimable cards that a claim with these arguments may get.

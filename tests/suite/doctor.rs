@@ -357,7 +357,8 @@ fn cards_that_wait_for_a_cancelled_one_are_found_with_all_behind_them() {
     assert_well(&mut s, &[]);
 }
 
-/// A sequence that leads nowhere lets the next session make a segment, while the one before stays.
+/// A sequence that leads nowhere lets a session make another segment, and it keeps those before to
+/// the end of its transaction.
 #[test]
 fn a_server_without_shared_memory_left_is_found() {
     let cluster = Cluster::start(&[
@@ -367,20 +368,19 @@ fn a_server_without_shared_memory_left_is_found() {
         "autovacuum_max_workers = 1",
         "superuser_reserved_connections = 1",
     ]);
-    cluster.session("postgres").run(
+    let mut greedy = cluster.session("postgres");
+    greedy.run(
         "create extension mosaic_backlog_ext; select from mosaic.backlog_create('t', id => 'A')",
     );
-    assert_found(
-        &mut cluster.session("postgres"),
-        "frontier",
-        "ok",
-        &["fast"],
-    );
+    greedy.run("begin");
+    assert_found(&mut greedy, "frontier", "ok", &["fast"]);
     let state = (0..300).find_map(|_| {
-        let mut s = cluster.session("postgres");
-        s.run("select setval('mosaic.backlog_frontier_seq', 1)");
-        let state = found(&mut s, "frontier").0;
-        s.run("select from mosaic.backlog_reclaim()");
+        greedy.run(
+            "select setval('mosaic.backlog_frontier_seq', 1);
+             alter table mosaic.backlog reset (parallel_workers);
+             select from mosaic.backlog_reclaim()",
+        );
+        let state = found(&mut greedy, "frontier").0;
         (state != "ok").then_some(state)
     });
     assert_eq!(state.as_deref(), Some("warning"));
@@ -388,7 +388,12 @@ fn a_server_without_shared_memory_left_is_found() {
     assert_well(&mut s, &["frontier"]);
     // The backlog works all the same, also for this session, whose own memory is not shared.
     assert_eq!(s.claim_next("w").as_deref(), Some("A"));
-    assert_found(&mut s, "frontier", "warning", &["segment"]);
+    assert_found(&mut s, "frontier", "warning", &["segments"]);
     let rows = s.rows("select name from mosaic.backlog_doctor() where state <> 'ok'");
     assert_eq!(rows, [json!({"name": "frontier"})]);
+    greedy.run("commit");
+    wait::until("there is room again", || {
+        s.run("select from mosaic.backlog_reclaim()");
+        (found(&mut s, "frontier").0 == "ok").then_some(())
+    });
 }

@@ -23,6 +23,7 @@ mod faults;
 mod frontier;
 mod frontier_clocks;
 mod frontier_looks;
+mod frontier_memory;
 mod frontier_restart;
 mod frontier_strain;
 mod frontier_transactions;

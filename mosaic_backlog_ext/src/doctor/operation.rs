@@ -72,13 +72,24 @@ pub fn frontier() -> Finding {
             NAME,
             "No claim since the server started; the next one makes the frontier's memory.",
         ),
-        Sharing::Refused => Finding::not_ok(
+        Sharing::Refused(why) => Finding::not_ok(
             NAME,
             State::Warning,
-            "The server has no dynamic shared memory segment left: each claim scans its index, and \
-             gets slower with the cards claimed before.",
-            "Restart the server when it suits; if that does not last, raise max_connections, by \
-             which the number of segments grows.",
+            format!(
+                "The server has no shared memory to give ({why}): each claim scans its index, and gets \
+                 slower with the cards claimed before."
+            ),
+            "Make room where the server's dynamic shared memory lies: in /dev/shm, which in a container is \
+             often small, or in its data folder (dynamic_shared_memory_type). If there are too many segments, \
+             raise max_connections, by which their number grows. The next call tries again by itself.",
+        ),
+        Sharing::Apart => Finding::not_ok(
+            NAME,
+            State::Error,
+            "This session and new ones do not share what they know: mosaic.backlog_frontier_seq was changed \
+             by hand. Claims see what others made claimable late.",
+            "As a superuser: `alter sequence mosaic.backlog_frontier_seq restart`, after which all sessions \
+             find memory that is new.",
         ),
     }
 }

@@ -1,12 +1,14 @@
 //! Where the heads live: a segment of shared memory a database, made by whoever needs it first.
 //!
-//! It is a dynamic segment, pinned until the server ends, so that nothing has to be preloaded.
-//! Its handle is kept in a sequence, because that is read and written outside of transactions.
-//! After a restart or a promotion the handle leads nowhere, and an empty segment is made.
+//! It is a dynamic segment, so that nothing has to be preloaded. Its handle is kept in a sequence,
+//! because that is read and written outside of transactions. It lives as long as a session has it
+//! mapped: nobody else could find out that its database is gone. After that, and after a restart
+//! or a promotion, the handle leads nowhere, and an empty segment is made.
 //!
 //! A newer library that lays the segment out in another way cannot share it. It makes one of its
 //! own, and retires the other: sessions with the older library are ended when they next need it.
 
+mod ask;
 mod attach;
 
 use std::cell::Cell;
@@ -16,7 +18,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use pgrx::prelude::*;
 
 use super::heads::Heads;
-pub use attach::{Sharing, attach, end_session, sharing};
+pub use attach::{
+    Sharing, attach, end_session, end_transaction, let_go, mapped, shared_now, sharing,
+};
 
 /// Says that a segment is ours, whatever the version.
 const MAGIC: u64 = u64::from_le_bytes(*b"mosaic b");
@@ -33,7 +37,7 @@ struct Header {
     table: pg_sys::Oid,
     server_start: i64,
     handle: pg_sys::dsm_handle,
-    /// 1: it stays also while nobody has it mapped.
+    /// 1: it stays also while nobody has it mapped, as those of version 0.1.0 do.
     pinned: AtomicU32,
     /// 1: a library with a newer layout has taken over.
     retired: AtomicU32,
@@ -70,11 +74,12 @@ struct Segment {
     lock: pg_sys::LWLock,
     changed: pg_sys::ConditionVariable,
     heads: Heads,
-    /// Prepared transactions follow. When one of them ends, nothing is known any more.
+    /// Transactions follow that may tell nobody here what they change: prepared ones, and those
+    /// that ran when the segment was made. When one of them ends, nothing is known any more.
     prepared_room: usize,
     prepared_len: usize,
-    /// While a transaction before this one runs, nothing is known: it may be of a session with an
-    /// older library, which tells nobody here. 0: there is none.
+    /// While a transaction before this one runs, nothing is known: it may be one of those, and is
+    /// not among them yet, or there are more than there is room for. 0: there is none.
     unsettled: pg_sys::TransactionId,
     prepared: [pg_sys::TransactionId; 0],
 }
@@ -95,14 +100,20 @@ pub struct Memory(*mut Segment);
 thread_local! {
     /// For want of shared memory; of use within one call alone.
     static PRIVATE: Cell<Option<Memory>> = const { Cell::new(None) };
-    static TRANCHE: Cell<Option<i32>> = const { Cell::new(None) };
+    static IS_NAMED: Cell<bool> = const { Cell::new(false) };
 }
+
+/// Under which number the locks are named among what sessions wait for. Numbers that the server gives
+/// out are used up, one for each segment. If another extension has this one, one of the two is
+/// shown under the other's name.
+const TRANCHE: i32 = pg_sys::BuiltinTrancheIds::LWTRANCHE_FIRST_USER_DEFINED as i32 + 200;
 
 /// The memory of a session that cannot have a shared one.
 fn private() -> Memory {
     PRIVATE.get().unwrap_or_else(|| {
         let memory = unsafe {
-            let segment = std::alloc::alloc_zeroed(std::alloc::Layout::new::<Segment>());
+            let size = size_of::<Segment>();
+            let segment = pg_sys::MemoryContextAllocHuge(pg_sys::TopMemoryContext, size);
             lay_out(segment.cast(), pg_sys::InvalidOid, 0)
         };
         PRIVATE.set(Some(memory));
@@ -113,7 +124,6 @@ fn private() -> Memory {
 /// Writes an empty segment, with room for prepared transactions.
 unsafe fn lay_out(segment: *mut Segment, table: pg_sys::Oid, prepared_room: usize) -> Memory {
     unsafe {
-        let tranche = pg_sys::LWLockNewTrancheId();
         std::ptr::write_bytes(segment, 0, 1);
         (*segment).header.layout = LAYOUT;
         (*segment).header.size = size_of::<Segment>() as u64;
@@ -121,18 +131,18 @@ unsafe fn lay_out(segment: *mut Segment, table: pg_sys::Oid, prepared_room: usiz
         (*segment).header.table = table;
         (*segment).header.server_start = pg_sys::PgStartTime;
         (*segment).prepared_room = prepared_room;
-        pg_sys::LWLockInitialize(&raw mut (*segment).lock, tranche);
+        pg_sys::LWLockInitialize(&raw mut (*segment).lock, TRANCHE);
         pg_sys::ConditionVariableInit(&raw mut (*segment).changed);
         (*segment).heads.reset();
-        register_tranche(tranche);
+        name_locks();
         (*segment).header.magic = MAGIC;
         Memory(segment)
     }
 }
 
-fn register_tranche(tranche: i32) {
-    if TRANCHE.replace(Some(tranche)) != Some(tranche) {
-        unsafe { pg_sys::LWLockRegisterTranche(tranche, c"mosaic_backlog".as_ptr()) };
+fn name_locks() {
+    if !IS_NAMED.replace(true) {
+        unsafe { pg_sys::LWLockRegisterTranche(TRANCHE, c"mosaic_backlog".as_ptr()) };
     }
 }
 
@@ -153,7 +163,7 @@ impl Memory {
     pub fn begin(self) {
         self.heed_prepared();
         self.heed_unsettled();
-        if PRIVATE.get() == Some(self) {
+        if self.is_private() {
             self.lock().reset();
         }
     }
@@ -187,14 +197,9 @@ impl Memory {
         }
     }
 
-    /// Lets the memory go once nobody has it mapped any more.
-    pub fn unpin(self) {
-        unsafe {
-            let header = &(*self.0).header;
-            if !pg_sys::dsm_find_mapping(header.handle).is_null() {
-                header.unpin();
-            }
-        }
+    /// Whether no other session has it.
+    pub fn is_private(self) -> bool {
+        PRIVATE.get() == Some(self)
     }
 
     pub fn is_retired(self) -> bool {
@@ -231,6 +236,9 @@ impl Locked {
     /// Remembers a transaction that is prepared. There is room for all that can be, if those
     /// that have ended were heeded; and none where nothing outlasts a call anyway.
     pub fn add_prepared(&mut self, transaction: pg_sys::TransactionId) {
+        if self.prepared().contains(&transaction) {
+            return;
+        }
         unsafe {
             if (*self.0).prepared_len < (*self.0).prepared_room {
                 *self.slots().add((*self.0).prepared_len) = transaction;

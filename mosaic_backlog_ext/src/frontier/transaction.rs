@@ -49,6 +49,8 @@ struct Pending {
     look: Option<(Memory, Set, u64)>,
     /// Memories of extensions that were dropped.
     dropped: Vec<(pg_sys::SubTransactionId, Memory)>,
+    /// Memories of extensions that were created.
+    made: Vec<(pg_sys::SubTransactionId, Memory)>,
 }
 
 thread_local! {
@@ -57,7 +59,7 @@ thread_local! {
 }
 
 /// From now on the ends of this session's transactions are seen.
-fn watch() {
+pub fn watch() {
     if !WATCHING.replace(true) {
         unsafe {
             pg_sys::RegisterXactCallback(Some(transaction_event), std::ptr::null_mut());
@@ -266,6 +268,11 @@ pub fn add_dropped(memory: Memory) {
     pending(|pending| pending.dropped.push((by, memory)));
 }
 
+/// The extension that `memory` is of was created by this subtransaction.
+pub fn add_made(by: pg_sys::SubTransactionId, memory: Memory) {
+    pending(|pending| pending.made.push((by, memory)));
+}
+
 impl Undo {
     fn run(&self) {
         match self.what {
@@ -315,8 +322,21 @@ impl Changes {
     }
 }
 
-/// What is committed has to be heard of by all.
-fn end_if_retired() {
+/// What is committed has to be heard of by all. The last moment at which the transaction can still be
+/// refused.
+fn before_commit() {
+    // Another session may have got shared memory since this one was refused it.
+    let is_private = |pending: &Pending| pending.changes.iter().any(|c| c.memory.is_private());
+    if PENDING.with_borrow(is_private)
+        && let Some(memory) = memory::shared_now()
+    {
+        PENDING.with_borrow_mut(|pending| {
+            let changes = pending.changes.iter_mut();
+            for changes in changes.filter(|changes| changes.memory.is_private()) {
+                changes.memory = memory;
+            }
+        });
+    }
     if PENDING.with_borrow(|pending| pending.changes.iter().any(|c| c.memory.is_retired())) {
         memory::end_session();
     }
@@ -328,26 +348,30 @@ unsafe extern "C-unwind" fn transaction_event(
     _argument: *mut std::ffi::c_void,
 ) {
     match event {
-        // The last moment at which the transaction can still be refused.
-        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => end_if_retired(),
+        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => before_commit(),
         pg_sys::XactEvent::XACT_EVENT_COMMIT => {
             end_trial();
             let pending = PENDING.take();
             pending.changes.into_iter().for_each(Changes::commit);
             for (_, memory) in pending.dropped {
-                memory.unpin();
+                memory::let_go(memory);
             }
+            memory::end_transaction();
         }
         pg_sys::XactEvent::XACT_EVENT_ABORT => {
             end_trial();
             give_up_look();
             // Of its own cards there is nothing left.
-            let undo = PENDING.take().undo;
+            let pending = PENDING.take();
             let shared = |undo: &&Undo| !matches!(undo.what, Undone::TakenOwn(_));
-            undo.iter().filter(shared).for_each(Undo::run);
+            pending.undo.iter().filter(shared).for_each(Undo::run);
+            for (_, memory) in pending.made {
+                memory::let_go(memory);
+            }
+            memory::end_transaction();
         }
         pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => {
-            end_if_retired();
+            before_commit();
             let memories: HashSet<Memory> = PENDING.with_borrow(|pending| {
                 let changed = pending.changes.iter().map(|changes| changes.memory);
                 changed
@@ -365,6 +389,7 @@ unsafe extern "C-unwind" fn transaction_event(
         pg_sys::XactEvent::XACT_EVENT_PREPARE => {
             end_trial();
             drop(PENDING.take());
+            memory::end_transaction();
         }
         _ => {}
     }
@@ -380,23 +405,30 @@ unsafe extern "C-unwind" fn subtransaction_event(
     match event {
         pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => PENDING.with_borrow_mut(|pending| {
             let undo = pending.undo.iter_mut().map(|undo| &mut undo.by);
-            let dropped = pending.dropped.iter_mut().map(|(by, _)| by);
-            for by in undo.chain(dropped).filter(|by| **by == own) {
+            let memories = pending.dropped.iter_mut().chain(&mut pending.made);
+            for by in undo
+                .chain(memories.map(|(by, _)| by))
+                .filter(|by| **by == own)
+            {
                 *by = parent;
             }
         }),
         pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
             end_trial();
             give_up_look();
-            let undone = PENDING.with_borrow_mut(|pending| {
+            let (undone, unmade) = PENDING.with_borrow_mut(|pending| {
                 pending.dropped.retain(|(by, _)| *by != own);
+                let unmade: Vec<_> = pending.made.extract_if(.., |(by, _)| *by == own).collect();
                 let (undone, kept) = std::mem::take(&mut pending.undo)
                     .into_iter()
                     .partition::<Vec<_>, _>(|undo| undo.by == own);
                 pending.undo = kept;
-                undone
+                (undone, unmade)
             });
             undone.iter().for_each(Undo::run);
+            for (_, memory) in unmade {
+                memory::let_go(memory);
+            }
         }
         _ => {}
     }

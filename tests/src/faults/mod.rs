@@ -7,6 +7,7 @@ mod report;
 mod round;
 mod server;
 
+pub use disk::Disk;
 pub use fault::Fault;
 pub use report::Report;
 pub use round::{Graded, Round};
