@@ -118,7 +118,7 @@ fn backlog_unblock(
             Status::Ready | Status::Blocked => {
                 let now = clock::now();
                 session.run(&UNBLOCK, &[param(id.as_str()), param(now)]);
-                wake::waiters(session);
+                wake::waiters();
                 event::record(
                     session,
                     now,

@@ -172,7 +172,7 @@ fn backlog_reopen(
         }
         let now = clock::now();
         session.run(&REOPEN, &[param(id.as_str()), param(now)]);
-        wake::waiters(session);
+        wake::waiters();
         let mut touched = vec![id.clone()];
         if card.status == Status::Done {
             let mut gated: Vec<String> = dependency::shift(session, dependents, 1, now)

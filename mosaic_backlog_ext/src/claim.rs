@@ -14,6 +14,7 @@ use crate::clock::{self, Micros, SECOND};
 use crate::due;
 use crate::frontier;
 use crate::guard;
+use crate::lock;
 use crate::reclaim;
 use crate::refusal::Refusal;
 use crate::rows::Rows;
@@ -28,7 +29,6 @@ pub use take::ClaimedRow;
 pub use take::claim_known;
 
 statements! {
-    LOCK_REQUEST(INT8OID) = "select pg_catalog.pg_advisory_xact_lock($1)";
     FIND_REQUEST(UUIDOID) =
         "select arguments::text, card_ids, tokens from mosaic.backlog_claim_request where request_id = $1";
     /// A few of the oldest at each claim, so that the table stays small.
@@ -170,11 +170,7 @@ fn claim_once(
     request: &Request,
     request_id: Uuid,
 ) -> Result<Rows<ClaimedRow>, Refusal> {
-    let bytes = request_id.as_bytes();
-    let key = i64::from_be_bytes(bytes[..8].try_into().expect("8 bytes"))
-        ^ i64::from_be_bytes(bytes[8..].try_into().expect("8 bytes"));
-    // The second of two equal calls waits here until the first has committed its answer.
-    session.run(&LOCK_REQUEST, &[param(key)]);
+    lock::request(&request_id);
     let arguments = json!({
         "worker": request.worker, "ttl": request.ttl, "max_cards": request.max_cards, "phase": request.phase,
         "labels": request.labels, "offers": request.offers, "id": request.id,

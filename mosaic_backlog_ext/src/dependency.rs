@@ -32,7 +32,6 @@ statements! {
     LOCK(TEXTARRAYOID) = "select from mosaic.backlog where id = any($1) order by id collate \"C\" for update";
     LOCK_SHARED(TEXTARRAYOID) =
         "select id, status::text from mosaic.backlog where id = any($1) order by id collate \"C\" for key share";
-    LINKING() = "select pg_catalog.pg_advisory_xact_lock(20260, 2)";
 }
 
 /// How long the dependents of `lock_late` are tried: calls that do not wait for the card have
@@ -130,7 +129,7 @@ pub fn shift(session: &Session, ids: Vec<String>, by: i32, now: Micros) -> Vec<S
         })
         .collect();
     if by < 0 && shifted.iter().any(Shifted::is_open) {
-        wake::waiters(session);
+        wake::waiters();
     }
     shifted
 }
@@ -154,10 +153,4 @@ pub fn lock_shared(session: &Session, ids: &[String]) -> Result<Vec<(String, Sta
         return Err(Refusal::not_found(missing));
     }
     Ok(found)
-}
-
-/// One linking at a time: row locks on the two ends of an edge would miss a cycle that
-/// closes through other cards. Taken before any row lock.
-pub fn lock_linking(session: &Session) {
-    session.run(&LINKING, &[]);
 }

@@ -337,8 +337,36 @@ pub fn waits_again(time: Key) {
     }
 }
 
-/// Whether nobody has woken waiters in the last `throttle` microseconds; then this one does.
-pub fn may_wake(throttle: i64) -> bool {
-    let now = unsafe { pg_sys::GetCurrentTimestamp() };
-    memory::attach().lock().may_wake(now, throttle)
+/// Where it is kept when waiters were last woken.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Waking(Memory);
+
+pub fn waking() -> Waking {
+    Waking(memory::attach())
+}
+
+impl Waking {
+    /// The turn to wake waiters, if nobody had it in the last `throttle` microseconds.
+    pub fn take_turn(self, throttle: i64) -> Option<Turn> {
+        let now = unsafe { pg_sys::GetCurrentTimestamp() };
+        let before = self.0.lock().take_turn(now, throttle)?;
+        Some(Turn {
+            memory: self.0,
+            now,
+            before,
+        })
+    }
+}
+
+pub struct Turn {
+    memory: Memory,
+    now: i64,
+    before: i64,
+}
+
+impl Turn {
+    /// Nobody was woken after all.
+    pub fn give_back(self) {
+        self.memory.lock().give_turn_back(self.now, self.before);
+    }
 }

@@ -1,19 +1,41 @@
-//! What must hold before a verb writes.
+//! What must hold before a verb writes, and when what it wrote is committed.
+
+use std::cell::Cell;
 
 use pgrx::prelude::*;
 
 use crate::refusal::Refusal;
 use crate::settings::{self, Durability};
 
-/// Refuses callers above READ COMMITTED and makes the transaction's commit durable.
-///
-/// Every writing verb calls this first. `synchronous_commit` is raised with the scope of
-/// `SET LOCAL`: it lasts to the commit, which a function's own SET clause would not.
+thread_local! {
+    /// A verb has written in this transaction.
+    static WRITTEN: Cell<bool> = const { Cell::new(false) };
+    static WATCHING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Refuses callers that cannot write here, or that are above READ COMMITTED, and makes the
+/// transaction's commit durable. Every writing verb calls this first.
 pub fn writing() -> Result<(), Refusal> {
     unsafe {
+        if pg_sys::XactReadOnly {
+            return Err(Refusal::read_only(pg_sys::RecoveryInProgress()));
+        }
         if pg_sys::XactIsoLevel > pg_sys::XACT_READ_COMMITTED as i32 {
             return Err(Refusal::isolation());
         }
+        if !WATCHING.replace(true) {
+            pg_sys::RegisterXactCallback(Some(transaction_event), std::ptr::null_mut());
+        }
+    }
+    WRITTEN.set(true);
+    raise_durability();
+    Ok(())
+}
+
+/// Raises `synchronous_commit` with the scope of `SET LOCAL`: it lasts to the commit, which a
+/// function's own SET clause would not. The operator alone may leave it.
+fn raise_durability() {
+    unsafe {
         if settings::DURABILITY.get() == Durability::On
             && pg_sys::synchronous_commit
                 < pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_REMOTE_FLUSH as i32
@@ -30,7 +52,24 @@ pub fn writing() -> Result<(), Refusal> {
             );
         }
     }
-    Ok(())
+}
+
+/// Raises it once more where the caller has lowered it behind the call: the last moment before the
+/// commit is written, and after the last statement of anybody.
+#[pg_guard]
+unsafe extern "C-unwind" fn transaction_event(
+    event: pg_sys::XactEvent::Type,
+    _argument: *mut std::ffi::c_void,
+) {
+    match event {
+        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT | pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => {
+            if WRITTEN.take() {
+                raise_durability();
+            }
+        }
+        pg_sys::XactEvent::XACT_EVENT_ABORT => WRITTEN.set(false),
+        _ => {}
+    }
 }
 
 /// Refuses a caller that is no operator. Judged is the role that calls, also after SET ROLE,

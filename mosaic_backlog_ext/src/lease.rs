@@ -59,7 +59,7 @@ pub fn give_back(
         ],
     );
     if not_before.is_none_or(|at| at <= now) {
-        wake::waiters(session);
+        wake::waiters();
     }
 }
 

@@ -17,7 +17,9 @@ mod clock;
 mod event;
 mod fit;
 mod guard;
+mod lock;
 mod patience;
+mod raised;
 mod refusal;
 mod rows;
 mod schema;
@@ -27,6 +29,7 @@ mod statement;
 mod status;
 mod subtransaction;
 mod table;
+mod trigger;
 mod wake;
 
 // The gate: which card waits for which.
@@ -57,6 +60,7 @@ mod why;
 
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    raised::without_backtraces();
     settings::register();
 }
 

@@ -11,6 +11,7 @@ use crate::clock::{self, Micros};
 use crate::dependency;
 use crate::event::{self, Event};
 use crate::guard;
+use crate::lock;
 use crate::refusal::Refusal;
 use crate::rows::Rows;
 use crate::statement::{Session, param, session, statements};
@@ -167,7 +168,7 @@ fn backlog_link(
     guard::writing()?;
     let (id, depends_on, actor) = arguments(id, depends_on, actor)?;
     Ok(session(|session| {
-        dependency::lock_linking(session);
+        lock::linking();
         let (card, open) = lock_ends(session, &id, &depends_on)?;
         if matches!(card.status, Status::Done | Status::Cancelled) {
             return Err(Refusal::bad_transition(&card, "link", "Reopen it first."));

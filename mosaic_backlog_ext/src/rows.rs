@@ -8,6 +8,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 };
 use pgrx::prelude::*;
 
+use crate::raised;
 use crate::statement::{Answer, Session};
 
 /// The columns of a result set, as they stand in `RETURNS TABLE (...)`.
@@ -89,7 +90,7 @@ unsafe impl<T: Shape> SqlTranslatable for Rows<T> {
 
 unsafe impl<T: Shape> BoxRet for Rows<T> {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> pgrx::datum::Datum<'fcx> {
-        unsafe {
+        raised::coded(|| unsafe {
             let mut sink = Sink::open(fcinfo);
             if !self.descriptor.is_null() {
                 sink.describe(self.descriptor);
@@ -98,7 +99,7 @@ unsafe impl<T: Shape> BoxRet for Rows<T> {
                 pg_sys::tuplestore_puttuple(sink.store, tuple);
             }
             fcinfo.return_null()
-        }
+        })
     }
 }
 
@@ -185,9 +186,11 @@ unsafe impl<T: Shape> SqlTranslatable for Stream<T> {
 
 unsafe impl<T: Shape> BoxRet for Stream<T> {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> pgrx::datum::Datum<'fcx> {
-        let mut sink = unsafe { Sink::open(fcinfo) };
-        (self.feed)(&mut sink);
-        fcinfo.return_null()
+        raised::coded(|| unsafe {
+            let mut sink = Sink::open(fcinfo);
+            (self.feed)(&mut sink);
+            fcinfo.return_null()
+        })
     }
 }
 

@@ -44,7 +44,7 @@ pub fn register() {
     );
     GucRegistry::define_enum_guc(
         c"mosaic.durability",
-        c"Whether writing calls raise synchronous_commit to on.",
+        c"Whether writing calls raise synchronous_commit to on, until the commit.",
         c"'inherit' leaves the session's own value; a crash may then lose acknowledged work.",
         &DURABILITY,
         GucContext::Suset,
@@ -73,14 +73,14 @@ pub fn register() {
     GucRegistry::define_bool_guc(
         c"mosaic.notify",
         c"Whether waiters are notified when cards become claimable.",
-        c"A transaction that notified cannot be prepared for two-phase commit.",
+        c"A hint on which nothing depends; a transaction that is prepared gives none.",
         &NOTIFY,
         GucContext::Userset,
         GucFlags::default(),
     );
     GucRegistry::define_bool_guc(
         c"mosaic.allow_drop",
-        c"Whether DROP EXTENSION may remove cards.",
+        c"Whether DROP EXTENSION and DROP OWNED may remove cards.",
         c"Off: the extension can be dropped only while no card exists.",
         &ALLOW_DROP,
         GucContext::Suset,

@@ -9,6 +9,8 @@ use std::thread::LocalKey;
 use pgrx::memcxt::PgMemoryContexts;
 use pgrx::prelude::*;
 
+use crate::raised;
+
 /// A statement and, after its first use in a session, its plan.
 pub struct Statement {
     sql: &'static str,
@@ -146,7 +148,7 @@ pub struct Session {
 /// Runs `work` with an SPI connection.
 pub fn session<R, E>(work: impl FnOnce(&Session) -> Result<R, E>) -> Result<R, E> {
     let outer = PgMemoryContexts::CurrentMemoryContext.value();
-    Spi::connect_mut(|_| work(&Session { outer }))
+    raised::coded(|| Spi::connect_mut(|_| work(&Session { outer })))
 }
 
 /// A parameter: NULL is `None`.

@@ -28,7 +28,7 @@ pub struct Table {
 }
 
 /// The relation `name` in the schema `mosaic`; `InvalidOid` if there is none.
-fn relation_id(name: &CStr) -> pg_sys::Oid {
+pub fn relation_id(name: &CStr) -> pg_sys::Oid {
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"mosaic".as_ptr(), true);
         pg_sys::get_relname_relid(name.as_ptr(), schema)

@@ -150,7 +150,7 @@ fn backlog_update(
                 },
             );
         }
-        wake::waiters(session);
+        wake::waiters();
         // A maximum below what the card has used up already leaves no attempt to hand out.
         let card = Card::lock(session, &id)?;
         if card.status == Status::Ready && card.is_exhausted() {

@@ -144,8 +144,8 @@ impl Cluster {
             .arg("-w")
             .args(arguments)
             .env_remove("PGOPTIONS")
-            // Else errors of the server would carry backtraces.
-            .env_remove("RUST_BACKTRACE")
+            // No error carries a backtrace, whatever the environment of the server says.
+            .env("RUST_BACKTRACE", "full")
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .status()

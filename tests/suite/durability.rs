@@ -2,6 +2,7 @@
 
 use mosaic_backlog_tests::cluster::Cluster;
 use mosaic_backlog_tests::database::Database;
+use mosaic_backlog_tests::session::Session;
 
 const SHOWN: &str = "select current_setting('synchronous_commit')";
 
@@ -99,4 +100,74 @@ fn neither_a_claim_nor_its_token_is_lost_in_a_crash_although_synchronous_commit_
         assert_eq!(s.card(&format!("c{round}"))["claim_token"], tokens[round]);
     }
     assert!(tokens.is_sorted_by(|a, b| a < b), "{tokens:?}");
+}
+
+#[test]
+fn durability_cannot_be_switched_off_behind_a_call() {
+    let cluster = Cluster::start(&["synchronous_commit = off", "wal_writer_delay = 10s"]);
+    let mut admin = cluster.session("postgres");
+    admin.run(
+        "create extension mosaic_backlog_ext;
+         create role w login; grant mosaic_worker to w; grant create on schema public to w",
+    );
+    let session = || Session::open(&cluster.config("postgres", "w"));
+    session().run(
+        "create table late (n int);
+         create function lower() returns trigger language plpgsql as $$ begin
+           perform set_config('synchronous_commit', 'off', true); return null; end $$;
+         create constraint trigger lower after insert on late deferrable initially deferred
+           for each row execute function lower();
+         create function claim(id text) returns bigint language sql set synchronous_commit = off as
+           $$ select claim_token from mosaic.backlog_claim('w', id => id) $$",
+    );
+    let ways = [
+        ("", "set local synchronous_commit = off"),
+        ("", "set synchronous_commit = off"),
+        ("", "reset synchronous_commit"),
+        ("", "reset all"),
+        ("", "select set_config('synchronous_commit', 'local', true)"),
+        (
+            "savepoint a;",
+            "set local synchronous_commit = off; release a",
+        ),
+        ("", "insert into late values (1)"),
+    ];
+    let mut tokens = Vec::new();
+    for (at, (before, after)) in ways.into_iter().enumerate() {
+        let id = format!("c{at}");
+        admin = cluster.session("postgres");
+        admin.create(&id);
+        let mut s = session();
+        s.run(&format!("begin; {before}"));
+        tokens.push(s.claim(&id, "w"));
+        s.run(&format!("{after}; commit"));
+        cluster.crash();
+        cluster.resume();
+        let mut s = cluster.session("postgres");
+        assert_eq!(s.card(&id)["claim_token"], tokens[at], "{after}");
+    }
+    // The setting of a function ends with it, and with it what the call set.
+    let mut s = cluster.session("postgres");
+    s.create("by a function");
+    tokens.push(session().number("select claim('by a function')"));
+    cluster.crash();
+    cluster.resume();
+    let mut s = cluster.session("postgres");
+    assert_eq!(s.status("by a function"), "claimed");
+    s.create("next");
+    tokens.push(s.claim("next", "w"));
+    assert!(tokens.is_sorted_by(|a, b| a < b), "{tokens:?}");
+}
+
+#[test]
+fn a_worker_cannot_set_inherit_behind_a_call_and_an_operator_can() {
+    let db = Database::fresh();
+    db.session().create("A");
+    for (role, may) in [("worker", false), ("operator", true)] {
+        let mut s = db.session_as(role);
+        s.run("begin; select from mosaic.backlog_claim('w')");
+        let inherit = s.attempt_run("set local mosaic.durability = 'inherit'");
+        assert_eq!(inherit.is_ok(), may, "{role}");
+        s.run("rollback");
+    }
 }

@@ -136,6 +136,56 @@ fn it_cannot_be_dropped_while_cards_exist() {
 }
 
 #[test]
+fn what_a_role_owns_cannot_be_dropped_with_the_cards() {
+    let db = Database::bare();
+    let mut admin = db.session();
+    let _ = admin.attempt_run("create role installer superuser login");
+    db.session_as("installer").run(CREATE);
+    let mut s = db.session();
+    s.create("A");
+    for drop in [
+        "drop owned by installer",
+        "drop owned by stranger, installer cascade",
+        "drop owned by mosaic_owner",
+        "drop owned by mosaic_owner cascade",
+        // Nothing of theirs would go but the right to call.
+        "drop owned by mosaic_reader",
+        "drop owned by mosaic_worker",
+        "drop owned by mosaic_operator",
+    ] {
+        let refused = s.attempt_run(drop).expect_err(drop);
+        assert_eq!(refused.code, "bad_transition", "{drop}: {refused:?}");
+    }
+    let refused = db
+        .session_as("installer")
+        .attempt_run("drop owned by current_user");
+    assert_eq!(refused.expect_err("he installed it").code, "bad_transition");
+    // Whatever else would take our tables along is refused by PostgreSQL.
+    for drop in [
+        "drop schema mosaic cascade",
+        "drop table mosaic.backlog cascade",
+        "drop type mosaic.backlog_status cascade",
+        "drop function mosaic.card_fits cascade",
+        "drop sequence mosaic.backlog_claim_token_seq cascade",
+        "drop role mosaic_owner",
+    ] {
+        let refused = s.attempt_run(drop).expect_err(drop);
+        assert_eq!(refused.sqlstate, "2BP01", "{drop}: {refused:?}");
+    }
+    s.run("drop owned by stranger");
+    assert_eq!(s.status("A"), "ready");
+    assert!(db.session_as("worker").claim("A", "w") > 0);
+    s.run("set mosaic.allow_drop = on; drop owned by installer");
+    assert_eq!(
+        s.number("select count(*) from pg_namespace where nspname = 'mosaic'"),
+        0
+    );
+    s.run(CREATE);
+    s.create("B");
+    assert_eq!(s.claim_next("w").as_deref(), Some("B"));
+}
+
+#[test]
 fn without_cards_it_can_be_dropped_and_installed_again() {
     let db = Database::fresh();
     let mut s = db.session();

@@ -73,8 +73,12 @@ fn a_call_leaves_nothing_behind_for_the_connections_next_client() {
     s.run(&format!(
         "select from mosaic.backlog_complete('A', {token})"
     ));
+    s.create("B");
+    s.create("C");
+    s.link("C", &["B"]);
+    s.rows("select id from mosaic.backlog_claim('w', request_id => gen_random_uuid())");
     let left = s.row(
-        "select (select count(*) from pg_locks where pid = pg_backend_pid() and locktype = 'advisory') as locks,
+        "select (select count(*) from pg_locks where pid = pg_backend_pid() and locktype in ('advisory', 'object')) as locks,
            (select count(*) from pg_listening_channels()) as channels,
            (select count(*) from pg_prepared_statements) as statements,
            (select count(*) from pg_class where relnamespace = pg_my_temp_schema()) as tables,

@@ -51,6 +51,15 @@ fn content(s: &mut Session) -> Vec<Value> {
     export(s, "").split_off(1)
 }
 
+/// The lines as they are once they were imported: no server knows who logged in there.
+fn imported(mut lines: Vec<Value>) -> Vec<Value> {
+    for line in lines.iter_mut().filter(|line| line["type"] == "event") {
+        let login_role = line["login_role"].as_str().expect("text");
+        line["login_role"] = json!(format!("imported:{login_role}"));
+    }
+    lines
+}
+
 fn call(lines: &[Value], more: &str) -> String {
     let lines = quote(&json!(lines).to_string());
     format!("select * from mosaic.backlog_import({lines}{more})")
@@ -107,7 +116,7 @@ fn everything_comes_back_as_it_was() {
         answer,
         json!({"lines": lines.len(), "cards": 9, "dependencies": 6, "events": lines.len() - 17, "finished": true})
     );
-    assert_eq!(content(&mut to), content(&mut from));
+    assert_eq!(content(&mut to), imported(content(&mut from)));
     to.assert_counters_are_right();
     let columns = "select id, title, body, phase, labels, requires, priority, status, acceptance, acceptance is null as a,
         idempotency_key, creation_request, not_before, attempts, max_attempts, block_kind, block_reason, result,
@@ -122,6 +131,37 @@ fn everything_comes_back_as_it_was() {
         to.code("select * from mosaic.backlog_create('other', idempotency_key => 'key')"),
         "key_conflict"
     );
+}
+
+#[test]
+fn who_logged_in_is_marked_as_imported_once() {
+    let (from, to, further) = (Database::fresh(), Database::fresh(), Database::fresh());
+    from.session_as("worker").create("A");
+    let mut lines = export(&mut from.session(), "");
+    // A file may claim anything.
+    for line in lines.iter_mut().filter(|line| line["type"] == "event") {
+        line["login_role"] = json!("the_auditor");
+    }
+    let mut to = to.session();
+    import(&mut to, &lines);
+    let roles = "select login_role from mosaic.backlog_event where card_id = 'A' order by event_id";
+    assert_eq!(to.column(roles), ["imported:the_auditor"]);
+    // What happens here is this server's to tell, also that the card was imported.
+    to.claim("A", "w");
+    let lines = export(&mut to, "");
+    let mut further = further.session();
+    import(&mut further, &lines);
+    let further = further.column(roles);
+    assert_eq!(
+        further,
+        ["imported:the_auditor", "imported:postgres", "postgres"]
+    );
+    // The mark needs its room.
+    let mut lines = export(&mut from.session(), "");
+    for line in lines.iter_mut().filter(|line| line["type"] == "event") {
+        line["login_role"] = json!("r".repeat(195));
+    }
+    assert_eq!(refused(&mut to, &lines).code, "invalid_argument");
 }
 
 #[test]
@@ -242,7 +282,7 @@ fn lines_may_come_in_any_number_of_calls() {
         to.row(&call(std::slice::from_ref(line), ""));
     }
     to.run("commit");
-    assert_eq!(content(&mut to), content(&mut from));
+    assert_eq!(content(&mut to), imported(content(&mut from)));
 }
 
 #[test]
@@ -376,6 +416,6 @@ fn ten_thousand_cards_and_their_history_come_back() {
         to.row(&call(chunk, ""));
     }
     to.run("commit");
-    assert_eq!(content(&mut to), lines[1..]);
+    assert_eq!(content(&mut to), imported(lines[1..].to_vec()));
     to.assert_counters_are_right();
 }

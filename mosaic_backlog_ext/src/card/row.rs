@@ -51,8 +51,11 @@ macro_rules! places {
             pub completed: pg_sys::TupleDesc,
             no_names: pg_sys::Datum,
             no_objects: pg_sys::Datum,
-            /// The columns with a default, those of other people among them.
+            /// The columns with a default.
             defaults: Vec<usize>,
+            /// Whether there are columns of other people, which may have a default or a
+            /// constraint by their type, too.
+            has_others: bool,
             pub id: usize,
             pub status: usize,
             $(pub $column: usize,)*
@@ -80,7 +83,12 @@ macro_rules! places {
                 if is(|a| a.attgenerated != 0).into_iter().filter(|is| *is).count() != GENERATED {
                     return None;
                 }
+                let mut ours = vec![id, status, $($column),*];
+                ours.extend(&own);
+                let has_others = (1..=table.width())
+                    .any(|column| !table.attribute(column).attisdropped && !ours.contains(&column));
                 Some(Self {
+                    has_others,
                     not_null: is(|a| a.attnotnull && !a.attisdropped),
                     dropped: is(|a| a.attisdropped),
                     statuses: Statuses::of_type(statuses),
@@ -289,7 +297,7 @@ pub fn insert<const N: usize>(
             row.values[column - 1] = value;
             defaults.retain(|default| *default != column);
         }
-        let fits = defaults.is_empty() && row.fits(&places);
+        let fits = !places.has_others && defaults.is_empty() && row.fits(&places);
         (fits && writer.insert_unless_taken(&row.values)).then(|| {
             let description = description(&places);
             let more = [&[places.no_names()], more].concat();

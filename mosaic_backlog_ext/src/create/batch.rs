@@ -290,7 +290,7 @@ impl Batch<'_> {
             .collect();
         created.sort();
         if created.iter().any(|(i, _)| open(&self.drafts[*i]) == 0) {
-            wake::waiters(self.session);
+            wake::waiters();
         }
         let (from, to): (Vec<&str>, Vec<&str>) = created
             .iter()

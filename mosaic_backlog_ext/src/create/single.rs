@@ -103,7 +103,7 @@ pub fn create(session: &Session, draft: &Draft, actor: Option<&str>) -> Result<A
             )
         });
         if !answer.is_empty() {
-            wake::waiters(session);
+            wake::waiters();
             event::record(session, now, &created_event(draft, &id, actor));
             return Ok(answer);
         }

@@ -182,13 +182,18 @@ impl Heads {
         }
     }
 
-    pub fn may_wake(&mut self, now: i64, throttle: i64) -> bool {
+    /// Gives when waiters were woken before, if that is `throttle` ago.
+    pub fn take_turn(&mut self, now: i64, throttle: i64) -> Option<i64> {
         // A time ahead is one from before the clock was set back.
-        let may = now - self.woken_at >= throttle || now < self.woken_at;
-        if may {
-            self.woken_at = now;
+        let is_due = now - self.woken_at >= throttle || now < self.woken_at;
+        is_due.then(|| std::mem::replace(&mut self.woken_at, now))
+    }
+
+    /// The turn taken `now` woke nobody.
+    pub fn give_turn_back(&mut self, now: i64, before: i64) {
+        if self.woken_at == now {
+            self.woken_at = before;
         }
-        may
     }
 
     pub fn resets(&self) -> u64 {

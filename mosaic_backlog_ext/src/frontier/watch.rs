@@ -11,12 +11,25 @@ use super::transaction;
 use crate::clock::{self, Micros};
 use crate::statement;
 use crate::status::{Status, Statuses};
+use crate::trigger::Trigger;
 
 extension_sql_file!(
     "../../../sql/25_frontier.sql",
     name = "frontier",
     requires = ["card", backlog_watch, backlog_watch_hand]
 );
+
+const WATCH: Trigger = Trigger {
+    function: "backlog_watch",
+    when: pg_sys::TRIGGER_EVENT_ROW | pg_sys::TRIGGER_EVENT_AFTER,
+    operations: &[pg_sys::TRIGGER_EVENT_INSERT, pg_sys::TRIGGER_EVENT_UPDATE],
+};
+
+const WATCH_HAND: Trigger = Trigger {
+    function: "backlog_watch_hand",
+    when: pg_sys::TRIGGER_EVENT_BEFORE,
+    operations: &[pg_sys::TRIGGER_EVENT_UPDATE],
+};
 
 /// Where the columns are in a row.
 #[derive(Clone, Copy)]
@@ -49,6 +62,7 @@ unsafe fn columns(relation: pg_sys::Relation) -> Columns {
         if let Some(columns) = COLUMNS.get().filter(|columns| columns.table == table) {
             return columns;
         }
+        WATCH.must_be_on_cards(relation);
         let number = |name: &CStr| i32::from(pg_sys::get_attnum(table, name.as_ptr()));
         let status = number(c"status");
         let status_type = pg_sys::get_atttype(table, status as i16);
@@ -127,11 +141,7 @@ language c as 'MODULE_PATHNAME', 'backlog_watch_wrapper';
 ")]
 fn backlog_watch(fcinfo: pg_sys::FunctionCallInfo) {
     let (row, columns) = unsafe {
-        let context = (*fcinfo).context;
-        if context.is_null() || !pgrx::is_a(context, pg_sys::NodeTag::T_TriggerData) {
-            return;
-        }
-        let data = context.cast::<pg_sys::TriggerData>();
+        let data = WATCH.data(fcinfo);
         let updated =
             (*data).tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
         let row = Row {
@@ -177,7 +187,11 @@ create function mosaic.backlog_watch_hand() returns trigger
 volatile parallel unsafe
 language c as 'MODULE_PATHNAME', 'backlog_watch_hand_wrapper';
 ")]
-fn backlog_watch_hand() {
+fn backlog_watch_hand(fcinfo: pg_sys::FunctionCallInfo) {
+    unsafe {
+        let data = WATCH_HAND.data(fcinfo);
+        WATCH_HAND.must_be_on_cards((*data).tg_relation);
+    }
     if !statement::is_own_update() {
         transaction::forget();
     }

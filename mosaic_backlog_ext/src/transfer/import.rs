@@ -21,6 +21,7 @@ use crate::card;
 use crate::clock;
 use crate::dependency;
 use crate::guard;
+use crate::lock;
 use crate::reclaim;
 use crate::refusal::Refusal;
 use crate::rows::{Rows, shapes};
@@ -37,8 +38,6 @@ shapes! {
 }
 
 statements! {
-    /// One import at a time: two of the same cards would wait for each other.
-    ALONE() = "select pg_catalog.pg_advisory_xact_lock(20260, 3)";
     PROGRESS(INT8OID, INT8OID, INT8OID, INT8OID, BOOLOID) = "select $1, $2, $3, $4, $5";
 }
 
@@ -120,7 +119,7 @@ fn backlog_import(
     let lines: Vec<&RawValue> = serde_json::from_str(&text)
         .map_err(|_| Refusal::argument("lines is no JSON array", "Give a JSON array of lines."))?;
     Ok(session(|session| {
-        let mut import = take_up(session, options)?;
+        let mut import = take_up(options)?;
         import.read(session, &lines, actor.as_deref())?;
         let answer = session.run(
             &PROGRESS,
@@ -143,7 +142,7 @@ fn backlog_import(
 }
 
 /// The import that this transaction has under way, or a new one.
-fn take_up(session: &Session, options: Options) -> Result<Box<Import>, Refusal> {
+fn take_up(options: Options) -> Result<Box<Import>, Refusal> {
     let xid = unsafe { pg_sys::GetCurrentTransactionId() };
     if let Some(import) = UNDER_WAY.take()
         && import.is_alive()
@@ -163,7 +162,7 @@ fn take_up(session: &Session, options: Options) -> Result<Box<Import>, Refusal> 
             Refusal::scattered_import()
         });
     }
-    session.run(&ALONE, &[]);
+    lock::import();
     register_xact_callback(PgXactCallbackEvent::PreCommit, refuse_unfinished);
     register_xact_callback(PgXactCallbackEvent::PrePrepare, refuse_unfinished);
     register_xact_callback(PgXactCallbackEvent::Abort, || UNDER_WAY.set(None));
@@ -397,7 +396,7 @@ impl Import {
                 reclaim::quarantine(session, &card, "quarantined", None, actor, now);
             }
         }
-        wake::waiters(session);
+        wake::waiters();
         Ok(())
     }
 }

@@ -212,13 +212,23 @@ impl RawEvent {
             at: time("at", &self.at)?,
             kind: argument::name("kind", self.kind)?,
             actor: argument::name("actor", self.actor)?,
-            login_role: argument::name("login_role", self.login_role)?,
+            login_role: imported(argument::name("login_role", self.login_role)?)?,
             claim_token: self.claim_token.map(token).transpose()?,
             old_status: self.old_status.as_deref().map(status).transpose()?,
             new_status: status(&self.new_status)?,
             detail: self.detail.get().to_owned(),
         })
     }
+}
+
+/// A login role as it is kept: whoever wrote the file could write any, and no server knows it. What
+/// was imported before is marked already.
+fn imported(login_role: String) -> Result<String, Refusal> {
+    const MARK: &str = "imported:";
+    if login_role.starts_with(MARK) {
+        return Ok(login_role);
+    }
+    argument::name("login_role", Some(format!("{MARK}{login_role}")))
 }
 
 pub fn status(name: &str) -> Result<Status, Refusal> {

@@ -1,6 +1,7 @@
 //! Additions that concern the creation of cards, and what else is left to a statement there.
 
 use mosaic_backlog_tests::calls::together;
+use mosaic_backlog_tests::cards::quote;
 use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::session::Session;
 use serde_json::{Value, json};
@@ -75,6 +76,53 @@ fn with_a_statement_and_without_cards_are_created_alike() {
             assert_eq!(one, other, "{addition}");
         }
         assert_eq!(without.len(), with.len(), "{addition}");
+    }
+}
+
+#[test]
+fn the_type_of_an_added_column_takes_effect_however_a_card_is_created() {
+    let other = Database::fresh();
+    let mut s = other.session();
+    s.create("imported");
+    s.create_after("imported too", &["imported"]);
+    let lines = s.column("select jsonb_agg(line::jsonb) from mosaic.backlog_export() line");
+    let ways = [
+        "create('t', id => 'alone')".to_owned(),
+        "create('t', id => 'after', depends_on => '{alone}')".to_owned(),
+        "create('t', id => 'keyed', idempotency_key => 'k')".to_owned(),
+        "create_many('[{\"title\": \"t\", \"id\": \"many\"}]')".to_owned(),
+        format!("import({})", quote(&lines[0].to_string())),
+    ];
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("before");
+    s.run(
+        "create domain colour as text default 'red';
+         create domain known as text not null;
+         alter table mosaic.backlog add colour colour;
+         alter table mosaic.backlog_event add colour colour;
+         alter table mosaic.backlog_dependency add colour colour",
+    );
+    let mut s = db.session();
+    for way in &ways {
+        s.run(&format!("select from mosaic.backlog_{way}"));
+    }
+    s.run("select from mosaic.backlog_claim('w', request_id => gen_random_uuid())");
+    for table in ["backlog", "backlog_event", "backlog_dependency"] {
+        let without = s.column(&format!(
+            "select to_jsonb(t) from mosaic.{table} t where colour is distinct from 'red' and to_jsonb(t) ->> 'id' is distinct from 'before'"
+        ));
+        assert!(without.is_empty(), "{table}: {without:?}");
+    }
+    // A column that must be known makes creations fail, and nothing else.
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.run("create domain known as text not null; alter table mosaic.backlog add known known");
+    for way in ways.iter().filter(|way| !way.contains("'after'")) {
+        let refused = s
+            .attempt_run(&format!("select from mosaic.backlog_{way}"))
+            .expect_err(way);
+        assert_eq!(refused.sqlstate, "23502", "{way}: {refused:?}");
     }
 }
 
