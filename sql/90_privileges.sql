@@ -51,7 +51,7 @@ comment on function mosaic.backlog_create_many is
   'Creates the cards of a JSON array, all or none. The keys of each object are the arguments of backlog_create; depends_on may name cards of the same array. Errors: invalid_argument, not_found, id_conflict, key_conflict, cycle.';
 comment on function mosaic.backlog_get is 'One card. Errors: invalid_argument, not_found.';
 comment on function mosaic.backlog_list is
-  'Cards in claim order, a page at a time; after is the cursor of the last card of the page before. total is null unless asked for. Errors: invalid_argument.';
+  'Cards in claim order, a page at a time; after is the cursor of the last card of the page before. Without statuses: ready, claimed and blocked. total is null unless asked for. Errors: invalid_argument.';
 comment on function mosaic.backlog_claim is
   'Hands the next claimable cards to a worker: at most max_cards, highest priority first, then oldest. With id: that card, or an error that says why not. With request_id, a retry gets the same answer. Errors: invalid_argument, not_found, already_claimed, open_dependencies, bad_transition, key_conflict, claim_lost.';
 comment on function mosaic.backlog_renew is

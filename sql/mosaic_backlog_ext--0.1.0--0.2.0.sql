@@ -14,3 +14,6 @@ comment on event trigger mosaic_backlog_refuse_drop is
 
 comment on function mosaic.backlog_refuse_drop is
   'internal: event trigger that refuses to drop mosaic_backlog_ext, or rights on it, while cards exist. Errors: bad_transition.';
+
+comment on function mosaic.backlog_list is
+  'Cards in claim order, a page at a time; after is the cursor of the last card of the page before. Without statuses: ready, claimed and blocked. total is null unless asked for. Errors: invalid_argument.';

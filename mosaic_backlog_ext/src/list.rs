@@ -42,7 +42,8 @@ statements! {
         concat!("select pg_catalog.count(*) from mosaic.backlog c where c.status = any($1::mosaic.backlog_status[]) and ", filter!());
 }
 
-const EVERY_STATUS: &str = "{ready,claimed,blocked,done,cancelled}";
+/// What a list shows unless it is told otherwise: after a while most cards are done.
+const OPEN: &str = "{ready,claimed,blocked}";
 
 /// One card.
 #[pg_extern(schema = "mosaic", volatile, parallel_unsafe, security_definer)]
@@ -52,10 +53,10 @@ fn backlog_get(id: Option<String>) -> Result<Rows<CardRow>, pgrx::pg_sys::panic:
     Ok(session(|session| card::get(session, &id))?)
 }
 
-/// Cards in the order of claims, a page at a time. All filters must hold; `labels` means
-/// "has all of these"; `ready_only` keeps what could be claimed now. `after` is the `cursor`
-/// of the last card of the page before; it is null where nothing follows. `total` counts all
-/// that the filters keep, with `with_total` alone.
+/// Cards in the order of claims, a page at a time. Without `statuses`, those that are open: ready,
+/// claimed and blocked. All filters must hold; `labels` means "has all of these"; `ready_only` keeps
+/// what could be claimed now. `after` is the `cursor` of the last card of the page before; it is null
+/// where nothing follows. `total` counts all that the filters keep, with `with_total` alone.
 #[allow(clippy::too_many_arguments)]
 #[pg_extern(schema = "mosaic", volatile, parallel_unsafe, security_definer)]
 #[search_path(pg_catalog, pg_temp)]
@@ -74,7 +75,7 @@ fn backlog_list(
     let possible = match (ready_only, &owner) {
         (true, _) => "{ready}",
         (false, Some(_)) => "{claimed}",
-        (false, None) => EVERY_STATUS,
+        (false, None) => OPEN,
     };
     let statuses = statuses.map_or_else(|| possible.to_owned(), |s| s.0);
     let phase = argument::optional_name("phase", phase)?;

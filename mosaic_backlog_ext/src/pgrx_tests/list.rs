@@ -25,7 +25,11 @@ mod tests {
         run("select backlog_block('C', 'why')");
         finish("D");
         run("select backlog_cancel('E', 'why')");
-        assert_eq!(list(""), "F A B C D E");
+        assert_eq!(list(""), "F A B C");
+        assert_eq!(
+            list("statuses => '{ready,claimed,blocked,done,cancelled}'"),
+            "F A B C D E"
+        );
         assert_eq!(list("statuses => '{ready,claimed}'"), "F A B");
         assert_eq!(list("statuses => '{done}'"), "D");
         assert_eq!(list("statuses => '{}'"), "");

@@ -21,8 +21,9 @@ impl Backlog {
         ids.retain(|id| {
             let card = &self.cards[id];
             let statuses = filter.statuses.as_ref();
-            statuses.is_none_or(|statuses| statuses.contains(&card.status))
-                && filter.phase.is_none_or(|phase| card.phase == Some(phase))
+            statuses.map_or(card.status.is_open(), |statuses| {
+                statuses.contains(&card.status)
+            }) && filter.phase.is_none_or(|phase| card.phase == Some(phase))
                 && card.has_all(&filter.labels)
                 && filter.owner.is_none_or(|owner| card.owner() == Some(owner))
                 && (!filter.ready_only || self.is_claimable(id))

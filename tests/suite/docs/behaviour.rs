@@ -252,7 +252,7 @@ fn the_reasons_of_why_are_those_that_it_gives() {
     session.create_after("gated", &["held", "cancelled"]);
     let real: BTreeSet<String> = session
         .column(
-            "select distinct w.kind from mosaic.backlog_list() c
+            "select distinct w.kind from mosaic.backlog_list('{ready,claimed,blocked,done,cancelled}') c
              cross join lateral mosaic.backlog_why(c.id) w",
         )
         .iter()
