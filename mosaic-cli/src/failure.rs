@@ -7,7 +7,6 @@ use postgres::error::{DbError, SqlState};
 use serde_json::{Value, json};
 
 use crate::hint;
-use crate::nearest::question;
 use crate::redact::redact;
 use crate::screen::{Paint, Screen};
 
@@ -24,7 +23,9 @@ pub enum Exit {
     Conflict = 6,
     State = 7,
     Busy = 8,
-    CommandFailed = 9,
+    WorkerBroken = 9,
+    CommandFailed = 10,
+    HungUp = 129,
     Interrupted = 130,
     Terminated = 143,
 }
@@ -58,11 +59,13 @@ pub enum Code {
     Isolation,
     Busy,
     Timeout,
+    /// The command of `run` keeps failing, on one card after the other.
+    WorkerBroken,
     Interrupted,
 }
 
 /// Every code with the word that users see and its exit code.
-const CODES: [(Code, &str, Exit); 20] = [
+const CODES: [(Code, &str, Exit); 21] = [
     (Code::Internal, "internal", Exit::Internal),
     (Code::Usage, "usage", Exit::Usage),
     (Code::InvalidArgument, "invalid_argument", Exit::Usage),
@@ -82,6 +85,7 @@ const CODES: [(Code, &str, Exit); 20] = [
     (Code::Isolation, "isolation", Exit::State),
     (Code::Busy, "busy", Exit::Busy),
     (Code::Timeout, "timeout", Exit::Busy),
+    (Code::WorkerBroken, "worker_broken", Exit::WorkerBroken),
     (Code::Interrupted, "interrupted", Exit::Interrupted),
 ];
 
@@ -228,16 +232,14 @@ impl From<clap::Error> for Failure {
         if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
             return Failure::usage("the command is incomplete").detail(text.trim_end());
         }
-        let suggested = suggestions(&error);
-        let question = question(&suggested.iter().map(String::as_str).collect::<Vec<_>>());
         let text = text.strip_prefix("error: ").unwrap_or(&text);
         let (message, rest) = text.split_once("\n\n").unwrap_or((text, ""));
         let detail = rest
             .split("\n\n")
             .map(str::trim)
             .filter(|part| !part.is_empty() && !part.starts_with("For more information"))
-            // It becomes the hint.
-            .filter(|part| question.is_none() || !part.starts_with("tip: a similar"))
+            // What clap takes for near may mean something else altogether.
+            .filter(|part| !part.starts_with("tip: "))
             .collect::<Vec<_>>()
             .join("\n");
         Failure {
@@ -248,30 +250,9 @@ impl From<clap::Error> for Failure {
                 .collect::<Vec<_>>()
                 .join(" "),
             detail: Some(detail).filter(|detail| !detail.is_empty()),
-            hint: Some(question.unwrap_or_else(|| {
-                "`--help` after the command shows its arguments and an example.".into()
-            })),
+            hint: Some("`--help` after the command shows its arguments and an example.".into()),
         }
     }
-}
-
-/// The commands, options or values that clap takes for near.
-fn suggestions(error: &clap::Error) -> Vec<String> {
-    use clap::error::{ContextKind, ContextValue};
-    let kinds = [
-        ContextKind::SuggestedSubcommand,
-        ContextKind::SuggestedArg,
-        ContextKind::SuggestedValue,
-    ];
-    let mut found = Vec::new();
-    for kind in kinds {
-        match error.get(kind) {
-            Some(ContextValue::String(one)) => found.push(one.clone()),
-            Some(ContextValue::Strings(several)) => found.extend(several.iter().cloned()),
-            _ => {}
-        }
-    }
-    found
 }
 
 fn from_server(db: &DbError) -> Failure {

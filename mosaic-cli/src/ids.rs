@@ -28,7 +28,8 @@ fn read(client: &mut Client, ids: &mut Vec<String>) -> Result<(), Error> {
     let mut cursor: Option<String> = None;
     while ids.len() < MOST && start.elapsed() < TIME {
         let page = transaction.query_typed(
-            "select id, \"cursor\" from mosaic.backlog_list(max_cards => 1000, after => $1)",
+            "select id, \"cursor\" from mosaic.backlog_list(
+               '{ready,claimed,blocked,done,cancelled}', max_cards => 1000, after => $1)",
             &[(&cursor, Type::TEXT)],
         )?;
         for row in &page {
@@ -42,18 +43,37 @@ fn read(client: &mut Client, ids: &mut Vec<String>) -> Result<(), Error> {
     transaction.rollback()
 }
 
+/// Where another card than the one that was meant would be taken for done, dropped or changed.
+const CAREFUL: [&str; 9] = [
+    "backlog_complete",
+    "backlog_fail",
+    "backlog_block",
+    "backlog_unblock",
+    "backlog_cancel",
+    "backlog_reopen",
+    "backlog_update",
+    "backlog_reclaim",
+    "backlog_release",
+];
+
 /// Adds to the error about an unknown card the ids that may have been meant.
-pub fn suggest(mut failure: Failure, client: &mut Client) -> Failure {
+pub fn suggest(mut failure: Failure, function: &str, client: &mut Client) -> Failure {
     let Some(id) = missing(&failure.message) else {
         return failure;
     };
     let ids = listed(client);
-    let near = nearest(id, ids.iter().map(String::as_str));
+    // Ids with other numbers are other cards, however near they are.
+    let is_safe = |other: &&str| !CAREFUL.contains(&function) || digits(other) == digits(id);
+    let near = nearest(id, ids.iter().map(String::as_str).filter(is_safe));
     if let Some(question) = question(&near) {
         let hint = failure.hint.unwrap_or_default();
         failure.hint = Some(format!("{question} {hint}").trim_end().to_owned());
     }
     failure
+}
+
+fn digits(id: &str) -> String {
+    id.chars().filter(char::is_ascii_digit).collect()
 }
 
 /// The id in `card "A44" does not exist`.

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::failure::{Exit, Failure};
@@ -34,13 +34,27 @@ pub fn hand_over() {
     HANDED_OVER.store(true, Ordering::Relaxed);
 }
 
-/// From here on, SIGINT and SIGTERM end nothing by themselves: each is told.
+/// From here on, SIGINT, SIGTERM and SIGHUP end nothing by themselves: each is told.
 pub fn tell(mut tell: impl FnMut(i32) + Send + 'static) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])
+    let mut wanted = vec![SIGINT, SIGTERM];
+    // `nohup` asks us to outlive the terminal.
+    if !is_ignored(SIGHUP) {
+        wanted.push(SIGHUP);
+    }
+    let mut signals = Signals::new(wanted)
         .map_err(|error| Failure::internal(format!("cannot wait for signals: {error}")))?;
     hand_over();
     thread::spawn(move || signals.forever().for_each(&mut tell));
     Ok(())
+}
+
+fn is_ignored(signal: libc::c_int) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action the call only writes the present one; zeroes are a valid one.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
 }
 
 /// The answer is on its way: an interrupt from here on must not add a second document.

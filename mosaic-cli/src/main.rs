@@ -19,8 +19,10 @@ mod input;
 mod interrupt;
 mod man;
 mod mcp;
+mod meant;
 mod nearest;
 mod notes;
+mod output;
 mod progress;
 mod redact;
 mod replacement;
@@ -152,9 +154,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Vec<OsString>, shape: &mut Shape) -> Result<Reply, Failure> {
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return reply::of_parser(error),
+        Err(error) => return reply::of_parser(error, &arguments),
     };
     let global = cli.global;
     *shape = Shape::of(&global, &prints(cli.command.as_ref()))?;

@@ -1,17 +1,23 @@
 //! The answer of a command, and the one place where answers and errors are printed.
 
+use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
 
 use serde_json::Value;
 
 use crate::failure::{Code, Exit, Failure};
 use crate::interrupt;
+use crate::meant;
 pub use crate::notes::{say, warn};
+use crate::output;
 use crate::screen::Screen;
 use crate::shape::{Shape, json_text};
 
 /// Turns the document into the text that people read.
 pub type View = fn(&Value, &Screen) -> String;
+
+/// Takes back what nobody gets to know of, and says so in a sentence.
+pub type Unwritten = Box<dyn FnOnce() -> String>;
 
 pub enum Reply {
     /// The document is the whole answer; the view shows the same to people.
@@ -19,6 +25,7 @@ pub enum Reply {
         document: Value,
         view: View,
         exit: Exit,
+        unwritten: Option<Unwritten>,
     },
     /// Help, which is text also with `--json`.
     Help(String),
@@ -36,16 +43,30 @@ impl Reply {
             document,
             view,
             exit,
+            unwritten: None,
         }
+    }
+
+    /// What to do if the answer cannot be written, also because its reader is gone.
+    pub fn if_unwritten(mut self, undo: impl FnOnce() -> String + 'static) -> Self {
+        if let Reply::Document { unwritten, .. } = &mut self {
+            *unwritten = Some(Box::new(undo));
+        }
+        self
     }
 }
 
 /// What the argument parser "fails" with is help or a usage error.
-pub fn of_parser(error: clap::Error) -> Result<Reply, Failure> {
-    match error.kind() {
-        clap::error::ErrorKind::DisplayHelp => Ok(Reply::Help(help_text(&error))),
-        _ => Err(error.into()),
+pub fn of_parser(error: clap::Error, arguments: &[OsString]) -> Result<Reply, Failure> {
+    if error.kind() == clap::error::ErrorKind::DisplayHelp {
+        return Ok(Reply::Help(help_text(&error)));
     }
+    let instead = meant::instead(&error, arguments);
+    let failure = Failure::from(error);
+    Err(match instead {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    })
 }
 
 fn help_text(error: &clap::Error) -> String {
@@ -59,40 +80,53 @@ fn help_text(error: &clap::Error) -> String {
 
 /// Prints the outcome and says how the program shall exit.
 pub fn deliver(outcome: Result<Reply, Failure>, shape: &Shape) -> Exit {
-    match outcome.and_then(|reply| print(reply, shape)) {
-        Ok(exit) => exit,
-        Err(failure) => {
-            // Nothing sensible is left to do if the error cannot be printed either.
-            let _ = if shape.is_json() {
-                write_stdout(&json_text(&failure.to_json()))
-            } else {
-                let text = failure.to_text(&Screen::stderr());
-                io::stderr().write_all(text.as_bytes())
-            };
-            failure.exit()
-        }
+    let failure = match outcome {
+        Ok(reply) => match print(reply, shape) {
+            Ok(exit) => return exit,
+            Err(failure) => {
+                complain(&failure);
+                return failure.exit();
+            }
+        },
+        Err(failure) => failure,
+    };
+    // Where stdout cannot be written, stderr is the place that is left.
+    if !(shape.is_json() && write_stdout(&json_text(&failure.to_json())).is_ok()) {
+        complain(&failure);
     }
+    failure.exit()
+}
+
+/// Nothing sensible is left to do if the error cannot be printed either.
+fn complain(failure: &Failure) {
+    let text = failure.to_text(&Screen::stderr());
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 fn print(reply: Reply, shape: &Shape) -> Result<Exit, Failure> {
-    let (text, exit) = match reply {
+    let (text, exit, unwritten) = match reply {
         Reply::Document {
             document,
             view,
             exit,
-        } => (shape.text(document, view), exit),
-        Reply::Help(text) => (text, Exit::Success),
+            unwritten,
+        } => (shape.text(document, view), exit, unwritten),
+        Reply::Help(text) => (text, Exit::Success, None),
         Reply::Written(exit) => return Ok(exit),
     };
-    match write_stdout(&text) {
-        Ok(()) => Ok(exit),
+    let Err(error) = write_stdout(&text) else {
+        return Ok(exit);
+    };
+    let what_now = match unwritten {
+        Some(undo) => undo(),
         // The reader has seen enough, as in `mosaic backlog list | head -1`.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(exit),
-        Err(error) => Err(
-            Failure::new(Code::Resource, "cannot write to standard output")
-                .detail(format!("{error}.")),
-        ),
-    }
+        None if error.kind() == ErrorKind::BrokenPipe => return Ok(exit),
+        None => "What the command has done stands.".to_owned(),
+    };
+    Err(
+        Failure::new(Code::Resource, "cannot write to standard output")
+            .detail(format!("{error}. {what_now}")),
+    )
 }
 
 fn write_stdout(text: &str) -> io::Result<()> {
@@ -101,6 +135,7 @@ fn write_stdout(text: &str) -> io::Result<()> {
     if text.is_empty() {
         return Ok(());
     }
+    output::check()?;
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.write_all(b"\n")?;

@@ -261,7 +261,7 @@ impl Store {
             outcome => outcome,
         };
         let rows = outcome.map_err(|failure| match failure.code {
-            Code::NotFound => ids::suggest(failure, &mut self.client),
+            Code::NotFound => ids::suggest(failure, call.function, &mut self.client),
             _ => failure,
         })?;
         rows.iter().map(record).collect()

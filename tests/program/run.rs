@@ -1,5 +1,6 @@
 //! `run`: a command for each card, under a lease that is kept, ended with it.
 
+mod broken;
 mod endings;
 mod leases;
 mod many;

@@ -81,3 +81,131 @@ fn an_unknown_command_flag_or_value_suggests_the_nearest() {
         assert_eq!(hint, format!("Did you mean \"{near}\"?"), "{call:?}");
     }
 }
+
+#[test]
+fn the_words_of_other_trackers_have_an_answer_and_none_does_harm() {
+    let db = Database::fresh();
+    for (call, answer) in [
+        (&["comment", "A", "text"][..], "--reason"),
+        (&["note", "A", "text"], "--reason"),
+        (&["close", "A"], "`mosaic backlog complete ID --token N`"),
+        (&["done", "A"], "`mosaic backlog complete ID --token N`"),
+        (&["next"], "`mosaic backlog claim`"),
+        (&["ready"], "`mosaic backlog list --ready`"),
+        (&["start", "A"], "`mosaic backlog claim`"),
+        (&["lock", "A"], "`mosaic backlog claim`"),
+        (&["unlock", "A"], "`mosaic backlog release ID --token N`"),
+        (&["delete", "A"], "`mosaic backlog cancel ID --reason TEXT`"),
+        (&["rm", "A"], "`mosaic backlog cancel ID --reason TEXT`"),
+        (&["search", "text"], "`mosaic backlog list`"),
+        (&["add", "t"], "`mosaic backlog create TITLE`"),
+        (&["dep", "A", "B"], "`mosaic backlog link ID --needs ID`"),
+        (&["view", "A"], "`mosaic backlog show ID`"),
+        (&["heartbeat", "A"], "`mosaic backlog renew ID --token N`"),
+        (
+            &["complete", "A", "--worker", "w", "--token", "1"],
+            "--token N",
+        ),
+        (&["complete", "A", "--message", "done"], "--result JSON"),
+        (&["renew", "A", "--worker", "w"], "--token N"),
+        (
+            &["create", "--title", "t"],
+            "The title stands without an option",
+        ),
+        (&["create", "t", "--description", "text"], "--body TEXT"),
+        (&["create", "t", "-d", "text"], "--body TEXT"),
+        (&["create", "t", "-p", "1"], "--priority N"),
+        (&["create", "t", "--deps", "A"], "--needs ID"),
+        (&["create", "t", "--depends-on", "A"], "--needs ID"),
+        (&["create", "t", "--depends_on", "A"], "--needs ID"),
+        (&["create", "t", "--labels", "a"], "--label LABEL"),
+        (
+            &["update", "A", "--add-label", "a"],
+            "--label replaces the whole list",
+        ),
+        (
+            &["update", "A", "--status", "done"],
+            "The status follows from what is done",
+        ),
+        (&["list", "--assignee", "w"], "--owner WORKER"),
+        (
+            &["list", "--search", "text"],
+            "--status, --phase, --label or --owner",
+        ),
+        (&["claim", "--lease", "1h"], "--ttl DURATION"),
+        (&["claim", "--limit", "2"], "--max N"),
+        (
+            &["fail", "A", "--token", "1", "--message", "why"],
+            "--reason TEXT",
+        ),
+        (
+            &["show", "--id", "A"],
+            "The card's id stands without an option.",
+        ),
+        (&["list", "--output", "x"], "--json"),
+    ] {
+        let hint = hint(&db, call, 2);
+        assert!(hint.contains(answer), "{call:?}: {hint}");
+        assert!(!hint.contains("--force"), "{call:?}: {hint}");
+    }
+    // Near to something that does more than was asked for, or near to nothing.
+    for call in [
+        &["complete", "A", "--forc"][..],
+        &["cancel", "A", "--reason", "r", "--forced"],
+        &["cancel", "A", "--reason", "r", "--cascad"],
+        &["list", "--zzzz"],
+        &["frobnicate"],
+        &["list", "-x"],
+    ] {
+        let hint = hint(&db, call, 2);
+        assert_eq!(
+            hint, "`--help` after the command shows its arguments and an example.",
+            "{call:?}"
+        );
+    }
+    // What clap itself takes for near is not told either.
+    let outcome = mosaic(&["backlog", "complete", "A", "--forc"])
+        .on(&db)
+        .run();
+    assert!(
+        !outcome.stderr.contains("--force\n") && !outcome.stderr.contains("tip"),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn an_id_that_differs_in_its_digits_is_another_card_where_that_would_do_harm() {
+    let db = Database::fresh();
+    let mut session = db.session();
+    for id in ["A4", "parse-config"] {
+        session.create(id);
+    }
+    for call in [
+        &["complete", "A44"][..],
+        &["cancel", "A44", "--reason", "r"],
+        &["block", "A5", "--reason", "r"],
+        &["update", "A14", "--priority", "1"],
+    ] {
+        assert!(!hint(&db, call, 5).contains("Did you mean"), "{call:?}");
+    }
+    for (call, near) in [
+        (&["complete", "a4"][..], "A4"),
+        (&["cancel", "parse-confg", "--reason", "r"], "parse-config"),
+        (&["show", "A44"], "A4"),
+    ] {
+        let hint = hint(&db, call, 5);
+        assert!(
+            hint.starts_with(&format!("Did you mean \"{near}\"?")),
+            "{call:?}: {hint}"
+        );
+    }
+}
+
+#[test]
+fn cards_that_are_done_are_near_as_well() {
+    let db = Database::fresh();
+    let mut session = db.session();
+    session.create("parse-config");
+    session.complete("parse-config");
+    assert!(hint(&db, &["show", "parse-confg"], 5).starts_with("Did you mean \"parse-config\"?"));
+}

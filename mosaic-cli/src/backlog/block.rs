@@ -1,18 +1,20 @@
 //! `block` and `unblock`: set a card aside until somebody has looked at it.
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 
 use super::card;
+use super::reason::Reason;
 use super::worker::Actor;
 use crate::Global;
 use crate::call::Call;
 use crate::failure::Failure;
-use crate::input::{filled, prose};
+use crate::input::filled;
 use crate::reply::Reply;
 use crate::store;
 
 /// Set a card aside, with the reason
 #[derive(Args)]
+#[command(group = ArgGroup::new("why").args(["reason", "reason_file"]).required(true))]
 #[command(after_help = "\
 Example:
   mosaic backlog block A4 --token 42 --kind input --reason \"which of the two formats?\"
@@ -23,9 +25,8 @@ pub struct Block {
     #[arg(value_parser = filled)]
     id: String,
 
-    /// What it takes to go on
-    #[arg(long, value_name = "TEXT", value_parser = prose, allow_hyphen_values = true)]
-    reason: String,
+    #[command(flatten)]
+    reason: Reason,
 
     /// What is missing [default: other]
     #[arg(long, value_name = "KIND")]
@@ -70,7 +71,7 @@ impl Block {
     pub fn run(self, global: &Global) -> Result<Reply, Failure> {
         let call = Call::new("backlog_block")
             .text("id", self.id)
-            .text("reason", self.reason)
+            .text("reason", self.reason.said()?)
             .text("kind", self.kind.map(Kind::word))
             .bigint("claim_token", self.token)
             .text("actor", self.actor.name());

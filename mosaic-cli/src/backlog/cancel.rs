@@ -1,18 +1,20 @@
 //! `cancel` and `reopen`: decide that a card is not to be done, or to be done again.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::card;
+use super::reason::Reason;
 use super::worker::Actor;
 use crate::Global;
 use crate::call::Call;
 use crate::failure::Failure;
-use crate::input::{filled, prose};
+use crate::input::filled;
 use crate::reply::Reply;
 use crate::store;
 
 /// Decide that a card is not to be done (operators)
 #[derive(Args)]
+#[command(group = ArgGroup::new("why").args(["reason", "reason_file"]).required(true))]
 #[command(after_help = "\
 Example:
   mosaic backlog cancel A4 --reason \"replaced by B7\"
@@ -24,9 +26,8 @@ pub struct Cancel {
     #[arg(value_parser = filled)]
     id: String,
 
-    /// Why, for the card's history
-    #[arg(long, value_name = "TEXT", value_parser = prose, allow_hyphen_values = true)]
-    reason: String,
+    #[command(flatten)]
+    reason: Reason,
 
     /// Also the cards that depend on it
     #[arg(long)]
@@ -44,7 +45,7 @@ impl Cancel {
     pub fn run(self, global: &Global) -> Result<Reply, Failure> {
         let call = Call::new("backlog_cancel")
             .text("id", self.id)
-            .text("reason", self.reason)
+            .text("reason", self.reason.said()?)
             .switch("cascade", self.cascade)
             .switch("force", self.force)
             .text("actor", self.actor.name());
@@ -54,6 +55,7 @@ impl Cancel {
 
 /// Make a done or cancelled card ready again (operators)
 #[derive(Args)]
+#[command(group = ArgGroup::new("why").args(["reason", "reason_file"]).required(true))]
 #[command(after_help = "\
 Example:
   mosaic backlog reopen A4 --reason \"the fix did not hold\"
@@ -64,9 +66,8 @@ pub struct Reopen {
     #[arg(value_parser = filled)]
     id: String,
 
-    /// Why, for the card's history
-    #[arg(long, value_name = "TEXT", value_parser = prose, allow_hyphen_values = true)]
-    reason: String,
+    #[command(flatten)]
+    reason: Reason,
 
     #[command(flatten)]
     actor: Actor,
@@ -76,7 +77,7 @@ impl Reopen {
     pub fn run(self, global: &Global) -> Result<Reply, Failure> {
         let call = Call::new("backlog_reopen")
             .text("id", self.id)
-            .text("reason", self.reason)
+            .text("reason", self.reason.said()?)
             .text("actor", self.actor.name());
         Ok(card::replies(store::rows(global, call)?))
     }

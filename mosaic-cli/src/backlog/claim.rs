@@ -1,6 +1,5 @@
 //! `claim`: take work, under a lease.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,16 +7,17 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::card::{self, items, text};
+use super::run::Lease;
 use super::waiting::Waiter;
 use super::worker::identity;
 use crate::Global;
 use crate::answer;
 use crate::call::Call;
 use crate::failure::{Exit, Failure};
-use crate::input::{duration, filled};
+use crate::input::{duration, filled, item};
 use crate::reply::Reply;
 use crate::screen::{Screen, one_line};
-use crate::store;
+use crate::store::{self, Choice, Store};
 
 /// Claim the next card, or the card that is named
 #[derive(Args)]
@@ -69,11 +69,11 @@ pub struct Wanted {
     phase: Option<String>,
 
     /// Only cards that carry this label (repeatable: all of them)
-    #[arg(long = "label", value_name = "LABEL", value_parser = filled)]
+    #[arg(long = "label", value_name = "LABEL", value_parser = item, value_delimiter = ',')]
     labels: Vec<String>,
 
     /// A capability of this worker (repeatable); cards that require others are passed over
-    #[arg(long, value_name = "CAPABILITY", value_parser = filled)]
+    #[arg(long, value_name = "CAPABILITY", value_parser = item, value_delimiter = ',')]
     offers: Vec<String>,
 }
 
@@ -95,9 +95,10 @@ impl Wanted {
 
 impl Claim {
     pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+        let choice = store::choose(global)?;
         let cards = match self.wait {
             Some(seconds) => {
-                let mut waiter = Waiter::new(store::choose(global)?, Arc::default());
+                let mut waiter = Waiter::for_reader(choice.clone());
                 let wait = Duration::from_secs(seconds);
                 waiter
                     .claim(&self.wanted, self.max, self.request_id, wait)?
@@ -109,7 +110,7 @@ impl Claim {
                     .call(self.max)
                     .text("id", self.id)
                     .uuid("request_id", self.request_id);
-                store::rows(global, call)?
+                Store::at(choice.clone())?.rows(&call)?
             }
         };
         let exit = if cards.is_empty() {
@@ -117,7 +118,34 @@ impl Claim {
         } else {
             Exit::Success
         };
-        Ok(Reply::exiting(answer::cards(cards), view, exit))
+        let held: Vec<Lease> = cards.iter().map(Lease::of).collect::<Result<_, _>>()?;
+        let reply = Reply::exiting(answer::cards(cards), view, exit);
+        if held.is_empty() {
+            return Ok(reply);
+        }
+        Ok(reply.if_unwritten(move || give_back(choice, &held)))
+    }
+}
+
+/// Nobody got to know of these cards, so that nobody would work on them.
+fn give_back(choice: Choice, held: &[Lease]) -> String {
+    let release = |lease: &Lease, store: &mut Store| {
+        let release = lease.call("backlog_release").text(
+            "reason",
+            "the answer of the claim could not be written".to_owned(),
+        );
+        store.rows(&release)
+    };
+    let given_back = Store::at(choice).and_then(|mut store| {
+        held.iter()
+            .try_for_each(|lease| release(lease, &mut store).map(|_| ()))
+    });
+    match given_back {
+        Ok(()) => "What was claimed was given back.".to_owned(),
+        Err(failure) => format!(
+            "What was claimed could not be given back, and comes back by its lease: {}.",
+            failure.message
+        ),
     }
 }
 

@@ -48,7 +48,7 @@ impl Complete {
     pub fn run(self, global: &Global) -> Result<Reply, Failure> {
         let result = self
             .result
-            .map(|argument| input::json("--result", &argument))
+            .map(|argument| input::result("--result", &argument))
             .transpose()?;
         let call = Call::new("backlog_complete")
             .text("id", self.id)

@@ -9,7 +9,7 @@ use crate::Global;
 use crate::answer;
 use crate::call::Call;
 use crate::failure::Failure;
-use crate::input::{self, Moment, filled, moment, prose};
+use crate::input::{self, Moment, filled, item, moment, prose};
 use crate::reply::{Reply, say};
 use crate::screen::{Paint, Screen};
 use crate::shape::Prints;
@@ -47,7 +47,7 @@ pub struct Create {
 #[derive(Args)]
 struct Card {
     /// What is to be done, in a line
-    #[arg(value_parser = filled, required_unless_present = "batch")]
+    #[arg(value_parser = input::title, required_unless_present = "batch")]
     title: Option<String>,
 
     /// The card's id [default: generated]
@@ -71,15 +71,15 @@ struct Card {
     priority: Option<i32>,
 
     /// A card that must be done before (repeatable)
-    #[arg(long, value_name = "ID", value_parser = filled)]
+    #[arg(long, value_name = "ID", value_parser = item, value_delimiter = ',')]
     needs: Vec<String>,
 
     /// A free tag (repeatable)
-    #[arg(long = "label", value_name = "LABEL", value_parser = filled)]
+    #[arg(long = "label", value_name = "LABEL", value_parser = item, value_delimiter = ',')]
     labels: Vec<String>,
 
     /// A capability that a worker must offer (repeatable)
-    #[arg(long, value_name = "CAPABILITY", value_parser = filled)]
+    #[arg(long, value_name = "CAPABILITY", value_parser = item, value_delimiter = ',')]
     requires: Vec<String>,
 
     /// Acceptance criteria as JSON, @FILE or - for standard input

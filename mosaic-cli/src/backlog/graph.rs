@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::Global;
 use crate::failure::{Code, Failure};
-use crate::input::filled;
+use crate::input::{filled, item};
 use crate::reply::Reply;
 use crate::screen::Screen;
 use crate::store::Store;
@@ -48,7 +48,7 @@ pub struct Graph {
     phase: Option<String>,
 
     /// Only cards that carry this label (repeatable: all of them)
-    #[arg(long = "label", value_name = "LABEL", value_parser = filled)]
+    #[arg(long = "label", value_name = "LABEL", value_parser = item, value_delimiter = ',')]
     labels: Vec<String>,
 
     /// Show every card, also the finished ones that nothing waits for any more

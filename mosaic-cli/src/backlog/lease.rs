@@ -1,14 +1,15 @@
 //! `renew`, `release` and `fail`: what the holder of a lease does with it, short of finishing.
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::Value;
 
 use super::card::{self, text};
+use super::reason::Reason;
 use crate::Global;
 use crate::answer;
 use crate::call::Call;
 use crate::failure::Failure;
-use crate::input::{duration, filled, prose};
+use crate::input::{duration, filled};
 use crate::reply::Reply;
 use crate::screen::{Screen, local_time};
 use crate::store;
@@ -85,9 +86,8 @@ pub struct Release {
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     retry_in: Option<u64>,
 
-    /// Why, for the card's history
-    #[arg(long, value_name = "TEXT", value_parser = prose, allow_hyphen_values = true)]
-    reason: Option<String>,
+    #[command(flatten)]
+    reason: Reason,
 }
 
 impl Release {
@@ -96,26 +96,27 @@ impl Release {
             .lease
             .call("backlog_release")
             .seconds("retry_in", self.retry_in)
-            .text("reason", self.reason);
+            .text("reason", self.reason.if_any()?);
         Ok(card::reply(store::row(global, call)?))
     }
 }
 
 /// Report that the work on a card failed
 #[derive(Args)]
+#[command(group = ArgGroup::new("why").args(["reason", "reason_file"]).required(true))]
 #[command(after_help = "\
-Example:
+Examples:
   mosaic backlog fail A4 --token 42 --reason \"the tests of the parser fail\"
+  mosaic backlog fail A4 --token 42 --reason-file work.log
 
 The card is handed out again after a pause that grows, until its attempts are used up; then it is blocked.
-The next worker sees the reason as last_failure.")]
+The next worker sees the reason as last_failure. A long one keeps its end.")]
 pub struct Fail {
     #[command(flatten)]
     lease: Lease,
 
-    /// What went wrong
-    #[arg(long, value_name = "TEXT", value_parser = prose, allow_hyphen_values = true)]
-    reason: String,
+    #[command(flatten)]
+    reason: Reason,
 
     /// Not to be claimed again for so long [default: longer with every attempt]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -127,7 +128,7 @@ impl Fail {
         let call = self
             .lease
             .call("backlog_fail")
-            .text("reason", self.reason)
+            .text("reason", self.reason.or_none())
             .seconds("retry_in", self.retry_in);
         Ok(card::reply(store::row(global, call)?))
     }

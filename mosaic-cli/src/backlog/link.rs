@@ -7,7 +7,7 @@ use super::worker::Actor;
 use crate::Global;
 use crate::call::Call;
 use crate::failure::Failure;
-use crate::input::filled;
+use crate::input::{filled, item};
 use crate::reply::Reply;
 use crate::store;
 
@@ -18,7 +18,7 @@ struct Edges {
     id: String,
 
     /// The cards that it waits for
-    #[arg(long, value_name = "ID", value_parser = filled, num_args = 1.., required = true)]
+    #[arg(long, value_name = "ID", value_parser = item, value_delimiter = ',', num_args = 1.., required = true)]
     needs: Vec<String>,
 
     #[command(flatten)]

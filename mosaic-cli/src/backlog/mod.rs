@@ -16,6 +16,7 @@ mod link;
 mod list;
 mod metrics;
 mod prime;
+mod reason;
 mod reclaim;
 mod run;
 mod show;

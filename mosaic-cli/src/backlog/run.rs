@@ -10,6 +10,8 @@ mod job;
 mod keeper;
 mod outcome;
 mod report;
+mod streak;
+mod work;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -22,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::{Value, json};
+use signal_hook::consts::{SIGHUP, SIGINT};
 
 use super::claim::Wanted;
 use super::waiting::{Catch, Waiter};
@@ -32,8 +35,10 @@ use crate::interrupt;
 use crate::reply::{Reply, say};
 use crate::session::Session;
 use crate::store::{self, Choice};
-use job::Job;
-use outcome::{Outcome, Tally};
+use job::{Job, stopped_by};
+use outcome::{End, Outcome, Tally};
+pub use report::Lease;
+use streak::Streak;
 
 /// A worker that found nothing while others of this run are busy looks again after so long.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -52,6 +57,8 @@ The command finds the card as JSON on standard input and in the file that MOSAIC
 MOSAIC_CLAIM_TOKEN in its environment. Its lease is renewed while it runs.
 Exit code 0 of the command completes the card, with the JSON of the file that MOSAIC_RESULT_FILE names, if it was written.
 75 releases the card; any other exit code, or a signal, fails it.
+If it fails on --max-failures different cards in a row, the worker is taken for broken: the last card is released
+without blame, and the exit code is 9.
 If the lease is lost the command is ended, and nothing is completed.")]
 pub struct Run {
     #[command(flatten)]
@@ -68,6 +75,10 @@ pub struct Run {
     /// Work on up to so many cards at the same time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     jobs: u16,
+
+    /// End after failures in a row on so many different cards; 0: never
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    max_failures: u16,
 
     /// How long the command may take to end when it is told to
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "10s")]
@@ -88,6 +99,7 @@ struct Plan {
     json: bool,
     /// What the command's own calls have to use.
     database_url: Option<String>,
+    streak: Streak,
 }
 
 enum Event {
@@ -114,6 +126,7 @@ impl Run {
             grace: Duration::from_secs(self.grace),
             json: global.json,
             database_url: global.database_url.clone(),
+            streak: Streak::new(self.max_failures),
         };
         let wait = match self.wait {
             None => Duration::ZERO,
@@ -128,6 +141,7 @@ impl Run {
             is_asked: false,
             is_dry: false,
             is_last: false,
+            rests_until: Instant::now(),
             stop,
             signal: None,
             running: HashMap::new(),
@@ -172,6 +186,8 @@ struct Fleet {
     is_dry: bool,
     /// Whether there is to be no other claim.
     is_last: bool,
+    /// No claim before that.
+    rests_until: Instant,
     stop: Arc<AtomicBool>,
     /// The first signal, and when waiting for what it ends is over.
     signal: Option<(i32, Instant)>,
@@ -186,15 +202,18 @@ impl Fleet {
     fn work(&mut self, events: &Receiver<Event>, is_loop: bool) {
         loop {
             let free = self.places.saturating_sub(self.running.len());
-            if free > 0 && !self.is_asked && !self.is_dry && !self.is_last {
+            let wants = free > 0 && !self.is_asked && !self.is_dry && !self.is_last;
+            let rest = self.rests_until.saturating_duration_since(Instant::now());
+            if wants && rest.is_zero() {
                 self.is_asked = self.asks.send(free as i32).is_ok();
                 self.is_last = !is_loop;
             }
-            if self.running.is_empty() && !self.is_asked {
+            if self.running.is_empty() && !self.is_asked && !(wants && !rest.is_zero()) {
                 return;
             }
             let pause = match self.signal {
                 Some((_, end)) => end.saturating_duration_since(Instant::now()),
+                None if wants && !rest.is_zero() => rest.min(PAUSE),
                 None => PAUSE,
             };
             match events.recv_timeout(pause) {
@@ -235,8 +254,12 @@ impl Fleet {
                 .unwrap_or_else(|| Session::new(self.choice.clone())),
             sender: sender.clone(),
             events,
-            // A card that was claimed while the signal came goes back at once.
-            stopped: self.signal.map(|(signal, _)| signal),
+            // A card that was claimed while the run was told to end goes back at once.
+            stopped: match self.signal {
+                Some((signal, _)) => Some(stopped_by(signal)),
+                None if self.plan.streak.is_over() => Some("the worker is broken".to_owned()),
+                None => None,
+            },
         };
         let number = self.tally.next();
         let ended = self.sender.clone();
@@ -253,7 +276,23 @@ impl Fleet {
         self.is_dry = false;
         // A command that cannot be run would send back one card after the other.
         self.is_last |= outcome.exit == Exit::Usage;
+        let streak = &self.plan.streak;
+        match outcome.end {
+            End::Completed | End::Blocked => streak.end(),
+            End::Failed => {
+                streak.note(
+                    &outcome.lease.id,
+                    outcome.reason.as_deref().unwrap_or_default(),
+                );
+                self.rests_until = Instant::now() + streak.pause();
+            }
+            End::Released | End::Lost | End::Unreported => {}
+        }
         self.tally.add(outcome);
+        if self.plan.streak.is_over() {
+            self.is_last = true;
+            self.stop.store(true, Ordering::Relaxed);
+        }
     }
 
     /// No other claim, and every command is told.
@@ -267,9 +306,13 @@ impl Fleet {
         }
     }
 
-    fn reply(self, json: bool) -> Result<Reply, Failure> {
+    fn reply(mut self, json: bool) -> Result<Reply, Failure> {
+        if self.failure.is_none() && self.signal.is_none() {
+            self.failure = self.plan.streak.failure();
+        }
         let exit = match (self.signal, &self.failure) {
-            (Some((signal_hook::consts::SIGINT, _)), _) => Exit::Interrupted,
+            (Some((SIGINT, _)), _) => Exit::Interrupted,
+            (Some((SIGHUP, _)), _) => Exit::HungUp,
             (Some(_), _) => Exit::Terminated,
             (None, Some(failure)) => failure.exit(),
             (None, None) => self.tally.exit(),

@@ -7,7 +7,7 @@ use super::worker::Actor;
 use crate::Global;
 use crate::call::Call;
 use crate::failure::Failure;
-use crate::input::{self, Moment, filled, moment, prose};
+use crate::input::{self, Moment, filled, item, moment, prose};
 use crate::reply::Reply;
 use crate::store;
 
@@ -35,7 +35,7 @@ pub struct Update {
 #[derive(Args)]
 struct Changes {
     /// What is to be done, in a line
-    #[arg(long, value_parser = filled)]
+    #[arg(long, value_parser = input::title)]
     title: Option<String>,
 
     /// The full description
@@ -55,11 +55,11 @@ struct Changes {
     priority: Option<i32>,
 
     /// A free tag (repeatable)
-    #[arg(long = "label", value_name = "LABEL", value_parser = filled)]
+    #[arg(long = "label", value_name = "LABEL", value_parser = item, value_delimiter = ',')]
     labels: Vec<String>,
 
     /// A capability that a worker must offer (repeatable)
-    #[arg(long, value_name = "CAPABILITY", value_parser = filled)]
+    #[arg(long, value_name = "CAPABILITY", value_parser = item, value_delimiter = ',')]
     requires: Vec<String>,
 
     /// Acceptance criteria as JSON, @FILE or - for standard input
@@ -75,7 +75,7 @@ struct Changes {
     max_attempts: Option<i32>,
 
     /// Empty this field (repeatable)
-    #[arg(long, value_name = "FIELD")]
+    #[arg(long, value_name = "FIELD", value_delimiter = ',')]
     clear: Vec<Field>,
 }
 

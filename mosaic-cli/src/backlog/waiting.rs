@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::claim::Wanted;
 use crate::call::Call;
 use crate::failure::{Code, Failure};
+use crate::output;
 use crate::reply::say;
 use crate::session::Session;
 use crate::store::{Choice, Record};
@@ -31,6 +32,8 @@ pub struct Waiter {
     session: Session,
     /// Set from outside: the wait is over.
     stop: Arc<AtomicBool>,
+    /// Whether the wait is over as well when nobody reads standard output any more.
+    for_reader: bool,
     /// Over how much time the looks that follow a wake-up are spread.
     spread: Duration,
     /// Whether a look has to follow for what was held back.
@@ -51,9 +54,18 @@ impl Waiter {
         Waiter {
             session: Session::new(choice),
             stop,
+            for_reader: false,
             spread: THROTTLE,
             echo: false,
             pause: THROTTLE,
+        }
+    }
+
+    /// A waiter whose cards go to whoever reads standard output.
+    pub fn for_reader(choice: Choice) -> Self {
+        Waiter {
+            for_reader: true,
+            ..Waiter::new(choice, Arc::default())
         }
     }
 
@@ -82,8 +94,15 @@ impl Waiter {
         let mut request = request_id.unwrap_or_else(Uuid::new_v4);
         let mut lost_answer = false;
         loop {
-            let is_last = Instant::now() >= end || self.is_stopped();
             let since = Instant::now();
+            // Nobody is there to work on what would be claimed; an answer that got lost is asked for once more.
+            if self.is_stopped() && !lost_answer {
+                return Ok(Catch {
+                    cards: Vec::new(),
+                    since,
+                });
+            }
+            let is_last = since >= end || self.is_stopped();
             let call = wanted.call(max).uuid("request_id", Some(request));
             match self.session.call(&call) {
                 Ok(cards) if lost_answer && !cards.is_empty() => return Ok(self.renewed(cards)),
@@ -172,7 +191,7 @@ impl Waiter {
     }
 
     fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.load(Ordering::Relaxed) || (self.for_reader && !output::is_read(Duration::ZERO))
     }
 }
 

@@ -66,10 +66,66 @@ fn a_result_that_cannot_be_kept_fails_the_card() {
     s.create("A");
     let script = "head -c 2000000 /dev/zero | tr '\\0' x > \"$MOSAIC_RESULT_FILE\"";
     let (exit, cards) = run_json(&db, &[], script);
-    assert_eq!((exit, &cards[0]["outcome"]), (9, &json!("failed")));
+    assert_eq!((exit, &cards[0]["outcome"]), (10, &json!("failed")));
     let reason = cards[0]["reason"].as_str().expect("a reason");
     assert!(reason.starts_with("the result was refused: "), "{reason}");
     assert_eq!(s.status("A"), "ready");
+}
+
+#[test]
+fn finished_work_is_kept_whatever_characters_its_result_holds() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create_numbered("c", 6);
+    for (script, kept, told) in [
+        (r#"printf 'a\0b'"#, json!("a\u{fffd}b"), "1 NUL"),
+        (
+            r#"printf '{"log": "\\u0000\\u0000", "n": 1}'"#,
+            json!({"log": "\u{fffd}\u{fffd}", "n": 1}),
+            "2 NULs",
+        ),
+        (
+            r#"printf '["\\ud83d", "\\ud83d\\ude00"]'"#,
+            json!(["\u{fffd}", "😀"]),
+            "1 half of a surrogate pair",
+        ),
+        (r#"printf 'das \303'"#, json!("das \u{fffd}"), "no UTF-8"),
+        (
+            r#"printf '[1e999999]'"#,
+            json!("[1e999999]"),
+            "kept as text",
+        ),
+        (
+            "printf '[%.0s' $(seq 120); printf ']%.0s' $(seq 120)",
+            json!("[".repeat(120) + &"]".repeat(120)),
+            "kept as text",
+        ),
+    ] {
+        let script = format!("({script}) > \"$MOSAIC_RESULT_FILE\"");
+        let (exit, cards) = run_json(&db, &[], &script);
+        assert_eq!(
+            (exit, &cards[0]["outcome"]),
+            (0, &json!("completed")),
+            "{cards:?}"
+        );
+        let reason = cards[0]["reason"].as_str().expect("a remark");
+        assert!(reason.contains(told), "{script}: {reason}");
+        let id = cards[0]["id"].as_str().expect("an id");
+        assert_eq!(s.card(id)["result"], kept, "{script}");
+    }
+}
+
+#[test]
+fn a_completion_is_the_worker_s() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create_numbered("c", 2);
+    run_json(&db, &[], "true");
+    run_json(&db, &[], "false");
+    let actors = s.column(
+        "select distinct actor from mosaic.backlog_event where kind in ('claimed', 'completed', 'failed')",
+    );
+    assert_eq!(actors, ["w"]);
 }
 
 #[test]
@@ -79,7 +135,7 @@ fn a_command_that_fails_fails_the_card_with_its_last_words() {
     s.create("A");
     let script = "echo 'the tests fail' >&2; exit 3";
     let (exit, cards) = run_json(&db, &[], script);
-    assert_eq!(exit, 9);
+    assert_eq!(exit, 10);
     assert_eq!(cards[0]["outcome"], "failed");
     assert_eq!(cards[0]["exit"], 3);
     assert_eq!(cards[0]["reason"], "exit code 3\nthe tests fail");
@@ -93,7 +149,7 @@ fn a_command_that_is_killed_fails_the_card() {
     let db = Database::fresh();
     db.session().create("A");
     let (exit, cards) = run_json(&db, &[], "kill -9 $$");
-    assert_eq!(exit, 9);
+    assert_eq!(exit, 10);
     assert_eq!(cards[0]["exit"], json!(null));
     assert_eq!(cards[0]["signal"], "SIGKILL");
     assert_eq!(cards[0]["reason"], "signal 9 (SIGKILL)");
@@ -105,7 +161,7 @@ fn exit_code_75_gives_the_card_back_without_blame_and_not_to_us_at_once() {
     let mut s = db.session();
     s.create("A");
     let (exit, cards) = run_json(&db, &["--loop"], "exit 75");
-    assert_eq!(exit, 9);
+    assert_eq!(exit, 10);
     assert_eq!(cards.len(), 1, "{cards:?}");
     assert_eq!(cards[0]["outcome"], "released");
     let card = s.card("A");
@@ -125,7 +181,7 @@ fn what_the_command_did_with_its_card_itself_holds() {
         ("B", "complete ID", 1, 0, "completed", "done"),
         ("C", "block ID --reason why", 0, 0, "blocked", "blocked"),
         ("D", "block ID --reason why", 5, 0, "blocked", "blocked"),
-        ("E", "fail ID --reason why", 0, 9, "failed", "ready"),
+        ("E", "fail ID --reason why", 0, 10, "failed", "ready"),
         ("F", "release ID --retry-in 1h", 0, 0, "released", "ready"),
     ] {
         s.create(id);

@@ -185,7 +185,7 @@ fn a_report_whose_answer_got_lost_is_made_once() {
     lose_an_answer(&mut s);
     hold_commits(&mut s, false);
     let (exit, cards) = the_end_of(call);
-    assert_eq!((exit, &cards[0]["outcome"]), (9, &json!("failed")));
+    assert_eq!((exit, &cards[0]["outcome"]), (10, &json!("failed")));
     assert_eq!(s.card("A")["attempts"], 1);
     let kinds = s.column("select kind from mosaic.backlog_event order by event_id");
     assert_eq!(kinds, [json!("created"), json!("claimed"), json!("failed")]);

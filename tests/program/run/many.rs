@@ -35,7 +35,7 @@ fn a_loop_goes_on_after_a_card_that_failed_and_says_so_in_the_end() {
     let db = Database::fresh();
     db.session().create_numbered("c", 3);
     let (exit, cards) = run_json(&db, &["--loop"], "test $MOSAIC_CARD_ID != c2");
-    assert_eq!(exit, 9);
+    assert_eq!(exit, 10);
     let outcomes: Vec<&Value> = cards.iter().map(|card| &card["outcome"]).collect();
     assert_eq!(outcomes, ["completed", "failed", "completed"]);
 }

@@ -1,5 +1,7 @@
 //! Signals pass through `run` to its commands, and the cards go back without blame.
 
+use std::process::{Command, Stdio};
+
 use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::folder;
 use mosaic_backlog_tests::home::signal;
@@ -13,7 +15,7 @@ fn a_signal_reaches_the_command_and_the_card_is_released() {
     let db = Database::fresh();
     let mut s = db.session();
     s.create_numbered("c", 2);
-    for (name, exit) in [("TERM", 143), ("INT", 130)] {
+    for (name, exit) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
         let folder = folder::create();
         // Exit code 0 after a signal is no sign of work that was done.
         let script = format!(
@@ -37,6 +39,35 @@ fn a_signal_reaches_the_command_and_the_card_is_released() {
             (&json!("ready"), &json!(0))
         );
     }
+}
+
+#[test]
+fn under_nohup_a_worker_outlives_its_terminal() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    let folder = folder::create();
+    let script = "echo $$ > pid; until test -e on; do sleep 0.02; done";
+    let call = run(&["--json"], script)
+        .on(&db)
+        .within(&folder)
+        .with(|command| {
+            let mut nohup = Command::new("sh");
+            nohup.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+            nohup.arg(command.get_program()).args(command.get_args());
+            let envs = command
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?)));
+            nohup.env_clear().envs(envs).current_dir(&folder);
+            nohup.stdout(Stdio::piped()).stderr(Stdio::piped());
+            *command = nohup;
+        });
+    let call = call.spawn();
+    process(&folder.join("pid"));
+    signal("HUP", call.id());
+    std::fs::write(folder.join("on"), "").expect("write");
+    let (exit, cards) = the_end_of(call);
+    assert_eq!((exit, &cards[0]["outcome"]), (0, &json!("completed")));
 }
 
 #[test]
@@ -82,7 +113,7 @@ fn a_command_that_still_finishes_its_card_after_the_signal_has_done_so() {
 fn a_signal_ends_a_run_that_waits() {
     let db = Database::fresh();
     let mut s = db.session();
-    for (name, exit) in [("TERM", 143), ("INT", 130)] {
+    for (name, exit) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
         let call = run(&["--wait", "--json"], "true").on(&db).spawn();
         wait::until("it waits", || {
             let query = "select from pg_stat_activity where datname = current_database()

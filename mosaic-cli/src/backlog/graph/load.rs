@@ -3,6 +3,7 @@
 use postgres::IsolationLevel;
 use serde_json::Value;
 
+use crate::backlog::list;
 use crate::call::Call;
 use crate::failure::{Failure, sentence};
 use crate::store::Store;
@@ -28,6 +29,7 @@ pub fn cards(store: &mut Store) -> Result<Vec<Value>, Failure> {
     loop {
         let call = Call::new("backlog_list")
             .columns(COLUMNS)
+            .statuses("statuses", list::every_status())
             .int("max_cards", PAGE as i32)
             .text("after", after);
         let rows = transaction.query_typed(&call.sql(), &call.parameters())?;

@@ -12,7 +12,6 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-use serde::de::IgnoredAny;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -20,6 +19,7 @@ use super::Plan;
 use super::group::Group;
 use super::job::Event;
 use super::report::Lease;
+use super::work::Work;
 use crate::failure::Failure;
 use crate::store::Record;
 
@@ -103,18 +103,9 @@ impl Running {
         Ok((running, child))
     }
 
-    /// What the command wrote as its result: JSON as it is, other text as a JSON string.
-    pub fn result(&self) -> Option<String> {
-        let bytes = fs::read(result_file(&self.folder)).ok()?;
-        let text = String::from_utf8_lossy(&bytes);
-        let text = text.trim();
-        if text.is_empty() {
-            return None;
-        }
-        match serde_json::from_str::<IgnoredAny>(text) {
-            Ok(_) => Some(text.to_owned()),
-            Err(_) => Some(Value::from(text).to_string()),
-        }
+    /// What the command wrote as its result.
+    pub fn result(&self) -> Option<Work> {
+        Work::of(&fs::read(result_file(&self.folder)).ok()?)
     }
 
     /// The last lines of the command's standard error.

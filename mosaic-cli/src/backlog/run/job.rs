@@ -13,6 +13,7 @@ use super::command::Running;
 use super::keeper::{Keeper, News};
 use super::outcome::{End, Outcome, how};
 use super::report::{Lease, Report, Verdict};
+use super::streak::Streak;
 use crate::failure::Exit;
 use crate::reply::say;
 use crate::screen::one_line;
@@ -37,6 +38,13 @@ pub enum Event {
     Signal(i32),
 }
 
+/// Why a card goes back that the command was not started for.
+pub type Stopped = String;
+
+pub fn stopped_by(signal: i32) -> Stopped {
+    format!("stopped by {}", signal_name(signal).unwrap_or("a signal"))
+}
+
 pub struct Job {
     pub plan: Arc<Plan>,
     pub card: Record,
@@ -44,14 +52,14 @@ pub struct Job {
     pub session: Session,
     pub sender: Sender<Event>,
     pub events: Receiver<Event>,
-    /// The run was told to end before this began.
-    pub stopped: Option<i32>,
+    /// The run is to end, and was so before this began.
+    pub stopped: Option<Stopped>,
 }
 
 /// Why a command was told to end.
 enum Told {
     Lost(String),
-    Stopped(i32),
+    Stopped(Stopped),
 }
 
 impl Job {
@@ -62,6 +70,7 @@ impl Job {
                 let lease = Lease {
                     id: String::new(),
                     token: 0,
+                    worker: String::new(),
                 };
                 let report = Report {
                     end: End::Unreported,
@@ -100,7 +109,7 @@ impl Job {
         let (verdict, exit) = match started {
             Some(Ok(running)) => {
                 watch.over(&running, self.plan.grace);
-                (watch.verdict(&running), None)
+                (watch.verdict(&running, &self.plan.streak, &lease.id), None)
             }
             Some(Err(failure)) => {
                 let reason = format!(
@@ -167,7 +176,7 @@ impl Watch {
                 }
                 Some(Event::News(News::Reported(..))) => {}
                 Some(Event::Signal(signal)) => {
-                    self.told.get_or_insert(Told::Stopped(signal));
+                    self.told.get_or_insert(Told::Stopped(stopped_by(signal)));
                     running.group.signal(signal);
                     kill_at.get_or_insert(Instant::now() + grace);
                 }
@@ -203,7 +212,7 @@ impl Watch {
     }
 
     /// What the end of the command means; or why the card was lost.
-    fn verdict(&mut self, running: &Running) -> Result<Verdict, String> {
+    fn verdict(&mut self, running: &Running, streak: &Streak, id: &str) -> Result<Verdict, String> {
         let Some(status) = self.exited.filter(|_| self.told.is_none()) else {
             return self.stopped_verdict();
         };
@@ -220,6 +229,11 @@ impl Watch {
                 reason,
                 retry_in: Some(REST),
             }
+        } else if streak.is_to_blame(id, &reason) {
+            Verdict::Release {
+                reason: format!("the worker is broken, not the card: {reason}"),
+                retry_in: None,
+            }
         } else {
             Verdict::Fail(reason)
         })
@@ -228,8 +242,8 @@ impl Watch {
     fn stopped_verdict(&mut self) -> Result<Verdict, String> {
         match self.told.take() {
             Some(Told::Lost(reason)) => Err(reason),
-            Some(Told::Stopped(signal)) => Ok(Verdict::Release {
-                reason: format!("stopped by {}", signal_name(signal).unwrap_or("a signal")),
+            Some(Told::Stopped(reason)) => Ok(Verdict::Release {
+                reason,
                 retry_in: None,
             }),
             None => Err("the command went away".to_owned()),

@@ -105,13 +105,14 @@ pub struct Tally {
 }
 
 /// A run's exit code is the first of these that one of its cards calls for.
-const WORST_FIRST: [Exit; 8] = [
+const WORST_FIRST: [Exit; 9] = [
     Exit::Internal,
     Exit::Database,
     Exit::Busy,
     Exit::Usage,
     Exit::Conflict,
     Exit::State,
+    Exit::WorkerBroken,
     Exit::CommandFailed,
     Exit::Success,
 ];
@@ -162,6 +163,7 @@ mod tests {
             lease: Lease {
                 id: "A".into(),
                 token: 1,
+                worker: "w".into(),
             },
             end,
             reason: None,

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::outcome::End;
+use super::work::Work;
 use crate::call::Call;
 use crate::failure::{Code, Exit, Failure};
 use crate::session::Session;
@@ -18,16 +19,23 @@ const PAGE: i32 = 1000;
 pub struct Lease {
     pub id: String,
     pub token: i64,
+    /// Who holds it.
+    pub worker: String,
 }
 
 impl Lease {
     pub fn of(card: &Record) -> Result<Self, Failure> {
-        match (card["id"].as_str(), card["claim_token"].as_i64()) {
-            (Some(id), Some(token)) => Ok(Lease {
+        let text = |column: &str| card.get(column).and_then(|value| value.as_str());
+        let token = card.get("claim_token").and_then(|token| token.as_i64());
+        match (text("id"), token, text("claim_owner")) {
+            (Some(id), Some(token), Some(worker)) => Ok(Lease {
                 id: id.to_owned(),
                 token,
+                worker: worker.to_owned(),
             }),
-            _ => Err(Failure::internal("the claimed card has no id or token")),
+            _ => Err(Failure::internal(
+                "the claimed card has no id, token or holder",
+            )),
         }
     }
 
@@ -73,8 +81,8 @@ impl Lease {
 /// What is to be told.
 #[derive(Clone)]
 pub enum Verdict {
-    /// With the result as JSON.
-    Complete(Option<String>),
+    /// With the result, and what had to be said about it.
+    Complete(Option<Work>),
     Fail(String),
     Release {
         reason: String,
@@ -91,7 +99,10 @@ pub struct Report {
 impl Verdict {
     fn call(&self, lease: &Lease) -> Call {
         match self.clone() {
-            Verdict::Complete(result) => lease.call("backlog_complete").json("result", result),
+            Verdict::Complete(work) => lease
+                .call("backlog_complete")
+                .json("result", work.map(|work| work.json))
+                .text("actor", lease.worker.clone()),
             Verdict::Fail(reason) => lease.call("backlog_fail").text("reason", reason),
             Verdict::Release { reason, retry_in } => lease
                 .call("backlog_release")
@@ -102,7 +113,9 @@ impl Verdict {
 
     fn reported(self) -> Report {
         match self {
-            Verdict::Complete(_) => Report::of(End::Completed, None),
+            Verdict::Complete(work) => {
+                Report::of(End::Completed, work.and_then(|work| work.remark))
+            }
             Verdict::Fail(reason) => Report::of(End::Failed, Some(reason)),
             Verdict::Release { reason, .. } => Report {
                 exit: Exit::CommandFailed,
@@ -121,11 +134,14 @@ impl Verdict {
                     Ok(None) => return Report::of(End::Lost, Some(failure.message)),
                     Err(failure) => failure,
                 },
-                // The work is done, but what it says of itself cannot be kept.
+                // The work is done, but what it says of itself cannot be kept as it is.
                 Err(failure) if failure.code == Code::InvalidArgument => match self {
-                    Verdict::Complete(Some(_)) => {
-                        self =
-                            Verdict::Fail(format!("the result was refused: {}", failure.message));
+                    Verdict::Complete(Some(work)) => {
+                        let refused = format!("the result was refused: {}", failure.message);
+                        self = match work.as_text(&refused) {
+                            Some(text) => Verdict::Complete(Some(text)),
+                            None => Verdict::Fail(refused),
+                        };
                         continue;
                     }
                     _ => failure,

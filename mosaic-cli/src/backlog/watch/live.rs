@@ -3,11 +3,9 @@
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
-
 use super::feed::{self, Look, News};
 use super::picture::{self, Shown};
-use super::terminal::{self, Terminal};
+use super::terminal::{self, Input, Key, Terminal};
 use crate::Global;
 use crate::failure::{Exit, Failure};
 use crate::reply::Reply;
@@ -59,38 +57,35 @@ fn show(terminal: &mut Terminal, mut shown: Shown, news: &Receiver<News>) -> Res
                 }
             }
         }
-        terminal.draw(|frame| picture::draw(frame, &shown))?;
+        let drawn = terminal.draw(|frame| picture::draw(frame, &shown));
         if let Some(signal) = terminal::asked_to_end() {
             return Ok(match signal {
                 libc::SIGINT => End::Interrupt,
                 signal => End::Signal(signal),
             });
         }
-        if let Some(end) = key()? {
+        // A terminal that is gone cannot be drawn on either.
+        let wait = if drawn.is_ok() { FRAME } else { Duration::ZERO };
+        let end = key(wait)?;
+        if end.is_none() {
+            drawn?;
+        }
+        if let Some(end) = end {
             return Ok(end);
         }
     }
 }
 
-/// Waits for a key until it is time to draw again.
-fn key() -> Result<Option<End>, Failure> {
-    let pressed = match event::poll(FRAME) {
-        Ok(true) => event::read(),
-        Ok(false) => return Ok(None),
-        Err(error) => Err(error),
-    };
-    let key = match pressed {
-        Ok(Event::Key(key)) if key.kind == KeyEventKind::Press => key,
-        Ok(_) => return Ok(None),
-        // A signal came in between; it is looked at before the next key.
-        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(None),
-        Err(error) => return Err(terminal::lost(&error)),
-    };
-    let control = key.modifiers.contains(KeyModifiers::CONTROL);
-    Ok(match key.code {
-        KeyCode::Char('c') if control => Some(End::Interrupt),
-        KeyCode::Char('q' | 'Q') | KeyCode::Esc => Some(End::Key),
-        _ => None,
+/// Waits so long for a key that ends it.
+fn key(within: Duration) -> Result<Option<End>, Failure> {
+    Ok(match terminal::input(within)? {
+        Input::Keys(keys) => keys.into_iter().find_map(|key| match key {
+            Key::Interrupt => Some(End::Interrupt),
+            Key::Escape | Key::Letter('q' | 'Q') => Some(End::Key),
+            Key::Letter(_) => None,
+        }),
+        Input::Nothing => None,
+        Input::Gone => Some(End::Signal(libc::SIGHUP)),
     })
 }
 

@@ -3,7 +3,6 @@
 use std::io::{self, ErrorKind, Write};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
 use super::history;
@@ -11,6 +10,7 @@ use crate::Global;
 use crate::call::Call;
 use crate::failure::{Code, Exit, Failure, sentence};
 use crate::interrupt;
+use crate::output;
 use crate::reply::{Reply, say, warn};
 use crate::store::Store;
 
@@ -67,7 +67,7 @@ pub fn run(
             }
             Err(failure) => return Err(failure),
         }
-        if !reader_stays(interval) {
+        if !output::is_read(interval) {
             return Ok(Reply::Written(Exit::Success));
         }
     }
@@ -75,7 +75,7 @@ pub fn run(
 
 /// A new connection, however long it takes; `None` if the reader went away first.
 fn reconnected(global: &Global, interval: Duration) -> Result<Option<Store>, Failure> {
-    while reader_stays(interval) {
+    while output::is_read(interval) {
         match Store::reopen(global) {
             Ok(store) => return Ok(Some(store)),
             Err(failure) if failure.code.retryable() => {}
@@ -100,18 +100,5 @@ fn print(event: &Value) -> Result<bool, Failure> {
             Failure::new(Code::Resource, "cannot write to standard output")
                 .detail(sentence(&error)),
         ),
-    }
-}
-
-/// Waits for the next look. Ends early if the reader closes the pipe, which no write would tell
-/// while nothing happens.
-fn reader_stays(interval: Duration) -> bool {
-    let timeout = Timespec::try_from(interval).ok();
-    let stdout = io::stdout();
-    let mut reader = [PollFd::new(&stdout, PollFlags::empty())];
-    match poll(&mut reader, timeout.as_ref()) {
-        Ok(0) => true,
-        Ok(_) => false,
-        Err(_) => true,
     }
 }
