@@ -204,16 +204,17 @@ impl Fleet {
             let free = self.places.saturating_sub(self.running.len());
             let wants = free > 0 && !self.is_asked && !self.is_dry && !self.is_last;
             let rest = self.rests_until.saturating_duration_since(Instant::now());
-            if wants && rest.is_zero() {
+            let rests = wants && !rest.is_zero();
+            if wants && !rests {
                 self.is_asked = self.asks.send(free as i32).is_ok();
                 self.is_last = !is_loop;
             }
-            if self.running.is_empty() && !self.is_asked && !(wants && !rest.is_zero()) {
+            if self.running.is_empty() && !self.is_asked && !rests {
                 return;
             }
             let pause = match self.signal {
                 Some((_, end)) => end.saturating_duration_since(Instant::now()),
-                None if wants && !rest.is_zero() => rest.min(PAUSE),
+                None if rests => rest.min(PAUSE),
                 None => PAUSE,
             };
             match events.recv_timeout(pause) {

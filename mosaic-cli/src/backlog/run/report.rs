@@ -138,7 +138,7 @@ impl Verdict {
                 Err(failure) if failure.code == Code::InvalidArgument => match self {
                     Verdict::Complete(Some(work)) => {
                         let refused = format!("the result was refused: {}", failure.message);
-                        self = match work.as_text(&refused) {
+                        self = match work.into_text(&refused) {
                             Some(text) => Verdict::Complete(Some(text)),
                             None => Verdict::Fail(refused),
                         };

@@ -46,7 +46,7 @@ impl Work {
     }
 
     /// The same as a string, which has no depth and no numbers that could be refused. `None`: it was one already.
-    pub fn as_text(self, refused: &str) -> Option<Self> {
+    pub fn into_text(self, refused: &str) -> Option<Self> {
         if self.is_text || self.json.starts_with('"') {
             return None;
         }
@@ -85,9 +85,9 @@ mod tests {
 
     #[test]
     fn a_refused_structure_is_kept_as_text_once() {
-        let text = Work::of(b"[1e999999]").and_then(|work| work.as_text("refused"));
+        let text = Work::of(b"[1e999999]").and_then(|work| work.into_text("refused"));
         let text = text.expect("text");
         assert_eq!(text.json, "\"[1e999999]\"");
-        assert!(text.as_text("refused").is_none());
+        assert!(text.into_text("refused").is_none());
     }
 }
