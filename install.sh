@@ -178,7 +178,7 @@ mosaic_home() {
 
 remove() {
     fleet=$(mosaic_home)/fleet
-    if [ -x "$mosaic" ] && [ -e "$fleet/backlog/postmaster.pid" ]; then
+    if [ -x "$mosaic" ] && [ -e "$fleet/backlog/PG_VERSION" ]; then
         "$mosaic" db stop >/dev/null || err "the embedded server does not stop; nothing was removed"
     fi
     remove_shared /dev/null
@@ -200,6 +200,10 @@ remove() {
     server=$(sed -n 1p "$fleet/backlog/postmaster.pid" 2>/dev/null || :)
     if [ -n "$server" ] && kill -0 "$server" 2>/dev/null; then
         err "a server (process $server) still runs on $fleet/backlog; it was left as it is"
+    fi
+    # It may run in another container, where its number means something else.
+    if [ -e "$fleet/backlog/mosaic.lock" ] && have flock && ! flock -n "$fleet/backlog/mosaic.lock" true; then
+        err "a server still runs on $fleet/backlog, perhaps in another container; it was left as it is"
     fi
     rm -rf -- "$fleet/backlog" "$fleet/postgresql" "$fleet/backlog.lock"
     say "removed the cards in $fleet/backlog"

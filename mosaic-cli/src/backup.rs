@@ -57,12 +57,10 @@ impl Backup {
         if !global.json {
             say("saving the database");
         }
-        dump.run(&[
-            OsStr::new("--format=custom"),
-            OsStr::new("--no-password"),
-            OsStr::new("--file"),
-            replacement.path().as_os_str(),
-        ])
+        dump.write(
+            &[OsStr::new("--format=custom"), OsStr::new("--no-password")],
+            replacement.open()?,
+        )
         .map_err(|failure| match failure.code {
             Code::Unauthorized => failure.hint(
                 "A backup reads every table, which takes a superuser or the owner of the tables; \

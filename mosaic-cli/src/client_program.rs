@@ -1,8 +1,9 @@
 //! PostgreSQL's own programs, where there is one that suits the server.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::embedded;
 use crate::failure::{Code, Failure};
@@ -56,6 +57,16 @@ impl ClientProgram {
 
     /// Runs it to its end; gives what it printed.
     pub fn run(&self, arguments: &[&OsStr]) -> Result<String, Failure> {
+        self.print(arguments, Stdio::piped())
+    }
+
+    /// Runs it to its end; what it prints goes into the file. By a name, another file could be
+    /// meant meanwhile.
+    pub fn write(&self, arguments: &[&OsStr], file: File) -> Result<(), Failure> {
+        self.print(arguments, file.into()).map(|_| ())
+    }
+
+    fn print(&self, arguments: &[&OsStr], stdout: Stdio) -> Result<String, Failure> {
         let mut command = Command::new(&self.path);
         // The caller's settings for other servers must not lead this one astray.
         for (name, _) in std::env::vars_os() {
@@ -68,7 +79,10 @@ impl ClientProgram {
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
-            .output()
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn()
+            .and_then(Child::wait_with_output)
             .map_err(|error| {
                 Failure::new(
                     Code::Resource,

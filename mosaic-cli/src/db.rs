@@ -11,7 +11,7 @@ use crate::Global;
 use crate::backup;
 use crate::embedded::{self, Report};
 use crate::extension::{self, Migration};
-use crate::failure::{Code, Exit, Failure};
+use crate::failure::{self, Code, Exit, Failure};
 use crate::reply::{Reply, warn};
 use crate::screen::{Paint, Screen, one_line};
 use crate::shape::Prints;
@@ -106,12 +106,13 @@ pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
         Verb::Stop => {
             let stopped = store.stop()?;
             Ok(Reply::new(
-                json!({"stopped": stopped, "running": false}),
+                json!({"stopped": stopped.is_some(), "running": false, "manner": stopped}),
                 |document, _| {
-                    let what = if document["stopped"] == true {
-                        "stopped"
-                    } else {
-                        "was not running"
+                    let what = match document["manner"].as_str() {
+                        Some("fast") => "stopped",
+                        Some("immediate") => "stopped at once; the next start recovers",
+                        Some(_) => "stopped by force; the next start recovers",
+                        None => "was not running",
                     };
                     what.to_owned()
                 },
@@ -131,9 +132,12 @@ pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
 
 fn document(report: &Report) -> Value {
     json!({
-        "running": report.pid.is_some() || report.accepts,
+        "state": state(report),
+        "running": report.pid.is_some() || report.accepts || report.holder.is_some(),
         "accepts_connections": report.accepts,
         "pid": report.pid,
+        "held_by": report.holder,
+        "problem": problem(report),
         "initialized": report.initialized,
         "data": report.data.to_string_lossy(),
         "data_bytes": report.data_bytes,
@@ -148,20 +152,44 @@ fn document(report: &Report) -> Value {
     })
 }
 
+/// The server in a word.
+fn state(report: &Report) -> &'static str {
+    match (report.accepts, report.pid, &report.holder) {
+        (true, ..) => "running",
+        _ if report.silent.is_some() => "stuck",
+        (_, Some(_), _) => "not_ready",
+        (_, None, Some(_)) => "elsewhere",
+        (_, None, None) if report.initialized => "stopped",
+        (_, None, None) => "not_set_up",
+    }
+}
+
+/// What keeps callers of this place from being answered, in a sentence.
+fn problem(report: &Report) -> Option<String> {
+    if report.accepts {
+        return None;
+    }
+    if let Some(silent) = &report.silent {
+        return Some(failure::whole(silent));
+    }
+    match (report.pid, &report.holder) {
+        (None, Some(holder)) => Some(failure::whole(&holder.refusal(&report.data))),
+        _ => None,
+    }
+}
+
 fn status_view(document: &Value, screen: &Screen) -> String {
     let text = |key: &str| match &document[key] {
         Value::String(text) => Some(one_line(text)),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     };
-    let state = match (
-        &document["running"],
-        &document["initialized"],
-        &document["accepts_connections"],
-    ) {
-        (Value::Bool(true), _, Value::Bool(true)) => screen.paint(Paint::Good, "running"),
-        (Value::Bool(true), ..) => screen.paint(Paint::Warn, "running, but not ready"),
-        (_, Value::Bool(true), _) => screen.paint(Paint::Warn, "stopped"),
+    let state = match document["state"].as_str().unwrap_or_default() {
+        "running" => screen.paint(Paint::Good, "running"),
+        "stuck" => screen.paint(Paint::Bad, "running, but does not answer"),
+        "not_ready" => screen.paint(Paint::Warn, "running, but not ready"),
+        "elsewhere" => screen.paint(Paint::Warn, "running, but out of reach from here"),
+        "stopped" => screen.paint(Paint::Warn, "stopped"),
         _ => screen.paint(
             Paint::Dim,
             "not set up yet; the first call of any verb does it",
@@ -170,6 +198,7 @@ fn status_view(document: &Value, screen: &Screen) -> String {
     let size = document["data_bytes"].as_u64().unwrap_or_default();
     let rows = [
         ("server", Some(state)),
+        ("problem", text("problem")),
         ("pid", text("pid")),
         (
             "postgres",
@@ -204,6 +233,8 @@ fn psql(store: &embedded::Store, admin: bool, arguments: Vec<OsString>) -> Resul
             command.env_remove(name);
         }
     }
+    let limit = crate::limit::connect().as_secs().to_string();
+    command.env("PGCONNECT_TIMEOUT", limit);
     let error = command.arg("--dbname").arg(url).args(arguments).exec();
     Err(
         Failure::new(Code::Resource, format!("cannot run {}", program.display()))

@@ -9,7 +9,7 @@ mod server;
 use serde::Serialize;
 
 use crate::Global;
-use crate::failure::{Failure, capitalised};
+use crate::failure::{Failure, whole};
 use crate::redact::redact;
 use crate::store::{self, Choice};
 
@@ -60,12 +60,10 @@ impl Finding {
 
     /// What kept something from being looked at; `hint` is for failures that have none.
     fn failed(name: &str, state: State, failure: &Failure, hint: &str) -> Self {
-        let detail = failure.detail.as_deref().unwrap_or_default();
-        let message = capitalised(&failure.message);
         Finding {
             name: name.to_owned(),
             state,
-            detail: redact(format!("{message} {detail}").trim_end()),
+            detail: whole(failure),
             hint: Some(redact(failure.hint.as_deref().unwrap_or(hint))),
         }
     }

@@ -11,6 +11,7 @@ use postgres::Config;
 use postgres::config::{Host, SslMode};
 
 use crate::failure::{Failure, capitalised, causes};
+use crate::limit;
 use crate::tls::{Tls, Trust, usual_root_file};
 use files::{from_passfile, from_service, in_home};
 use syntax::{from_key_values, from_url, quote};
@@ -46,7 +47,6 @@ const ENVIRONMENT: [(&str, &str); 15] = [
     ("target_session_attrs", "PGTARGETSESSIONATTRS"),
 ];
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What was sent and nobody acknowledged for so long was sent into the void.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -100,8 +100,9 @@ fn read(text: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Dsn,
     let mut config: Config = quote(&settings)
         .parse()
         .map_err(|error| malformed(&causes(&error)))?;
-    if config.get_connect_timeout().is_none() && find(&settings, "connect_timeout").is_none() {
-        config.connect_timeout(CONNECT_TIMEOUT);
+    let is_told = find(&settings, "connect_timeout").is_some();
+    if let Some(limit) = limit::chosen().or((!is_told).then(limit::connect)) {
+        config.connect_timeout(limit);
     }
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(SILENCE);
@@ -229,7 +230,7 @@ mod tests {
         assert_eq!(dsn.config.get_hosts(), [Host::Tcp("h".into())]);
         assert_eq!(dsn.config.get_ports(), [5433]);
         assert_eq!(dsn.config.get_user(), Some("u"));
-        assert_eq!(dsn.config.get_connect_timeout(), Some(&CONNECT_TIMEOUT));
+        assert_eq!(dsn.config.get_connect_timeout(), Some(&limit::connect()));
     }
 
     #[test]

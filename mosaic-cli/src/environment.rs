@@ -7,10 +7,11 @@ use crate::notes::warn;
 const PREFIX: &str = "MOSAIC";
 
 /// The variables that mean something here, without the prefix.
-const KNOWN: [&str; 6] = [
+const KNOWN: [&str; 7] = [
     "_AGENT",
     "_AUTO_MIGRATE",
     "_COMPLETE",
+    "_CONNECT_TIMEOUT",
     "_DATABASE_URL",
     "_HOME",
     "_POSTGRES",

@@ -285,6 +285,12 @@ fn split_code(detail: &str) -> Option<(Code, &str)> {
     Some((Code::from_word(word)?, rest.trim_start()))
 }
 
+/// A failure's message and detail, as sentences.
+pub fn whole(failure: &Failure) -> String {
+    let detail = failure.detail.as_deref().unwrap_or_default();
+    redact(format!("{} {detail}", capitalised(&failure.message)).trim_end())
+}
+
 /// An error and everything under it, as a sentence.
 pub fn sentence(error: &dyn std::error::Error) -> String {
     capitalised(&causes(error))

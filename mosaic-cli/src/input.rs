@@ -95,6 +95,14 @@ pub fn duration(text: &str) -> Result<u64, String> {
     Ok(total)
 }
 
+/// The same as [`duration`], or seconds without a unit, as libpq's `connect_timeout` has them. Not 0.
+pub fn connect_timeout(text: &str) -> Result<u64, String> {
+    match text.parse().or_else(|_| duration(text))? {
+        0 => Err("must be longer than 0".into()),
+        seconds => Ok(seconds),
+    }
+}
+
 /// A moment that the caller gives, or one that the server computes from its own clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Moment {
@@ -306,6 +314,15 @@ mod tests {
             duration("99999999999999999999d"),
             Err("is too long".to_owned())
         );
+    }
+
+    #[test]
+    fn the_limit_for_connecting_may_be_bare_seconds_but_not_none() {
+        assert_eq!(connect_timeout("10"), Ok(10));
+        assert_eq!(connect_timeout("1m30s"), Ok(90));
+        for text in ["", "0", "0s", "-1", "soon"] {
+            assert!(connect_timeout(text).is_err(), "{text:?} was taken");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod hint;
 mod ids;
 mod input;
 mod interrupt;
+mod limit;
 mod man;
 mod mcp;
 mod meant;
@@ -109,6 +110,16 @@ pub struct Global {
         help_heading = "Global options"
     )]
     pub database_url: Option<String>,
+
+    /// How long the server may take to let the call in and to answer [default: MOSAIC_CONNECT_TIMEOUT, else 10s]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DURATION",
+        value_parser = input::connect_timeout,
+        help_heading = "Global options"
+    )]
+    pub connect_timeout: Option<u64>,
 }
 
 #[derive(Subcommand)]
@@ -169,6 +180,7 @@ fn run(arguments: Vec<OsString>, shape: &mut Shape) -> Result<Reply, Failure> {
     // A step's caller has looked at its own environment.
     if !matches!(cli.command, Some(Command::Db(db::Verb::Step(_)))) {
         environment::check()?;
+        limit::choose(global.connect_timeout)?;
     }
     match (cli.version, cli.command) {
         (true, None) => version::reply(&global),

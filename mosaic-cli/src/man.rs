@@ -1,6 +1,8 @@
 //! `man`: the manual pages, made from the same text as `--help`.
 
-use std::fs;
+use std::fs::DirBuilder;
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Command, CommandFactory};
@@ -9,6 +11,7 @@ use serde_json::json;
 
 use crate::Cli;
 use crate::failure::{Code, Failure, sentence};
+use crate::replacement::{self, Replacement};
 use crate::reply::Reply;
 use crate::screen::one_line;
 use crate::shape::Prints;
@@ -77,13 +80,23 @@ fn write_all(root: &Command, folder: &Path) -> Result<Reply, Failure> {
         Failure::new(Code::Resource, format!("cannot write {}", path.display()))
             .detail(sentence(&error))
     };
-    fs::create_dir_all(folder).map_err(|error| cannot(folder, error))?;
+    let folder = &replacement::resolved(folder)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(folder)
+        .map_err(|error| cannot(folder, error))?;
     let mut pages = Vec::new();
     let mut commands = vec![root];
     while let Some(command) = commands.pop() {
         let file = format!("{}.1", name(command));
         let path = folder.join(&file);
-        fs::write(&path, page(command)?).map_err(|error| cannot(&path, error))?;
+        let replacement = Replacement::begin_public(&path)?;
+        replacement
+            .open()?
+            .write_all(page(command)?.as_bytes())
+            .map_err(|error| replacement.failed(&error))?;
+        replacement.finish()?;
         pages.push(file);
         commands.extend(
             command

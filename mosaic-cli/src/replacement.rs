@@ -1,18 +1,31 @@
 //! Files that have their name only when they are whole: written beside, and renamed.
+//!
+//! In a folder that others write to as well, /tmp for one, nothing that lies there is trusted unless
+//! it is ours: a link may lead anywhere, and a file may have been put there to be given our mode.
 
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use uuid::Uuid;
 
 use crate::failure::{Code, Failure};
 
+/// As many links as the kernel follows on one path.
+const LINKS: usize = 40;
+
+/// Cards are for their owner alone.
+const SECRET: u32 = 0o600;
+/// For all to read; the umask may still take that away.
+const PUBLIC: u32 = 0o644;
+
 pub struct Replacement {
     target: PathBuf,
     /// Where it is written.
     beside: PathBuf,
+    file: File,
     is_whole: bool,
 }
 
@@ -20,9 +33,24 @@ impl Replacement {
     /// Makes the empty file beside `target`. Others may read it only if they could read the
     /// file that it replaces.
     pub fn begin(target: &Path) -> Result<Self, Failure> {
+        Replacement::with_mode(target, SECRET)
+    }
+
+    /// The same for what is no secret.
+    pub fn begin_public(target: &Path) -> Result<Self, Failure> {
+        Replacement::with_mode(target, PUBLIC)
+    }
+
+    fn with_mode(target: &Path, mode: u32) -> Result<Self, Failure> {
         // Where the name is a link, the file that it leads to is replaced.
-        let target = target.canonicalize().unwrap_or_else(|_| target.to_owned());
-        let before = match fs::metadata(&target) {
+        let target = resolved(target)?;
+        let Some(name) = target.file_name() else {
+            return Err(Failure::usage(format!(
+                "{} does not name a file",
+                target.display()
+            )));
+        };
+        let before = match fs::symlink_metadata(&target) {
             Ok(metadata) if !metadata.is_file() => {
                 return Err(Failure::usage(format!(
                     "{} is not an ordinary file",
@@ -30,47 +58,41 @@ impl Replacement {
                 ))
                 .hint("Name a file that is new or may be replaced."));
             }
+            Ok(metadata) if !is_trusted(&metadata, folder_of(&target))? => {
+                return Err(foreign(&target, "file"));
+            }
             Ok(metadata) => Some(metadata),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(cannot("look at", &target, &error)),
         };
-        let Some(name) = target.file_name() else {
-            return Err(Failure::usage(format!(
-                "{} does not name a file",
-                target.display()
-            )));
-        };
-        let mut beside = std::ffi::OsString::from(".");
+        let mut beside = OsString::from(".");
         beside.push(name);
         beside.push(format!(
             ".{}.part",
             &Uuid::new_v4().simple().to_string()[..8]
         ));
-        let replacement = Replacement {
-            beside: target.with_file_name(beside),
-            target,
-            is_whole: false,
-        };
-        OpenOptions::new()
+        let beside = target.with_file_name(beside);
+        let file = OpenOptions::new()
             .write(true)
             .create_new(true)
-            .mode(0o600)
-            .open(&replacement.beside)
-            .and_then(|file| before.map_or(Ok(()), |before| take_after(&file, &before)))
-            .map_err(|error| cannot("write to", &replacement.target, &error))?;
+            .mode(mode)
+            .open(&beside)
+            .map_err(|error| cannot("write to", &target, &error))?;
+        let replacement = Replacement {
+            target,
+            beside,
+            file,
+            is_whole: false,
+        };
+        if let Some(before) = before {
+            take_after(&replacement.file, &before).map_err(|error| replacement.failed(&error))?;
+        }
         Ok(replacement)
     }
 
     /// The file to write.
-    pub fn path(&self) -> &Path {
-        &self.beside
-    }
-
     pub fn open(&self) -> Result<File, Failure> {
-        OpenOptions::new()
-            .write(true)
-            .open(&self.beside)
-            .map_err(|error| self.failed(&error))
+        self.file.try_clone().map_err(|error| self.failed(&error))
     }
 
     pub fn failed(&self, error: &io::Error) -> Failure {
@@ -80,15 +102,10 @@ impl Replacement {
     /// Gives the file its name, once it is on the disk. Tells its size.
     pub fn finish(mut self) -> Result<u64, Failure> {
         let place = || -> io::Result<u64> {
-            let file = File::open(&self.beside)?;
-            file.sync_all()?;
+            self.file.sync_all()?;
             fs::rename(&self.beside, &self.target)?;
-            let folder = self
-                .target
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
-            Ok(file.metadata()?.len())
+            File::open(folder_of(&self.target))?.sync_all()?;
+            Ok(self.file.metadata()?.len())
         };
         let size = place().map_err(|error| self.failed(&error))?;
         self.is_whole = true;
@@ -110,6 +127,78 @@ fn take_after(file: &File, other: &Metadata) -> io::Result<()> {
     // Only root may do that, and only root needs to.
     let _ = fchown(file, Some(other.uid()), Some(other.gid()));
     file.set_permissions(other.permissions())
+}
+
+/// Where a path leads to, through links of our own and those that nobody else could have put there.
+/// What it names need not be there yet.
+pub fn resolved(path: &Path) -> Result<PathBuf, Failure> {
+    let absolute = std::path::absolute(path).map_err(|error| cannot("resolve", path, &error))?;
+    let mut ahead: Vec<OsString> = parts(&absolute);
+    let mut at = PathBuf::from("/");
+    let mut links = 0;
+    while let Some(part) = ahead.pop() {
+        if part == ".." {
+            at.pop();
+            continue;
+        }
+        let next = at.join(&part);
+        match fs::symlink_metadata(&next) {
+            Ok(metadata) if metadata.is_symlink() => {
+                if !is_trusted(&metadata, &at)? {
+                    return Err(foreign(&next, "link"));
+                }
+                links += 1;
+                if links > LINKS {
+                    let error = io::Error::from(rustix::io::Errno::LOOP);
+                    return Err(cannot("resolve", path, &error));
+                }
+                let leads_to =
+                    fs::read_link(&next).map_err(|error| cannot("read", &next, &error))?;
+                if leads_to.is_absolute() {
+                    at = PathBuf::from("/");
+                }
+                ahead.extend(parts(&leads_to));
+            }
+            _ => at = next,
+        }
+    }
+    Ok(at)
+}
+
+/// The parts of a path, the first one last.
+fn parts(path: &Path) -> Vec<OsString> {
+    path.components()
+        .rev()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+        })
+        .collect()
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// Whether what lies in this folder was put there by us, or by who rules the folder anyway.
+fn is_trusted(entry: &Metadata, folder: &Path) -> Result<bool, Failure> {
+    const WRITABLE_BY_OTHERS: u32 = 0o022;
+    let folder_is = fs::metadata(folder).map_err(|error| cannot("look at", folder, &error))?;
+    let ours = rustix::process::geteuid().as_raw();
+    Ok(folder_is.mode() & WRITABLE_BY_OTHERS == 0
+        || [0, ours, folder_is.uid()].contains(&entry.uid()))
+}
+
+fn foreign(path: &Path, what: &str) -> Failure {
+    Failure::new(
+        Code::Unauthorized,
+        format!("{} is another user's {what}", path.display()),
+    )
+    .detail("It lies in a folder that others may write to, where it may be a trap. Nothing was changed.")
+    .hint("Name a file in a folder of your own.")
 }
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
@@ -138,6 +227,22 @@ mod tests {
         assert_eq!(fs::read(&target).unwrap(), b"whole");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
         assert!(Replacement::begin(&folder).is_err());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn links_of_our_own_are_followed_wherever_they_lead() {
+        let folder = std::env::temp_dir().join(format!("mosaic-{}", Uuid::new_v4()));
+        fs::create_dir_all(folder.join("a/b")).unwrap();
+        let folder = folder.canonicalize().unwrap();
+        std::os::unix::fs::symlink("../b/file", folder.join("a/link")).unwrap();
+        std::os::unix::fs::symlink(folder.join("a/b"), folder.join("b")).unwrap();
+        std::os::unix::fs::symlink("loop", folder.join("loop")).unwrap();
+        assert_eq!(
+            resolved(&folder.join("a/./link")).unwrap(),
+            folder.join("a/b/file")
+        );
+        assert!(resolved(&folder.join("loop")).is_err());
         fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -1,7 +1,5 @@
 //! Which database holds the backlog, and calling its functions.
 
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use postgres::config::Host;
@@ -13,6 +11,7 @@ use crate::Global;
 use crate::call::Call;
 use crate::dsn::{self, Dsn};
 use crate::failure::{Code, Failure, causes, sentence};
+use crate::limit::within;
 use crate::notes::{timed, warn};
 use crate::{embedded, extension, ids, tls};
 
@@ -77,12 +76,27 @@ pub fn connect(dsn: Dsn) -> Result<Client, Failure> {
     };
     let connect = config.clone();
     timed(what, || {
-        within(limit, move || match connector {
-            Some(connector) => connect.connect(connector),
-            None => connect.connect(NoTls),
+        within(limit, move || {
+            let mut client = match connector {
+                Some(connector) => connect.connect(connector),
+                None => connect.connect(NoTls),
+            }?;
+            // A pooler lets everybody in, also while the server behind it is away or stuck.
+            client.simple_query("")?;
+            Ok(client)
         })
     })
-    .ok_or_else(|| Failure::unreachable(format!("{place} did not answer in time")))?
+    .ok_or_else(|| {
+        Failure::unreachable(format!("{place} did not answer in time"))
+            .detail(match limit {
+                Some(limit) => format!(
+                    "Within {} s it did not let this call in and answer.",
+                    limit.as_secs_f64()
+                ),
+                None => "There is no limit.".to_owned(),
+            })
+            .hint("--connect-timeout or MOSAIC_CONNECT_TIMEOUT set how long a call waits for that.")
+    })?
     .map_err(|error| refused(error, &place))
 }
 
@@ -99,19 +113,6 @@ pub fn at_hand<T: Send + 'static>(
         };
         ask(&mut client)
     })?
-}
-
-/// Runs something that cannot be interrupted beside a clock.
-fn within<T: Send + 'static>(
-    limit: Option<Duration>,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let Some(limit) = limit else {
-        return Some(work());
-    };
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || sender.send(work()));
-    receiver.recv_timeout(limit).ok()
 }
 
 fn refused(error: postgres::Error, place: &str) -> Failure {
@@ -293,17 +294,4 @@ pub fn record(row: &Row) -> Result<Record, Failure> {
     serde_json::from_str(text).map_err(|error| {
         Failure::internal("the database's answer is not readable").detail(format!("{error}."))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_hangs_is_given_up() {
-        let limit = Some(Duration::from_millis(10));
-        let answer = within(limit, || thread::sleep(Duration::from_secs(60)));
-        assert_eq!(answer, None);
-        assert_eq!(within(None, || 1), Some(1));
-    }
 }

@@ -86,7 +86,10 @@ fn a_killed_backend_does_not_take_the_backlog_with_it() {
 fn a_stopped_server_starts_again_with_the_next_call() {
     let home = with_a_card();
     let stopped = mosaic(&["db", "stop", "--json"]).at(&home).json();
-    assert_eq!(stopped, json!({"stopped": true, "running": false}));
+    assert_eq!(
+        stopped,
+        json!({"stopped": true, "running": false, "manner": "fast"})
+    );
     assert!(home.servers().is_empty());
     assert_eq!(
         mosaic(&["db", "stop", "--json"]).at(&home).json()["stopped"],

@@ -1,6 +1,7 @@
 //! The program `mosaic`, on an external server and on the embedded one.
 
 mod arguments;
+mod containers;
 mod crash;
 mod doctor;
 mod exit_codes;
@@ -24,6 +25,7 @@ mod server;
 mod shapes;
 mod shapes_of_reports;
 mod shells;
+mod stuck;
 mod suggestions;
 mod tls;
 mod unwritten;

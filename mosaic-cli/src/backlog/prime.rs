@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::failure::{Code, Failure};
-use crate::replacement::Replacement;
+use crate::replacement::{self, Replacement};
 use crate::reply::Reply;
 
 const PRIMER: &str = include_str!("prime/primer.md");
@@ -54,7 +54,7 @@ impl Prime {
 
 /// Says whether the file had to be changed.
 fn write(file: &Path) -> Result<bool, Failure> {
-    let file = destination(file)?;
+    let file = replacement::resolved(&destination(file)?)?;
     let before = match fs::read(&file) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == ErrorKind::NotFound => None,

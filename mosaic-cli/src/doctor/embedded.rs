@@ -34,7 +34,13 @@ pub fn examine(findings: &mut Vec<Finding>) -> Result<Result<Option<Client>, Fai
         ));
         return Ok(Ok(None));
     }
+    if let Some(silent) = report.silent {
+        return Ok(Err(silent));
+    }
     let client = store.connect_running();
+    if let (Ok(None), None, Some(holder)) = (&client, report.pid, &report.holder) {
+        return Ok(Err(holder.refusal(&report.data)));
+    }
     if let Ok(None) = client {
         findings.push(match report.pid {
             Some(pid) => Finding::not_ok(

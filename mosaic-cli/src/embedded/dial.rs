@@ -9,6 +9,7 @@ use postgres::{Client, Config, NoTls};
 
 use super::home::{PORT, Socket};
 use crate::failure::{Code, Failure, causes};
+use crate::limit::{self, within};
 use crate::notes::took;
 
 /// The role of every call.
@@ -27,6 +28,8 @@ pub enum Answer {
     Waiting,
     /// The role or the database is not there.
     Incomplete(Failure),
+    /// It took longer than it may.
+    Silent(Failure),
     Refused(Failure),
 }
 
@@ -42,30 +45,45 @@ pub fn dial(socket: &Socket, role: &str, database: &str) -> Answer {
         .dbname(database)
         .application_name("mosaic");
     let start = Instant::now();
-    // The kernel says "again" while more callers knock than the server's queue holds.
-    for _ in 0..400 {
+    let limit = limit::connect();
+    // Whoever gets in was answered by a process of the server.
+    match within(Some(limit), move || knock(&config, start + limit)) {
+        Some(Ok(client)) => {
+            let file = socket.file();
+            let what = || {
+                let file = file.display();
+                format!("connect to the embedded server at {file}, database {database}, as {role}")
+            };
+            took(what, start.elapsed());
+            Answer::Connected(Box::new(client))
+        }
+        Some(Err(error)) if io_kind(&error) != Some(ErrorKind::WouldBlock) => judge(error, socket),
+        _ => Answer::Silent(
+            Failure::unreachable(format!(
+                "the embedded server did not answer within {} s",
+                limit.as_secs()
+            ))
+            .detail(format!(
+                "It listens at {}, but lets nobody in: it is stuck, or has too much to do.",
+                socket.file().display()
+            ))
+            .hint("`mosaic db status` shows what it does; `mosaic db stop` ends it, at last by force, and loses nothing that was acknowledged. The next call starts it again."),
+        ),
+    }
+}
+
+/// The kernel says "again" while more callers knock than the server's queue holds.
+fn knock(config: &Config, until: Instant) -> Result<Client, postgres::Error> {
+    loop {
         match config.connect(NoTls) {
-            Ok(client) => {
-                let file = socket.file();
-                let what = || {
-                    let file = file.display();
-                    format!(
-                        "connect to the embedded server at {file}, database {database}, as {role}"
-                    )
-                };
-                took(what, start.elapsed());
-                return Answer::Connected(Box::new(client));
-            }
-            Err(error) if io_kind(&error) == Some(ErrorKind::WouldBlock) => {
+            Err(error)
+                if io_kind(&error) == Some(ErrorKind::WouldBlock) && Instant::now() < until =>
+            {
                 std::thread::sleep(Duration::from_millis(10));
             }
-            Err(error) => return judge(error, socket),
+            outcome => return outcome,
         }
     }
-    Answer::Refused(Failure::new(
-        Code::Busy,
-        "more callers are waiting than the embedded server takes",
-    ))
 }
 
 fn judge(error: postgres::Error, socket: &Socket) -> Answer {

@@ -4,9 +4,9 @@
 //! keeps the extension's files for it in `<prefix>/lib/mosaic/extension/<major>`.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use postgresql_embedded::VersionReq;
@@ -59,7 +59,10 @@ impl Bundle {
         // The crate unpacks an archive only on the way to a data folder. A folder that looks
         // like one that is there already keeps it from making one.
         let scratch = downloads.join("no-data");
-        let unpacked = fs::create_dir_all(&scratch)
+        let unpacked = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&scratch)
             .and_then(|()| fs::write(scratch.join("postgresql.conf"), ""))
             .map_err(|error| error.to_string())
             .and_then(|()| {
@@ -122,7 +125,8 @@ fn replace_files(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Programs and libraries are no secret, and the server may run as another user than the caller.
+/// Programs and libraries are no secret, and the server may run as another user than the caller. But
+/// nobody else may change them, whatever the umask was.
 fn open_to_all(path: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     if metadata.is_symlink() {
@@ -130,7 +134,7 @@ fn open_to_all(path: &Path) -> io::Result<()> {
     }
     let mode = metadata.permissions().mode();
     let readers = 0o044 | if mode & 0o100 == 0 { 0 } else { 0o011 };
-    fs::set_permissions(path, fs::Permissions::from_mode(mode | readers))?;
+    fs::set_permissions(path, fs::Permissions::from_mode((mode | readers) & !0o022))?;
     if metadata.is_dir() {
         for entry in fs::read_dir(path)? {
             open_to_all(&entry?.path())?;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::account;
 use crate::failure::{Code, Failure};
+use crate::limit;
 
 /// The name of the socket in its folder. The port is only part of this name: nothing listens on TCP.
 const SOCKET_NAME: &str = ".s.PGSQL.5432";
@@ -214,6 +215,10 @@ impl Socket {
             ("PGPORT", PORT.to_string().into()),
             ("PGUSER", role.into()),
             ("PGDATABASE", database.into()),
+            (
+                "PGCONNECT_TIMEOUT",
+                limit::connect().as_secs().to_string().into(),
+            ),
         ]
     }
 

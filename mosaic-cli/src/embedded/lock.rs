@@ -22,13 +22,17 @@ pub struct Lock(File);
 impl Lock {
     /// Waits for the lock. The folder must exist.
     pub fn acquire(home: &Home) -> Result<Lock, Failure> {
+        Lock::acquire_within(home, PATIENCE)
+    }
+
+    pub fn acquire_within(home: &Home, patience: Duration) -> Result<Lock, Failure> {
         let path = home.lock_file();
         let file = open(home).map_err(|error| super::cannot("open", &path, &error))?;
         let start = Instant::now();
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Lock(file)),
-                Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => {
+                Err(TryLockError::WouldBlock) if start.elapsed() < patience => {
                     std::thread::sleep(PAUSE);
                 }
                 Err(TryLockError::WouldBlock) => {

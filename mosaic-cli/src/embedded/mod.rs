@@ -7,7 +7,9 @@
 mod account;
 mod dial;
 mod download;
+mod ending;
 mod folder;
+mod guard;
 mod home;
 mod installation;
 mod lock;

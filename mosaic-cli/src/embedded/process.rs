@@ -7,10 +7,48 @@ use std::path::{Path, PathBuf};
 /// The server that runs on this data folder, if one does.
 ///
 /// The number in `postmaster.pid` alone proves nothing: after a crash it stays, and the kernel
-/// may have given it to another process since.
+/// may have given it to another process since. And a server in a container below this one has
+/// another number here than there.
 pub fn server_of(data: &Path) -> Option<u32> {
-    let pid = noted(&data.join("postmaster.pid"))?;
-    works_in(pid, data).then_some(pid)
+    let noted = noted(&data.join("postmaster.pid"))?;
+    if works_in(noted, data) {
+        return Some(noted);
+    }
+    all_of(data)
+        .into_iter()
+        .find(|pid| innermost(*pid) == Some(noted))
+}
+
+/// The number of a process in its own container.
+fn innermost(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let numbers = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))?;
+    numbers.split_whitespace().last()?.parse().ok()
+}
+
+/// Whether the server has begun to shut down, as it notes in its lock file.
+pub fn is_shutting_down(data: &Path) -> bool {
+    fs::read_to_string(data.join("postmaster.pid"))
+        .is_ok_and(|text| text.lines().nth(7).map(str::trim) == Some("stopping"))
+}
+
+/// Whether a signal holds the process up, so that it does nothing until it is told to go on.
+pub fn is_stopped(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
+}
+
+/// Whether the process sees the same files as this one.
+pub fn sees_our_files(pid: u32) -> bool {
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt"));
+    match (namespace(&pid.to_string()), namespace("self")) {
+        (Ok(its), Ok(ours)) => its == ours,
+        // Nobody can tell.
+        _ => true,
+    }
 }
 
 /// The process number in a lock file of a server.
@@ -35,7 +73,7 @@ pub fn all_of(data: &Path) -> Vec<u32> {
         .collect()
 }
 
-fn works_in(pid: u32, data: &Path) -> bool {
+pub fn works_in(pid: u32, data: &Path) -> bool {
     let process = Path::new("/proc").join(pid.to_string());
     let (Ok(folder), Ok(data)) = (fs::metadata(process.join("cwd")), fs::metadata(data)) else {
         return false;

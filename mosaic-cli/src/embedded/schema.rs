@@ -28,7 +28,9 @@ pub fn complete(socket: &Socket) -> Result<Migration, Failure> {
 pub fn admin(socket: &Socket, database: &str) -> Result<Client, Failure> {
     match dial(socket, ADMIN, database) {
         Answer::Connected(client) => Ok(*client),
-        Answer::Incomplete(failure) | Answer::Refused(failure) => Err(failure),
+        Answer::Incomplete(failure) | Answer::Refused(failure) | Answer::Silent(failure) => {
+            Err(failure)
+        }
         Answer::Down | Answer::Waiting => {
             Err(Failure::unreachable("the embedded server went away"))
         }

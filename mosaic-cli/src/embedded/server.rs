@@ -6,22 +6,20 @@ use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use postgresql_embedded::blocking::PostgreSQL;
 use postgresql_embedded::{BOOTSTRAP_SUPERUSER, Settings, VersionReq};
 use uuid::Uuid;
 
 use super::account::Account;
+use super::guard::{self, Guard};
 use super::home::{PORT, Socket};
 use super::{process, settings};
 use crate::failure::{Code, Failure};
 
 /// The name of the data folder while it is made.
 pub const UNFINISHED: &str = "data";
-
-/// How long the helpers of a killed server may take to notice it.
-const AFTERMATH: Duration = Duration::from_secs(20);
 
 /// A new data folder and its first log files do not fit into less.
 const ROOM: u64 = 64_000_000;
@@ -55,17 +53,26 @@ pub fn initdb(installation: &Path) -> Result<(), Failure> {
 /// Starts the server on the current folder and leaves it running.
 pub fn start(installation: &Path, data: &Path, socket: &Socket) -> Result<(), Failure> {
     socket.prepare()?;
-    wait_for_the_last_ones(data)?;
+    guard::wait_for_the_last_ones(data)?;
+    let mut guard = Guard::take(data, socket)?;
+    // Only now nobody else's server can be behind them.
     remove_stale_locks(data, socket)?;
     let owner = Account::current()?;
     settings::write_settings(Path::new("."), socket)
         .and_then(|()| settings::admit(Path::new("."), &owner.name))
         .map_err(|error| super::cannot("write to", data, &error))?;
     let log = StartLog::now();
+    guard
+        .bequeath()
+        .map_err(|error| super::cannot("pass on the lock of", data, &error))?;
     let mut server = handle(installation, Path::new("."));
     let started = server.start();
     // The handle would stop the server when dropped.
     std::mem::forget(server);
+    if started.is_ok() {
+        // Who asks later is told less, if that fails.
+        let _ = guard.tell(data, socket);
+    }
     started.map_err(|error| {
         let written = log.written_since();
         let text = if written.is_empty() {
@@ -75,14 +82,6 @@ pub fn start(installation: &Path, data: &Path, socket: &Socket) -> Result<(), Fa
         };
         explain("the embedded server does not start", &text)
     })
-}
-
-/// Stops the server on the current folder: connections are cut, what they committed is kept.
-pub fn stop(installation: &Path) -> Result<(), Failure> {
-    let server = handle(installation, Path::new("."));
-    let stopped = server.stop();
-    std::mem::forget(server);
-    stopped.map_err(|error| explain("the embedded server does not stop", &error.to_string()))
 }
 
 /// Every field is given: the crate's defaults leave folders behind under /tmp.
@@ -107,32 +106,7 @@ fn handle(installation: &Path, data: &Path) -> PostgreSQL {
     })
 }
 
-/// A killed server leaves helpers that may still write for a moment.
-fn wait_for_the_last_ones(data: &Path) -> Result<(), Failure> {
-    let start = Instant::now();
-    loop {
-        let left = process::all_of(data);
-        if left.is_empty() {
-            return Ok(());
-        }
-        if start.elapsed() > AFTERMATH {
-            let left: Vec<String> = left.iter().map(u32::to_string).collect();
-            return Err(Failure::new(
-                Code::Resource,
-                "processes of the last server are still at work",
-            )
-            .detail(format!(
-                "They work in {}: {}.",
-                data.display(),
-                left.join(", ")
-            ))
-            .hint("They end by themselves when their statement is finished; try again then."));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// A killed server also leaves lock files with its number. PostgreSQL's own look at them is fooled
+/// A killed server leaves lock files with its number. PostgreSQL's own look at them is fooled
 /// where that number belongs to another process by now, or to a zombie that nobody reaps.
 fn remove_stale_locks(data: &Path, socket: &Socket) -> Result<(), Failure> {
     for file in [data.join("postmaster.pid"), socket.lock_file()] {

@@ -1,4 +1,4 @@
-//! The steps that must run as the server's user: initdb, start and stop.
+//! The steps that must run as the server's user: initdb and start.
 //!
 //! Each runs in a process of its own, this program with a hidden subcommand. For root that is how
 //! it becomes the service user; for everyone it means that a step that has begun is finished,
@@ -21,7 +21,6 @@ use crate::failure::{Code, Failure};
 pub enum Action {
     Initdb,
     Start,
-    Stop,
 }
 
 /// What a step is told.
@@ -51,11 +50,6 @@ impl Step {
         match self.action {
             Action::Initdb => server::initdb(&self.installation),
             Action::Start => server::start(&self.installation, &here, &socket),
-            Action::Stop => {
-                server::stop(&self.installation)?;
-                socket.clear();
-                Ok(())
-            }
         }
     }
 }
@@ -119,10 +113,15 @@ fn answer(document: &[u8]) -> Option<Failure> {
     let error = &document["error"];
     let text = |key: &str| error[key].as_str().map(str::to_owned);
     let word = text("code")?;
-    let code = [Code::Resource, Code::Unauthorized, Code::Usage]
-        .into_iter()
-        .find(|code| code.word() == word)
-        .unwrap_or(Code::Internal);
+    let code = [
+        Code::Resource,
+        Code::Unauthorized,
+        Code::Unreachable,
+        Code::Usage,
+    ]
+    .into_iter()
+    .find(|code| code.word() == word)
+    .unwrap_or(Code::Internal);
     Some(Failure {
         code,
         message: text("message")?,

@@ -10,6 +10,8 @@ use postgres::Client;
 
 use super::account::Account;
 use super::dial::{ADMIN, Answer, DATABASE, FIRST_DATABASE, OPERATOR, dial};
+use super::ending::{self, Manner};
+use super::guard::{self, Holder};
 use super::home::{Home, Socket};
 use super::installation::Installation;
 use super::lock::Lock;
@@ -18,6 +20,7 @@ use super::version::{Marker, Version};
 use super::{process, progress, schema, setup};
 use crate::extension::Migration;
 use crate::failure::{Code, Failure};
+use crate::limit;
 
 /// A crash recovery may take this long.
 const RECOVERY: Duration = Duration::from_secs(300);
@@ -33,8 +36,13 @@ pub struct Store {
 pub struct Report {
     pub data: PathBuf,
     pub initialized: bool,
+    /// The server, if this call can see it.
     pub pid: Option<u32>,
+    /// Who holds the data folder, if somebody does, wherever that is.
+    pub holder: Option<Holder>,
     pub accepts: bool,
+    /// What was found instead of an answer in time.
+    pub silent: Option<Failure>,
     pub url: Option<String>,
     pub socket: Option<PathBuf>,
     pub server_version: Option<String>,
@@ -67,7 +75,28 @@ impl Store {
             Answer::Connected(client) => Ok(Some(*client)),
             Answer::Down | Answer::Waiting | Answer::Incomplete(_) => Ok(None),
             Answer::Refused(failure) => Err(failure),
+            Answer::Silent(failure) => Err(self.explained(failure)),
         }
+    }
+
+    /// Adds to an answer that did not come what is known about the server.
+    fn explained(&self, failure: Failure) -> Failure {
+        let Some(pid) = process::server_of(&self.home.data) else {
+            return match guard::holder(&self.home.data) {
+                Some(holder) => {
+                    let detail = failure.detail.clone().unwrap_or_default();
+                    failure.detail(format!("{detail} It is {}.", holder.describe()))
+                }
+                None => failure,
+            };
+        };
+        let detail = failure.detail.clone().unwrap_or_default();
+        let state = if process::is_stopped(pid) {
+            format!("Process {pid} is held up by a signal (SIGSTOP).")
+        } else {
+            format!("Process {pid} is there.")
+        };
+        failure.detail(format!("{detail} {state}"))
     }
 
     /// Does everything that is missing, one call at a time. No migration: another call did it all.
@@ -102,6 +131,7 @@ impl Store {
         match dial(&socket, OPERATOR, DATABASE) {
             Answer::Connected(client) => Ok((*client, migration)),
             Answer::Incomplete(failure) | Answer::Refused(failure) => Err(failure),
+            Answer::Silent(failure) => Err(self.explained(failure)),
             Answer::Down | Answer::Waiting => {
                 Err(Failure::unreachable("the embedded server went away"))
             }
@@ -125,16 +155,22 @@ impl Store {
             installation = Some(found);
         }
         let socket = home.socket()?;
-        if self.settled(&socket)? && self.has_our_extension() {
+        if self.settled(&socket)? && self.is_guarded() && self.has_our_extension() {
             return Ok(());
         }
         let found = match installation {
             Some(found) => found,
             None => Installation::find(home, account)?,
         };
-        if process::server_of(&home.data).is_some() {
+        if let Some(pid) = process::server_of(&home.data) {
+            if !process::sees_our_files(pid) && !socket.file().exists() {
+                // It listens, where others reach it.
+                return Err(guard::holder(&home.data)
+                    .unwrap_or_default()
+                    .refusal(&home.data));
+            }
             // Nobody can reach it, as its socket was removed; or its files are not what we need.
-            perform(Action::Stop, account, lock, &found.root, &home.data)?;
+            self.stop_under(lock)?;
         }
         perform(Action::Start, account, lock, &found.root, &home.data)?;
         if self.settled(&socket)? {
@@ -145,6 +181,12 @@ impl Store {
                 format!("Its log is in {}.", home.data.join("log").display()),
             ),
         )
+    }
+
+    /// Whether the server that answers holds the lock of its folder. One that an older version of
+    /// this program started does not, and would not keep a second one off.
+    fn is_guarded(&self) -> bool {
+        process::server_of(&self.home.data).is_none() || guard::holder(&self.home.data).is_some()
     }
 
     /// Whether the server that answers was started from an installation that still suits us.
@@ -167,6 +209,7 @@ impl Store {
             match dial(socket, ADMIN, FIRST_DATABASE) {
                 Answer::Connected(_) => return Ok(true),
                 Answer::Incomplete(failure) | Answer::Refused(failure) => return Err(failure),
+                Answer::Silent(failure) => return Err(self.explained(failure)),
                 Answer::Down => {
                     let running = process::server_of(&self.home.data).is_some();
                     if !running || start.elapsed() > SILENCE {
@@ -192,28 +235,33 @@ impl Store {
         Ok(!ran)
     }
 
-    /// Stops the server; says whether it ran.
-    pub fn stop(&self) -> Result<bool, Failure> {
+    /// Stops the server, by force if nothing else helps; says how, or `None` if it did not run.
+    pub fn stop(&self) -> Result<Option<Manner>, Failure> {
         if fs::symlink_metadata(&self.home.data).is_err() {
-            return Ok(false);
+            return Ok(None);
         }
-        let account = Account::of_server(&self.home)?;
-        let lock = Lock::acquire(&self.home)?;
-        let Some(pid) = process::server_of(&self.home.data) else {
-            return Ok(false);
-        };
-        let installation = match process::installation_of(pid) {
-            Some(root) => root,
-            None => Installation::find(&self.home, &account)?.root,
-        };
-        perform(
-            Action::Stop,
-            &account,
-            &lock,
-            &installation,
-            &self.home.data,
-        )?;
-        Ok(true)
+        // Refuses who may not.
+        Account::of_server(&self.home)?;
+        let lock = Lock::acquire_within(&self.home, limit::connect())?;
+        self.stop_under(&lock)
+    }
+
+    fn stop_under(&self, _lock: &Lock) -> Result<Option<Manner>, Failure> {
+        let data = &self.home.data;
+        if let Some(pid) = process::server_of(data) {
+            let manner = ending::end(pid, data, limit::connect())?;
+            if let Ok(socket) = self.home.socket() {
+                socket.clear();
+            }
+            return Ok(Some(manner));
+        }
+        if ending::kill_the_rest(data)? > 0 {
+            return Ok(Some(Manner::Killed));
+        }
+        match guard::holder(data) {
+            Some(holder) => Err(holder.out_of_reach(data)),
+            None => Ok(None),
+        }
     }
 
     /// Brings the schema to the newest version that the server has files for.
@@ -259,6 +307,7 @@ impl Store {
                 "the embedded server is starting or stopping",
             )),
             Answer::Incomplete(failure) | Answer::Refused(failure) => Err(failure),
+            Answer::Silent(failure) => Err(self.explained(failure)),
         }
     }
 
@@ -277,7 +326,9 @@ impl Store {
             data: home.data.clone(),
             initialized: data_major.is_some(),
             pid,
+            holder: guard::holder(&home.data),
             accepts: false,
+            silent: None,
             url: socket.as_ref().map(|socket| socket.url(OPERATOR)),
             socket: socket.as_ref().map(Socket::file),
             server_version: None,
@@ -286,14 +337,19 @@ impl Store {
             data_bytes: size(&home.data),
             installation: pid.and_then(process::installation_of),
         };
-        if let Some(socket) = &socket
-            && let Answer::Connected(mut client) = dial(socket, OPERATOR, DATABASE)
+        match socket
+            .as_ref()
+            .map(|socket| dial(socket, OPERATOR, DATABASE))
         {
-            report.accepts = true;
-            report.extension_version = schema::version(&mut client)?;
-            report.server_version = client
-                .query_one("select current_setting('server_version')", &[])?
-                .try_get(0)?;
+            Some(Answer::Connected(mut client)) => {
+                report.accepts = true;
+                report.extension_version = schema::version(&mut client)?;
+                report.server_version = client
+                    .query_one("select current_setting('server_version')", &[])?
+                    .try_get(0)?;
+            }
+            Some(Answer::Silent(failure)) => report.silent = Some(self.explained(failure)),
+            _ => {}
         }
         if report.installation.is_none() {
             report.installation = Account::of_server(home)

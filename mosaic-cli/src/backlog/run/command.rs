@@ -1,10 +1,10 @@
 //! The command of a card: what it is given, and what it leaves.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
@@ -72,9 +72,18 @@ impl Running {
     }
 
     fn spawn(plan: &Plan, card: &Record, lease: &Lease) -> io::Result<(Self, Child)> {
-        let folder = tempfile::Builder::new().prefix("mosaic-run-").tempdir()?;
+        // Whoever reads the card has its token, and whoever writes the result has done the work.
+        let folder = tempfile::Builder::new()
+            .prefix("mosaic-run-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()?;
         let card_file = folder.path().join("card.json");
-        fs::write(&card_file, format!("{}\n", Value::Object(card.clone())))?;
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&card_file)?
+            .write_all(format!("{}\n", Value::Object(card.clone())).as_bytes())?;
         let group = Group::new(folder.path())?;
         let mut command = Command::new(&plan.command[0]);
         command

@@ -1,0 +1,156 @@
+//! A server that is there and says nothing.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mosaic_backlog_tests::home::{Home, signal};
+use mosaic_backlog_tests::program::{backlog, mosaic};
+use serde_json::json;
+
+/// A limit of a second, and the work around it on a busy machine.
+const SOON: Duration = Duration::from_secs(8);
+
+#[test]
+fn calls_on_a_server_that_is_held_up_end_and_it_can_be_ended_by_force() {
+    let home = Home::new();
+    backlog(&["create", "t", "--id", "A"]).at(&home).json();
+    let server = home.server().expect("a server");
+    signal("STOP", server);
+    let call = |arguments: &[&str]| {
+        let start = Instant::now();
+        let outcome = mosaic(arguments)
+            .at(&home)
+            .env("MOSAIC_CONNECT_TIMEOUT", "1s")
+            .run();
+        assert!(
+            start.elapsed() < SOON,
+            "{arguments:?}: {:?}",
+            start.elapsed()
+        );
+        outcome
+    };
+    for arguments in [
+        &["backlog", "list", "--json"][..],
+        &["backlog", "claim", "--json"],
+        &["db", "url", "--json"],
+        &["db", "start", "--json"],
+        &["db", "migrate", "--json"],
+        &["db", "backup", "/nonexistent/f", "--json"],
+        &["backlog", "run", "--json", "--", "true"],
+        &["backlog", "watch", "--json"],
+        &["backlog", "export"],
+    ] {
+        let outcome = call(arguments);
+        assert_eq!(outcome.exit, 4, "{arguments:?}: {outcome:?}");
+        if arguments.contains(&"--json") {
+            let error = &outcome.json(4)["error"];
+            assert_eq!(error["code"], "unreachable", "{arguments:?}");
+            let detail = error["detail"].as_str().expect("a detail");
+            assert!(detail.contains("SIGSTOP"), "{detail}");
+        }
+    }
+    let status = call(&["db", "status", "--json"]).json(0);
+    assert_eq!(
+        (&status["state"], &status["running"], &status["pid"]),
+        (&json!("stuck"), &json!(true), &json!(server))
+    );
+    assert!(
+        status["problem"]
+            .as_str()
+            .is_some_and(|text| text.contains("SIGSTOP")),
+        "{status}"
+    );
+    let examined = call(&["backlog", "doctor"]);
+    assert_eq!(examined.exit, 4);
+    assert!(examined.stdout.contains("SIGSTOP"), "{examined:?}");
+
+    let stopped = call(&["db", "stop"]);
+    assert_eq!(stopped.exit, 0, "{stopped:?}");
+    for word in ["(fast)", "(immediate)", "(SIGKILL)"] {
+        assert!(stopped.stderr.contains(word), "{word}: {stopped:?}");
+    }
+    assert_eq!(
+        stopped.stdout,
+        "stopped by force; the next start recovers\n"
+    );
+    assert!(home.servers().is_empty());
+    assert_eq!(
+        call(&["backlog", "show", "A", "--json"]).json(0)["card"]["id"],
+        "A"
+    );
+}
+
+/// A server that does this with every caller.
+fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        let serve = std::sync::Arc::new(serve);
+        for caller in listener.incoming().flatten() {
+            let serve = serve.clone();
+            thread::spawn(move || serve(caller));
+        }
+    });
+    format!("postgresql://u@127.0.0.1:{port}/d?sslmode=disable")
+}
+
+fn say_nothing(mut caller: TcpStream) {
+    let _ = std::io::copy(&mut caller, &mut std::io::sink());
+}
+
+/// Lets the caller in, as a pooler does, and then says nothing.
+fn let_in(mut caller: TcpStream) {
+    let mut packet = [0; 1024];
+    let _ = caller.read(&mut packet);
+    let _ = caller.write_all(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I");
+    say_nothing(caller);
+}
+
+#[test]
+fn an_external_server_that_says_nothing_is_unreachable_within_the_limit() {
+    for (what, url) in [("silent", server(say_nothing)), ("let in", server(let_in))] {
+        for (variable, flag) in [("1", None), ("1h", Some("1s"))] {
+            let mut arguments = vec!["backlog", "claim", "--json"];
+            arguments.extend(flag.map(|_| "--connect-timeout"));
+            arguments.extend(flag);
+            let start = Instant::now();
+            let document = mosaic(&arguments)
+                .env("DATABASE_URL", &url)
+                .env("MOSAIC_CONNECT_TIMEOUT", variable)
+                .run()
+                .json(4);
+            assert_eq!(document["error"]["code"], "unreachable", "{what}");
+            assert!(start.elapsed() < SOON, "{what}: {:?}", start.elapsed());
+        }
+        // The address may say it as well.
+        let start = Instant::now();
+        let document = backlog(&["list"])
+            .env("DATABASE_URL", format!("{url}&connect_timeout=1"))
+            .run()
+            .json(4);
+        assert_eq!(document["error"]["code"], "unreachable", "{what}");
+        assert!(start.elapsed() < SOON, "{what}: {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_limit_that_is_none_is_refused() {
+    for value in ["0", "0s", "soon", "-1"] {
+        assert_eq!(
+            backlog(&["list", &format!("--connect-timeout={value}")]).code(2),
+            "usage"
+        );
+        let document = backlog(&["list"])
+            .env("MOSAIC_CONNECT_TIMEOUT", value)
+            .run()
+            .json(2);
+        assert!(
+            document["error"]["message"]
+                .as_str()
+                .is_some_and(|text| text.contains("MOSAIC_CONNECT_TIMEOUT")),
+            "{document}"
+        );
+    }
+}
