@@ -3,27 +3,23 @@
 //! The script calls the program back with `MOSAIC_COMPLETE` set, so that what it offers is what
 //! this version takes, and the ids are those of the backlog.
 
+mod shells;
+
 use std::ffi::OsStr;
 
 use clap::{Arg, Args, Command, CommandFactory, ValueEnum};
 use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
-use clap_complete::env::{Bash, EnvCompleter, Fish, Shells, Zsh};
+use clap_complete::env::{EnvCompleter, Fish, Zsh};
 use serde_json::json;
 
 use crate::failure::{Failure, sentence};
 use crate::notes::{self, Level};
 use crate::reply::Reply;
 use crate::{Cli, Global, ids, store};
+use shells::{Bash, SHELLS, ZSH_AUTOLOAD};
 
 const VARIABLE: &str = "MOSAIC_COMPLETE";
-const SHELLS: Shells = Shells(&[&Bash, &Fish, &Zsh]);
-/// A file below `site-functions` is run as the function `_mosaic` when it is first needed.
-const ZSH_AUTOLOAD: &str = "\
-if [[ $funcstack[1] == _mosaic ]]; then
-    _clap_dynamic_completer_mosaic \"$@\"
-fi
-";
 /// More would not fit on a screen.
 const MOST: usize = 500;
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::hint;
 use crate::redact::redact;
-use crate::screen::{Paint, Screen};
+use crate::screen::{Paint, Screen, many_lines};
 
 /// The exit codes of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,15 +200,17 @@ impl Failure {
 
     /// The lines for stderr.
     pub fn to_text(&self, screen: &Screen) -> String {
+        // They quote what others wrote.
+        let shown = |text: &str| many_lines(&redact(text));
         let label = screen.paint(Paint::Bad, "error");
-        let mut text = format!("{label}: {}\n", redact(&self.message));
+        let mut text = format!("{label}: {}\n", shown(&self.message));
         if let Some(detail) = &self.detail {
-            text.push_str(&redact(detail));
+            text.push_str(&shown(detail));
             text.push('\n');
         }
         if let Some(hint) = &self.hint {
             let label = screen.paint(Paint::Info, "hint");
-            text.push_str(&format!("{label}: {}\n", redact(hint)));
+            text.push_str(&format!("{label}: {}\n", shown(hint)));
         }
         text
     }

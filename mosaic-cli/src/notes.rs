@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::redact::redact;
-use crate::screen::{Paint, Screen};
+use crate::screen::{Paint, Screen, many_lines};
 
 /// How much the caller wants to be told.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,14 +35,14 @@ fn reaches(level: Level) -> bool {
 pub fn warn(message: &str) {
     if reaches(Level::Quiet) {
         let label = Screen::stderr().paint(Paint::Warn, "warning");
-        let _ = writeln!(io::stderr(), "{label}: {message}");
+        let _ = writeln!(io::stderr(), "{label}: {}", many_lines(message));
     }
 }
 
 /// A line for people before work that takes seconds.
 pub fn say(what: &str) {
     if reaches(Level::Normal) {
-        let _ = writeln!(io::stderr(), "mosaic: {what}");
+        let _ = writeln!(io::stderr(), "mosaic: {}", many_lines(what));
     }
 }
 
@@ -65,7 +65,7 @@ pub fn timed<T>(what: impl FnOnce() -> String, work: impl FnOnce() -> T) -> T {
 /// With `--verbose`, a line about something that is over.
 pub fn took(what: impl FnOnce() -> String, time: Duration) {
     if reaches(Level::Verbose) {
-        let what = Screen::stderr().paint(Paint::Dim, &redact(&what()));
+        let what = Screen::stderr().paint(Paint::Dim, &many_lines(&redact(&what())));
         let milliseconds = time.as_secs_f64() * 1e3;
         let _ = writeln!(io::stderr(), "mosaic: {what} ({milliseconds:.1} ms)");
     }

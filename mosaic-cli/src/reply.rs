@@ -1,7 +1,7 @@
 //! The answer of a command, and the one place where answers and errors are printed.
 
 use std::ffi::OsString;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use crate::interrupt;
 use crate::meant;
 pub use crate::notes::{say, warn};
 use crate::output;
-use crate::screen::Screen;
+use crate::screen::{Screen, harmless};
 use crate::shape::{Shape, json_text};
 
 /// Turns the document into the text that people read.
@@ -137,6 +137,9 @@ fn write_stdout(text: &str) -> io::Result<()> {
     }
     output::check()?;
     let mut stdout = io::stdout().lock();
+    // Each view sees to that, too.
+    let clean = stdout.is_terminal().then(|| harmless(text));
+    let text = clean.as_deref().unwrap_or(text);
     stdout.write_all(text.as_bytes())?;
     stdout.write_all(b"\n")?;
     stdout.flush()

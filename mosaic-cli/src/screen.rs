@@ -127,8 +127,46 @@ pub fn many_lines(text: &str) -> String {
         .collect()
 }
 
+/// JSON in which what could drive a terminal stands as an escape sequence of JSON's own. It means the
+/// same; JSON itself lets through all but the oldest control characters.
+pub fn escaped_json(text: String) -> String {
+    let is_let_through = |c: char| is_unsafe(c) && !matches!(c, '\n' | '\t' | '\r');
+    if !text.chars().any(is_let_through) {
+        return text;
+    }
+    // Outside of strings none of them can stand.
+    text.chars()
+        .map(|c| match c {
+            c if is_let_through(c) => format!("\\u{:04x}", u32::from(c)),
+            c => c.to_string(),
+        })
+        .collect()
+}
+
+/// A whole text on its way to a terminal: of all that could drive it, colours alone pass.
+pub fn harmless(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("\x1b[") {
+        let (before, sequence) = rest.split_at(at);
+        clean.push_str(&many_lines(before));
+        let end = sequence[2..].find(|c: char| !c.is_ascii_digit() && c != ';');
+        match end {
+            Some(end) if sequence[2 + end..].starts_with('m') => {
+                clean.push_str(&sequence[..end + 3]);
+                rest = &sequence[end + 3..];
+            }
+            _ => {
+                clean.push('\u{fffd}');
+                rest = &sequence[1..];
+            }
+        }
+    }
+    clean + &many_lines(rest)
+}
+
 /// Control characters, and the marks that reorder a line of text.
-fn is_unsafe(c: char) -> bool {
+pub fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
@@ -140,6 +178,27 @@ mod tests {
     fn escape_sequences_of_others_do_not_reach_the_terminal() {
         assert_eq!(one_line("a\x1b[31mb\nc"), "a\u{fffd}[31mb c");
         assert_eq!(many_lines("a\x07\r\nb\tc"), "a\u{fffd}\nb\tc");
+    }
+
+    #[test]
+    fn of_a_whole_text_colours_alone_pass() {
+        assert_eq!(
+            harmless("\x1b[1;31mred\x1b[0m \x1b[2J\u{9b}2J\u{202e}\x7f\n\tend\x1b"),
+            "\x1b[1;31mred\x1b[0m \u{fffd}[2J\u{fffd}2J\u{fffd}\u{fffd}\n\tend\u{fffd}"
+        );
+        assert_eq!(harmless("\x1b["), "\u{fffd}[");
+    }
+
+    #[test]
+    fn json_says_the_same_in_plain_characters() {
+        let text = "{\n  \"a\": \"\u{9b}2J\u{202e}\u{2069}\x7fé\"\n}".to_owned();
+        let escaped = escaped_json(text.clone());
+        assert_eq!(
+            escaped,
+            "{\n  \"a\": \"\\u009b2J\\u202e\\u2069\\u007fé\"\n}"
+        );
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(read(&escaped), read(&text));
     }
 
     #[test]

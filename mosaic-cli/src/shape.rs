@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::nearest::{nearest, question};
 use crate::notes::warn;
 use crate::reply::View;
-use crate::screen::{Paint, Screen, local_time, many_lines, one_line};
+use crate::screen::{Paint, Screen, escaped_json, local_time, many_lines, one_line};
 use crate::table::{Cell, Table};
 
 /// Where an answer keeps its cards.
@@ -182,11 +182,11 @@ fn ids(document: &Value) -> String {
 
 /// Compact, as every token costs those who read it by program; indented for people.
 pub fn json_text(document: &Value) -> String {
-    if io::stdout().is_terminal() {
+    escaped_json(if io::stdout().is_terminal() {
         format!("{document:#}")
     } else {
         document.to_string()
-    }
+    })
 }
 
 /// A field a line.

@@ -73,13 +73,18 @@ pub fn name(field: &str, value: Option<String>) -> Result<String, Refusal> {
         ));
     }
     chars_within(field, &value, NAME_MAX)?;
+    without_controls(field, &value)?;
+    Ok(value)
+}
+
+fn without_controls(field: &str, value: &str) -> Result<(), Refusal> {
     if value.chars().any(char::is_control) {
         return Err(Refusal::argument(
             format!("{field} contains a control character"),
             "Use printable characters only.",
         ));
     }
-    Ok(value)
+    Ok(())
 }
 
 /// As `name`, where null means "not given".
@@ -179,7 +184,8 @@ fn without_nulls(field: &str, values: Vec<Option<String>>) -> Result<Vec<String>
         })
 }
 
-/// Labels or capabilities: at most 64 of 1 to 100 characters. Sorted, without repeats.
+/// Labels or capabilities: at most 64 of 1 to 100 characters, no control characters. Sorted, without
+/// repeats.
 pub fn labels(field: &str, values: Option<Vec<Option<String>>>) -> Result<Vec<String>, Refusal> {
     let mut values = without_nulls(field, values.unwrap_or_default())?;
     for value in &values {
@@ -190,6 +196,7 @@ pub fn labels(field: &str, values: Option<Vec<Option<String>>>) -> Result<Vec<St
             ));
         }
         chars_within(field, value, LABEL_MAX)?;
+        without_controls(field, value)?;
     }
     values.sort();
     values.dedup();

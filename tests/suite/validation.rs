@@ -163,6 +163,10 @@ fn labels_are_at_most_64_of_1_to_100_characters() {
         "array[' ']",
         "array['x', null]",
         "array[repeat('x', 101)]",
+        "array[E'a\\nb']",
+        "array[E'gpu\\x1b]0;titled\\x07']",
+        "array[E'a\\u009b2J']",
+        "array[E'a\\x7f']",
         "(select array_agg(n::text) from generate_series(1, 65) n)",
     ];
     let calls = [

@@ -1,6 +1,6 @@
 //! `export`: the whole backlog as JSON lines.
 
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -14,7 +14,7 @@ use crate::failure::{Code, Exit, Failure, sentence};
 use crate::progress::Progress;
 use crate::replacement::Replacement;
 use crate::reply::Reply;
-use crate::screen::{Screen, one_line};
+use crate::screen::{Screen, escaped_json, one_line};
 use crate::store::Store;
 
 /// Write the whole backlog to a file, as JSON lines
@@ -60,8 +60,9 @@ impl Export {
                 );
             }
             let stdout = io::stdout().lock();
+            let shown = stdout.is_terminal();
             return self
-                .write(global, stdout)
+                .write(global, stdout, shown)
                 .map(|_| Reply::Written(Exit::Success))
                 .or_else(
                     // The reader has seen enough.
@@ -79,12 +80,12 @@ impl Export {
                 );
         };
         let replacement = Replacement::begin(file)?;
-        let header = self
-            .write(global, replacement.open()?)
-            .map_err(|failed| match failed {
-                Failed::Output(error) => replacement.failed(&error),
-                Failed::Database(failure) => failure,
-            })?;
+        let header =
+            self.write(global, replacement.open()?, false)
+                .map_err(|failed| match failed {
+                    Failed::Output(error) => replacement.failed(&error),
+                    Failed::Database(failure) => failure,
+                })?;
         let bytes = replacement.finish()?;
         Ok(Reply::new(
             json!({
@@ -95,7 +96,8 @@ impl Export {
         ))
     }
 
-    fn write(&self, global: &Global, to: impl Write) -> Result<Header, Failed> {
+    /// `shown`: on a terminal.
+    fn write(&self, global: &Global, to: impl Write, shown: bool) -> Result<Header, Failed> {
         let mut store = Store::open(global)?;
         store.require("backlog_export")?;
         let parameters = [!self.no_dependencies, !self.no_events].map(|on| (on, Type::BOOL));
@@ -117,7 +119,12 @@ impl Export {
                 progress.expect(first.lines());
                 header = Some(first);
             }
-            to.write_all(line.as_bytes()).map_err(Failed::Output)?;
+            if shown {
+                let line = escaped_json(line.to_owned());
+                to.write_all(line.as_bytes()).map_err(Failed::Output)?;
+            } else {
+                to.write_all(line.as_bytes()).map_err(Failed::Output)?;
+            }
             to.write_all(b"\n").map_err(Failed::Output)?;
             lines += 1;
             progress.reach(lines);

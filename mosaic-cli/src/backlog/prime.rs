@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::failure::{Code, Failure};
 use crate::replacement::{self, Replacement};
 use crate::reply::Reply;
+use crate::screen::one_line;
 
 const PRIMER: &str = include_str!("prime/primer.md");
 
@@ -41,7 +42,7 @@ impl Prime {
         Ok(Reply::new(
             json!({"file": file, "changed": changed}),
             |document, _| {
-                let file = document["file"].as_str().unwrap_or_default();
+                let file = one_line(document["file"].as_str().unwrap_or_default());
                 if document["changed"] == true {
                     format!("{file} has the primer now")
                 } else {

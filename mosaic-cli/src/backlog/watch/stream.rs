@@ -12,6 +12,7 @@ use crate::failure::{Code, Exit, Failure, sentence};
 use crate::interrupt;
 use crate::output;
 use crate::reply::{Reply, say, warn};
+use crate::screen::escaped_json;
 use crate::store::Store;
 
 /// Events that are read at a time.
@@ -87,7 +88,7 @@ fn reconnected(global: &Global, interval: Duration) -> Result<Option<Store>, Fai
 
 /// Prints a line; says whether somebody still reads.
 fn print(event: &Value) -> Result<bool, Failure> {
-    let line = format!("{event}\n");
+    let line = escaped_json(event.to_string()) + "\n";
     let mut stdout = io::stdout().lock();
     let write = || {
         stdout.write_all(line.as_bytes())?;
