@@ -55,8 +55,8 @@ impl Prime {
 
 /// Says whether the file had to be changed.
 fn write(file: &Path) -> Result<bool, Failure> {
-    let file = replacement::resolved(&destination(file)?)?;
-    let before = match fs::read(&file) {
+    let place = replacement::resolved(&destination(file)?)?;
+    let before = match fs::read(&place) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => {
@@ -79,7 +79,7 @@ fn write(file: &Path) -> Result<bool, Failure> {
     if before.is_some_and(|before| before == after) {
         return Ok(false);
     }
-    let replacement = Replacement::begin(&file)?;
+    let replacement = Replacement::begin(&place)?;
     replacement
         .open()?
         .write_all(&after)
