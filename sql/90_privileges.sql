@@ -33,14 +33,15 @@ $$;
 alter function mosaic.backlog_doctor() called on null input;
 
 grant execute on function mosaic.backlog_get, mosaic.backlog_list, mosaic.backlog_stats, mosaic.backlog_why,
-  mosaic.backlog_events, mosaic.backlog_export, mosaic.backlog_doctor to mosaic_reader;
+  mosaic.backlog_events, mosaic.backlog_doctor to mosaic_reader;
 
 grant execute on function mosaic.backlog_create, mosaic.backlog_create_many, mosaic.backlog_claim,
   mosaic.backlog_renew, mosaic.backlog_release, mosaic.backlog_fail, mosaic.backlog_complete,
   mosaic.backlog_block, mosaic.backlog_unblock, mosaic.backlog_link, mosaic.backlog_unlink,
   mosaic.backlog_reclaim, mosaic.backlog_assert_held to mosaic_worker;
 
-grant execute on function mosaic.backlog_cancel, mosaic.backlog_reopen, mosaic.backlog_update, mosaic.backlog_import to mosaic_operator;
+grant execute on function mosaic.backlog_cancel, mosaic.backlog_reopen, mosaic.backlog_update, mosaic.backlog_import,
+  mosaic.backlog_export, mosaic.backlog_token to mosaic_operator;
 
 -- Settings that weaken a guarantee are an operator's at the least; mosaic.clock stays a superuser's.
 grant set on parameter mosaic.durability to mosaic_operator;
@@ -49,7 +50,7 @@ comment on function mosaic.backlog_create is
   'Creates a card. With idempotency_key, the same request again finds the card that the first made (created = false). Errors: invalid_argument, not_found, id_conflict, key_conflict, cycle.';
 comment on function mosaic.backlog_create_many is
   'Creates the cards of a JSON array, all or none. The keys of each object are the arguments of backlog_create; depends_on may name cards of the same array. Errors: invalid_argument, not_found, id_conflict, key_conflict, cycle.';
-comment on function mosaic.backlog_get is 'One card. Errors: invalid_argument, not_found.';
+comment on function mosaic.backlog_get is 'One card, without its token. Errors: invalid_argument, not_found.';
 comment on function mosaic.backlog_list is
   'Cards in claim order, a page at a time; after is the cursor of the last card of the page before. Without statuses: ready, claimed and blocked. total is null unless asked for. Errors: invalid_argument.';
 comment on function mosaic.backlog_claim is
@@ -61,7 +62,7 @@ comment on function mosaic.backlog_release is
 comment on function mosaic.backlog_fail is
   'Gives a card back because the attempt failed; claimable again after retry_in, by default exponential with jitter. At the maximum of attempts the card is quarantined. Errors: invalid_argument, not_found, claim_lost.';
 comment on function mosaic.backlog_complete is
-  'Marks a card done and opens the cards that waited for it alone (unblocked). force needs mosaic_operator. Errors: invalid_argument, not_found, claim_lost, already_claimed, open_dependencies, bad_transition, unauthorized, busy.';
+  'Marks a card done and opens the cards that waited for it alone (unblocked). A repeat with another result is claim_lost. force needs mosaic_operator. Errors: invalid_argument, not_found, claim_lost, already_claimed, open_dependencies, bad_transition, unauthorized, busy.';
 comment on function mosaic.backlog_block is
   'Takes a card out of circulation with a reason; kind is input, dependency, capability, attempts or other. Errors: invalid_argument, not_found, claim_lost, already_claimed, bad_transition.';
 comment on function mosaic.backlog_unblock is
@@ -86,6 +87,8 @@ comment on function mosaic.backlog_why is
   'Why a card is not claimable, down to the open cards that it waits for in the end; no row means that it is claimable. Errors: invalid_argument, not_found.';
 comment on function mosaic.backlog_events is
   'The history, oldest first; after is the cursor of the last event seen, and a reader that follows it misses none. Errors: invalid_argument.';
+comment on function mosaic.backlog_token is
+  'The token under which a card is held; the history says who asked. Errors: invalid_argument, not_found, bad_transition, unauthorized.';
 comment on function mosaic.backlog_assert_held is
   'Errors with claim_lost unless the card is held under the token, and else locks it until the caller''s transaction ends. Errors: invalid_argument, not_found, claim_lost.';
 comment on function mosaic.backlog_export is

@@ -17,3 +17,50 @@ comment on function mosaic.backlog_refuse_drop is
 
 comment on function mosaic.backlog_list is
   'Cards in claim order, a page at a time; after is the cursor of the last card of the page before. Without statuses: ready, claimed and blocked. total is null unless asked for. Errors: invalid_argument.';
+
+-- A claim says how many dependencies there are, where it can tell of some alone.
+drop function mosaic.backlog_claim;
+
+create function mosaic."backlog_claim"(
+	"worker" TEXT,
+	"ttl" interval DEFAULT '15 minutes',
+	"max_cards" INT DEFAULT 1,
+	"phase" TEXT DEFAULT NULL,
+	"labels" TEXT[] DEFAULT NULL,
+	"offers" TEXT[] DEFAULT NULL,
+	"id" TEXT DEFAULT NULL,
+	"request_id" uuid DEFAULT NULL
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], dependencies jsonb, last_failure text, dependencies_total integer)
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'backlog_claim_02_wrapper';
+
+alter function mosaic.backlog_claim owner to mosaic_owner;
+revoke all on function mosaic.backlog_claim from public;
+grant execute on function mosaic.backlog_claim to mosaic_worker;
+
+comment on function mosaic.backlog_claim is
+  'Hands the next claimable cards to a worker: at most max_cards, highest priority first, then oldest. With id: that card, or an error that says why not. With request_id, a retry gets the same answer. Errors: invalid_argument, not_found, already_claimed, open_dependencies, bad_transition, key_conflict, claim_lost.';
+
+-- Tokens are told to their holders, and to an operator who asks for one by name. An export has them.
+create function mosaic."backlog_token"(
+	"id" TEXT,
+	"actor" TEXT DEFAULT NULL
+) RETURNS bigint
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'backlog_token_wrapper';
+
+alter function mosaic.backlog_token owner to mosaic_owner;
+revoke all on function mosaic.backlog_token from public;
+grant execute on function mosaic.backlog_token to mosaic_operator;
+revoke execute on function mosaic.backlog_export from mosaic_reader;
+grant execute on function mosaic.backlog_export to mosaic_operator;
+
+comment on function mosaic.backlog_token is
+  'The token under which a card is held; the history says who asked. Errors: invalid_argument, not_found, bad_transition, unauthorized.';
+comment on function mosaic.backlog_get is 'One card, without its token. Errors: invalid_argument, not_found.';
+comment on function mosaic.backlog_complete is
+  'Marks a card done and opens the cards that waited for it alone (unblocked). A repeat with another result is claim_lost. force needs mosaic_operator. Errors: invalid_argument, not_found, claim_lost, already_claimed, open_dependencies, bad_transition, unauthorized, busy.';

@@ -485,6 +485,19 @@ AS 'MODULE_PATHNAME', 'backlog_assert_held_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- mosaic_backlog_ext/src/lease.rs:240
+-- mosaic_backlog_ext::lease::backlog_token
+CREATE  FUNCTION mosaic."backlog_token"(
+	"id" TEXT, /* Option < String > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS bigint /* Result < i64, pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_token_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- mosaic_backlog_ext/src/complete.rs:124
 -- mosaic_backlog_ext::complete::backlog_complete
 CREATE  FUNCTION mosaic."backlog_complete"(
@@ -532,7 +545,7 @@ AS 'MODULE_PATHNAME', 'backlog_renew_wrapper';
 
 /* <begin connected objects> */
 -- mosaic_backlog_ext/src/claim.rs:66
--- mosaic_backlog_ext::claim::backlog_claim
+-- mosaic_backlog_ext::claim::backlog_claim_02
 CREATE  FUNCTION mosaic."backlog_claim"(
 	"worker" TEXT, /* Option < String > */
 	"ttl" interval DEFAULT '15 minutes', /* Option < Interval > */
@@ -542,11 +555,11 @@ CREATE  FUNCTION mosaic."backlog_claim"(
 	"offers" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
 	"id" TEXT DEFAULT NULL, /* Option < String > */
 	"request_id" uuid DEFAULT NULL /* Option < Uuid > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], dependencies jsonb, last_failure text) /* Result < Rows < ClaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], dependencies jsonb, last_failure text, dependencies_total integer) /* Result < Stream < ClaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_claim_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_claim_02_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -588,7 +601,7 @@ CREATE  FUNCTION mosaic."backlog_list"(
 	"max_cards" INT DEFAULT 50, /* Option < i32 > */
 	"after" TEXT DEFAULT NULL, /* Option < String > */
 	"with_total" bool DEFAULT false /* Option < bool > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], cursor text, total bigint) /* Result < Rows < ListedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], cursor text, total bigint) /* Result < Stream < ListedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
@@ -630,7 +643,7 @@ CREATE  FUNCTION mosaic."backlog_events"(
 	"id" TEXT DEFAULT NULL, /* Option < String > */
 	"after" TEXT DEFAULT NULL, /* Option < String > */
 	"max_events" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS TABLE (event_id bigint, card_id text, at timestamptz, kind text, actor text, login_role text, claim_token bigint, old_status mosaic.backlog_status, new_status mosaic.backlog_status, detail jsonb, cursor text) /* Result < Rows < EventRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+) RETURNS TABLE (event_id bigint, card_id text, at timestamptz, kind text, actor text, login_role text, claim_token bigint, old_status mosaic.backlog_status, new_status mosaic.backlog_status, detail jsonb, cursor text) /* Result < Stream < EventRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
@@ -759,14 +772,15 @@ $$;
 alter function mosaic.backlog_doctor() called on null input;
 
 grant execute on function mosaic.backlog_get, mosaic.backlog_list, mosaic.backlog_stats, mosaic.backlog_why,
-  mosaic.backlog_events, mosaic.backlog_export, mosaic.backlog_doctor to mosaic_reader;
+  mosaic.backlog_events, mosaic.backlog_doctor to mosaic_reader;
 
 grant execute on function mosaic.backlog_create, mosaic.backlog_create_many, mosaic.backlog_claim,
   mosaic.backlog_renew, mosaic.backlog_release, mosaic.backlog_fail, mosaic.backlog_complete,
   mosaic.backlog_block, mosaic.backlog_unblock, mosaic.backlog_link, mosaic.backlog_unlink,
   mosaic.backlog_reclaim, mosaic.backlog_assert_held to mosaic_worker;
 
-grant execute on function mosaic.backlog_cancel, mosaic.backlog_reopen, mosaic.backlog_update, mosaic.backlog_import to mosaic_operator;
+grant execute on function mosaic.backlog_cancel, mosaic.backlog_reopen, mosaic.backlog_update, mosaic.backlog_import,
+  mosaic.backlog_export, mosaic.backlog_token to mosaic_operator;
 
 -- Settings that weaken a guarantee are an operator's at the least; mosaic.clock stays a superuser's.
 grant set on parameter mosaic.durability to mosaic_operator;
@@ -775,7 +789,7 @@ comment on function mosaic.backlog_create is
   'Creates a card. With idempotency_key, the same request again finds the card that the first made (created = false). Errors: invalid_argument, not_found, id_conflict, key_conflict, cycle.';
 comment on function mosaic.backlog_create_many is
   'Creates the cards of a JSON array, all or none. The keys of each object are the arguments of backlog_create; depends_on may name cards of the same array. Errors: invalid_argument, not_found, id_conflict, key_conflict, cycle.';
-comment on function mosaic.backlog_get is 'One card. Errors: invalid_argument, not_found.';
+comment on function mosaic.backlog_get is 'One card, without its token. Errors: invalid_argument, not_found.';
 comment on function mosaic.backlog_list is
   'Cards in claim order, a page at a time; after is the cursor of the last card of the page before. Without statuses: ready, claimed and blocked. total is null unless asked for. Errors: invalid_argument.';
 comment on function mosaic.backlog_claim is
@@ -787,7 +801,7 @@ comment on function mosaic.backlog_release is
 comment on function mosaic.backlog_fail is
   'Gives a card back because the attempt failed; claimable again after retry_in, by default exponential with jitter. At the maximum of attempts the card is quarantined. Errors: invalid_argument, not_found, claim_lost.';
 comment on function mosaic.backlog_complete is
-  'Marks a card done and opens the cards that waited for it alone (unblocked). force needs mosaic_operator. Errors: invalid_argument, not_found, claim_lost, already_claimed, open_dependencies, bad_transition, unauthorized, busy.';
+  'Marks a card done and opens the cards that waited for it alone (unblocked). A repeat with another result is claim_lost. force needs mosaic_operator. Errors: invalid_argument, not_found, claim_lost, already_claimed, open_dependencies, bad_transition, unauthorized, busy.';
 comment on function mosaic.backlog_block is
   'Takes a card out of circulation with a reason; kind is input, dependency, capability, attempts or other. Errors: invalid_argument, not_found, claim_lost, already_claimed, bad_transition.';
 comment on function mosaic.backlog_unblock is
@@ -812,6 +826,8 @@ comment on function mosaic.backlog_why is
   'Why a card is not claimable, down to the open cards that it waits for in the end; no row means that it is claimable. Errors: invalid_argument, not_found.';
 comment on function mosaic.backlog_events is
   'The history, oldest first; after is the cursor of the last event seen, and a reader that follows it misses none. Errors: invalid_argument.';
+comment on function mosaic.backlog_token is
+  'The token under which a card is held; the history says who asked. Errors: invalid_argument, not_found, bad_transition, unauthorized.';
 comment on function mosaic.backlog_assert_held is
   'Errors with claim_lost unless the card is held under the token, and else locks it until the caller''s transaction ends. Errors: invalid_argument, not_found, claim_lost.';
 comment on function mosaic.backlog_export is

@@ -64,7 +64,7 @@ impl Backup {
         .map_err(|failure| match failure.code {
             Code::Unauthorized => failure.hint(
                 "A backup reads every table, which takes a superuser or the owner of the tables; \
-                 `mosaic backlog export` takes mosaic_reader alone.",
+                 `mosaic backlog export` takes mosaic_operator alone.",
             ),
             _ => failure,
         })?;

@@ -165,11 +165,7 @@ pub fn rows(global: &Global, call: Call) -> Result<Vec<Record>, Failure> {
 
 /// The same for functions that always answer with exactly one row.
 pub fn row(global: &Global, call: Call) -> Result<Record, Failure> {
-    let function = call.function;
-    rows(global, call)?
-        .into_iter()
-        .next()
-        .ok_or_else(|| Failure::internal(format!("mosaic.{function} returned no row")))
+    Store::open(global)?.row(&call)
 }
 
 /// A connected backlog.
@@ -244,6 +240,12 @@ impl Store {
         } else {
             extension::prepare(&mut self.client).map(Some)
         }
+    }
+
+    /// The row of a function that always answers with exactly one.
+    pub fn row(&mut self, call: &Call) -> Result<Record, Failure> {
+        let none = || Failure::internal(format!("mosaic.{} returned no row", call.function));
+        self.rows(call)?.into_iter().next().ok_or_else(none)
     }
 
     /// Calls one function. A warm call is one round trip: that the extension is missing or that the

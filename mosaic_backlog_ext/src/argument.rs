@@ -8,6 +8,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 use pgrx::prelude::*;
 
 use crate::clock::{self, Micros, SECOND};
+use crate::document::extent;
 use crate::refusal::Refusal;
 use crate::statement::Parameter;
 
@@ -17,6 +18,8 @@ pub const NAME_MAX: usize = 200;
 pub const TITLE_MAX: usize = 1_000;
 /// Bytes of a body, of acceptance and of a result.
 pub const DOCUMENT_MAX: usize = 1024 * 1024;
+/// Bytes of the cards or lines of one call, as text; jsonb itself can hold no more text.
+const BATCH_TEXT_MAX: u64 = 256 * 1024 * 1024;
 /// Arrays and objects within each other in acceptance and in a result. Readers of JSON give up
 /// at some depth, serde_json at 128, and an answer wraps them in some more.
 pub const DEPTH_MAX: usize = 100;
@@ -133,8 +136,11 @@ pub fn document(field: &str, bytes: usize) -> Result<(), Refusal> {
 
 /// Acceptance or a result of at most 1 MiB, nested at most 100 levels deep, as text.
 pub fn json(field: &str, text: &str) -> Result<(), Refusal> {
-    document(field, text.len())?;
-    let depth = depth(text);
+    json_of(field, text.len(), depth(text))
+}
+
+fn json_of(field: &str, bytes: usize, depth: usize) -> Result<(), Refusal> {
+    document(field, bytes)?;
     if depth > DEPTH_MAX {
         return Err(Refusal::argument(
             format!("{field} is nested {depth} levels deep, at most {DEPTH_MAX} are allowed"),
@@ -335,27 +341,43 @@ const ARRAY_OUT: u32 = 751;
 pub struct Jsonb(pg_sys::Datum);
 
 impl Jsonb {
-    /// The value as a parameter, if its text is no larger than 1 MiB and not nested too deep.
+    /// The value as a parameter, if its text is no larger than 1 MiB and not nested too deep. Its
+    /// text is what counts, as that is what whoever reads the card is sent.
     pub fn parameter(field: &str, value: Option<&Self>) -> Result<Parameter, Refusal> {
         let Some(Self(datum)) = value else {
             return Ok(None);
         };
-        // Small values are not worth writing out: a level takes eight bytes.
-        if unsafe { pg_sys::toast_raw_datum_size(*datum) } > 8 * DEPTH_MAX {
-            json(field, &Self(*datum).text())?;
-        }
+        let extent = extent(*datum);
+        json_of(field, extent.bytes as usize, extent.depth)?;
         Ok(Some(*datum))
     }
 
-    pub fn text(&self) -> String {
-        unsafe {
-            let text = pg_sys::OidOutputFunctionCall(pg_sys::Oid::from(JSONB_OUT), self.0);
-            let owned = std::ffi::CStr::from_ptr(text)
-                .to_string_lossy()
-                .into_owned();
-            pg_sys::pfree(text.cast());
-            owned
+    /// The text of an array of cards or lines.
+    pub fn batch(&self, field: &str) -> Result<String, Refusal> {
+        let bytes = extent(self.0).bytes;
+        if bytes > BATCH_TEXT_MAX {
+            return Err(Refusal::argument(
+                format!("{field} has {bytes} bytes as text, at most {BATCH_TEXT_MAX} are allowed"),
+                "Split the call.",
+            ));
         }
+        Ok(self.text())
+    }
+
+    pub fn text(&self) -> String {
+        text_of(self.0)
+    }
+}
+
+/// A jsonb value as text. Measure it before, if it may be of any size.
+pub fn text_of(jsonb: pg_sys::Datum) -> String {
+    unsafe {
+        let text = pg_sys::OidOutputFunctionCall(pg_sys::Oid::from(JSONB_OUT), jsonb);
+        let owned = std::ffi::CStr::from_ptr(text)
+            .to_string_lossy()
+            .into_owned();
+        pg_sys::pfree(text.cast());
+        owned
     }
 }
 

@@ -28,8 +28,11 @@ statements! {
            settled_token = null, updated_at = $2, claimable_since = $2
          where id = $1";
     OPEN_DEPENDENTS(TEXTARRAYOID) =
-        "select distinct d.card_id from mosaic.backlog_dependency d join mosaic.backlog c on c.id = d.card_id
-         where d.depends_on = any($1) and c.status in ('ready', 'claimed', 'blocked')";
+        // Card by card, as any other plan compares each link with all of them.
+        "select d.card_id from unnest($1) as reached(id)
+         cross join lateral (select card_id from mosaic.backlog_dependency where depends_on = reached.id offset 0) d
+         cross join lateral (select from mosaic.backlog c where c.id = d.card_id
+                               and c.status in ('ready', 'claimed', 'blocked') limit 1) open";
 }
 
 /// The cards that wait for `id`, directly or through others, each once.
@@ -54,7 +57,7 @@ fn lock_cascade(session: &Session, id: &str, cascade: bool) -> Result<Vec<Card>,
     if !cascade {
         return Ok(vec![Card::lock(session, id)?]);
     }
-    let locked = dependency::lock_closed(session, || {
+    let locked = dependency::lock_closed(session, &[], || {
         let mut all = waiting_for(session, id);
         all.push(id.to_owned());
         all

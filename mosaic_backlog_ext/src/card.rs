@@ -37,13 +37,17 @@ macro_rules! own_columns {
 }
 pub(crate) use own_columns;
 
-/// All of them in a select list or a RETURNING.
+/// All of them in a select list or a RETURNING. The token is its holder's, who has it from the
+/// claim, and an operator's, who asks for it by name: `claim_token` is null.
 macro_rules! card_columns {
     () => {
         concat!(
-            $crate::card::own_columns!(),
-            ", case when c.linked then array(select d.depends_on from mosaic.backlog_dependency d \
-                where d.card_id = c.id order by d.depends_on) else '{}' end"
+            "c.id, c.title, c.body, c.phase, c.labels, c.requires, c.priority, c.status, c.acceptance, \
+             c.idempotency_key, c.not_before, c.claim_owner, null::bigint, c.claim_ttl_seconds, c.claimed_at, \
+             c.claim_expires_at, c.attempts, c.max_attempts, c.block_kind, c.block_reason, c.result, \
+             c.open_dependencies, c.created_at, c.updated_at, c.completed_at, \
+             case when c.linked then array(select d.depends_on from mosaic.backlog_dependency d \
+                where d.card_id = c.id order by d.depends_on limit 100000) else '{}' end"
         )
     };
 }
@@ -71,7 +75,8 @@ statements! {
     LOCK_MANY(TEXTARRAYOID) = concat!(lock_columns!(), "where id = any($1) order by id collate \"C\" for no key update");
     GET(TEXTOID) = concat!("select ", card_columns!(), " from mosaic.backlog c where c.id = $1");
     GET_MANY(TEXTARRAYOID) = concat!("select ", card_columns!(),
-        " from mosaic.backlog c where c.id = any($1) order by pg_catalog.array_position($1, c.id)");
+        " from unnest($1) with ordinality as asked(id, place)
+          cross join lateral (select * from mosaic.backlog b where b.id = asked.id limit 1) c order by asked.place");
 }
 
 /// A card whose row this transaction has locked.

@@ -1,5 +1,6 @@
 //! Claiming: exactly one worker gets a card, and with it a fresh fencing token.
 
+mod answer;
 mod direct;
 mod next;
 mod take;
@@ -14,15 +15,17 @@ use crate::clock::{self, Micros, SECOND};
 use crate::due;
 use crate::frontier;
 use crate::guard;
+use crate::lease;
 use crate::lock;
 use crate::reclaim;
 use crate::refusal::Refusal;
-use crate::rows::Rows;
-use crate::statement::{Answer, Session, param, session, statements};
+use crate::rows::{Shape, Stream};
+use crate::statement::{Session, param, session, statements};
 use crate::status::Status;
 
+use answer::{Answers, Unanswered};
 use next::take_next;
-use take::{held, ids_and_tokens, record, reply, take};
+use take::{ClaimedRow01, held, record, take};
 
 pub use take::ClaimedRow;
 #[cfg(feature = "bench")]
@@ -58,14 +61,25 @@ struct Request {
     id: Option<String>,
 }
 
+/// Columns of the answer.
+const COLUMNS: usize = 29;
+/// The same as 0.1.0 declares them.
+const COLUMNS_01: usize = 28;
+
 /// Hands the next claimable cards to `worker`, highest priority first, then oldest: at most
 /// `max_cards`, fewer only if no more are claimable that no open transaction holds. With `id`:
 /// that card, or an error that says why not. The lease ends after `ttl` unless renewed. With
 /// `request_id`, a retry gets what the first call got and still holds.
 #[allow(clippy::too_many_arguments)]
-#[pg_extern(schema = "mosaic", volatile, parallel_unsafe, security_definer)]
+#[pg_extern(
+    schema = "mosaic",
+    name = "backlog_claim",
+    volatile,
+    parallel_unsafe,
+    security_definer
+)]
 #[search_path(pg_catalog, pg_temp)]
-fn backlog_claim(
+fn backlog_claim_02(
     worker: Option<String>,
     ttl: default!(Option<Interval>, "'15 minutes'"),
     max_cards: default!(Option<i32>, "1"),
@@ -74,47 +88,106 @@ fn backlog_claim(
     offers: default!(Option<Vec<Option<String>>>, "NULL"),
     id: default!(Option<String>, "NULL"),
     request_id: default!(Option<Uuid>, "NULL"),
-) -> Result<Rows<ClaimedRow>, pgrx::pg_sys::panic::ErrorReport> {
-    guard::writing()?;
-    let request = Request {
-        worker: argument::name("worker", worker)?,
-        ttl: argument::ttl(ttl)?,
-        max_cards: argument::count("max_cards", max_cards)?,
-        phase: argument::optional_name("phase", phase)?,
-        labels: argument::labels("labels", labels)?,
-        offers: argument::labels("offers", offers)?,
-        id: id.map(|id| argument::id("id", Some(id))).transpose()?,
-    };
-    if request.id.is_some() && (request.phase.is_some() || !request.labels.is_empty()) {
-        return Err(Refusal::argument(
-            "id cannot be combined with phase or labels",
-            "Name a card, or describe the cards that you want.",
-        )
-        .into());
-    }
-    Ok(session(|session| match request_id {
-        None => claim(session, &request).map(|claimed| reply(session, &claimed)),
-        Some(request_id) => claim_once(session, &request, request_id),
-    })?)
+) -> Result<Stream<ClaimedRow>, pgrx::pg_sys::panic::ErrorReport> {
+    let request = Request::new(worker, ttl, max_cards, phase, labels, offers, id)?;
+    Ok(request.stream(request_id, COLUMNS))
 }
 
-/// Claims, and records it.
-fn claim(session: &Session, request: &Request) -> Result<Vec<Answer>, Refusal> {
-    let (claimed, now) = match &request.id {
-        Some(id) => {
-            let now = lock_named(session, id, request)?;
-            (vec![take(session, vec![id.clone()], request, now)], now)
+/// What the SQL of 0.1.0 calls.
+#[allow(clippy::too_many_arguments)]
+#[pg_extern(sql = false)]
+fn backlog_claim(
+    worker: Option<String>,
+    ttl: Option<Interval>,
+    max_cards: Option<i32>,
+    phase: Option<String>,
+    labels: Option<Vec<Option<String>>>,
+    offers: Option<Vec<Option<String>>>,
+    id: Option<String>,
+    request_id: Option<Uuid>,
+) -> Result<Stream<ClaimedRow01>, pgrx::pg_sys::panic::ErrorReport> {
+    let request = Request::new(worker, ttl, max_cards, phase, labels, offers, id)?;
+    Ok(request.stream(request_id, COLUMNS_01))
+}
+
+impl Request {
+    fn new(
+        worker: Option<String>,
+        ttl: Option<Interval>,
+        max_cards: Option<i32>,
+        phase: Option<String>,
+        labels: Option<Vec<Option<String>>>,
+        offers: Option<Vec<Option<String>>>,
+        id: Option<String>,
+    ) -> Result<Self, Refusal> {
+        guard::writing()?;
+        let request = Self {
+            worker: argument::name("worker", worker)?,
+            ttl: argument::ttl(ttl)?,
+            max_cards: argument::count("max_cards", max_cards)?,
+            phase: argument::optional_name("phase", phase)?,
+            labels: argument::labels("labels", labels)?,
+            offers: argument::labels("offers", offers)?,
+            id: id.map(|id| argument::id("id", Some(id))).transpose()?,
+        };
+        if request.id.is_some() && (request.phase.is_some() || !request.labels.is_empty()) {
+            return Err(Refusal::argument(
+                "id cannot be combined with phase or labels",
+                "Name a card, or describe the cards that you want.",
+            ));
         }
-        None => {
-            let now = clock::now();
-            frontier::begin();
-            reclaim::sweep(session, &request.worker, now)?;
-            due::promote(session, now);
-            (take_next(session, request, now)?, now)
-        }
-    };
-    record(session, request, &claimed, now);
-    Ok(claimed)
+        Ok(request)
+    }
+
+    /// Claims, and answers with the first `columns` columns.
+    fn stream<T: Shape>(self, request_id: Option<Uuid>, columns: usize) -> Stream<T> {
+        Stream::new(move |sink| {
+            session(|session| {
+                let mut answers = Answers::new(session, sink, columns);
+                match request_id {
+                    None => claim(session, &self, &mut answers),
+                    Some(request_id) => claim_once(session, &self, request_id, answers),
+                }
+            })
+        })
+    }
+}
+
+/// Claims, records it, and puts what was claimed into the answer.
+fn claim(session: &Session, request: &Request, answers: &mut Answers) -> Result<(), Refusal> {
+    if let Some(id) = &request.id {
+        let now = lock_named(session, id, request)?;
+        let claimed = [take(session, vec![id.clone()], request, now)];
+        record(session, request, &claimed, now);
+        let unanswered = answers.put(&claimed).pop();
+        return unanswered.map_or(Ok(()), |card| Err(Refusal::unanswerable(id, &card.why)));
+    }
+    let now = clock::now();
+    frontier::begin();
+    reclaim::sweep(session, &request.worker, now)?;
+    due::promote(session, now);
+    let mut wanted = request.max_cards as usize;
+    while wanted > 0 {
+        let claimed = take_next(session, request, wanted, now)?;
+        record(session, request, &claimed, now);
+        let unanswered = answers.put(&claimed);
+        wanted = unanswered.len();
+        set_aside(session, unanswered, now)?;
+    }
+    Ok(())
+}
+
+/// Counts an attempt at each card that could not be handed out, and gives it back: it is the card
+/// that is at fault, and in the end it is quarantined.
+fn set_aside(session: &Session, unanswered: Vec<Unanswered>, now: Micros) -> Result<(), Refusal> {
+    for Unanswered { id, why } in unanswered {
+        let card = Card::lock(session, &id)?;
+        let reason = format!("a claim of it cannot be answered: {why}");
+        // Not at once: the same claim would find it again.
+        let delay = lease::backoff(card.attempts).max(SECOND);
+        lease::fail(session, &card, &reason, delay, now);
+    }
+    Ok(())
 }
 
 /// Locks the card that the claim names and makes sure that it is claimable. Gives the
@@ -169,7 +242,8 @@ fn claim_once(
     session: &Session,
     request: &Request,
     request_id: Uuid,
-) -> Result<Rows<ClaimedRow>, Refusal> {
+    mut answers: Answers,
+) -> Result<(), Refusal> {
     lock::request(&request_id);
     let arguments = json!({
         "worker": request.worker, "ttl": request.ttl, "max_cards": request.max_cards, "phase": request.phase,
@@ -197,18 +271,19 @@ fn claim_once(
                 &differing,
             ));
         }
-        let (ids, tokens): (Vec<String>, Vec<i64>) = (found.must(0, 2), found.must(0, 3));
-        let held = held(session, ids, tokens);
-        if held.is_empty() {
+        let held = held(session, found.must(0, 2), found.must(0, 3));
+        let unanswered = answers.put(&[held]);
+        set_aside(session, unanswered, clock::now())?;
+        if answers.is_empty() {
             return Err(Refusal::request_lost(&request_id.to_string()));
         }
-        return Ok(held);
+        return Ok(());
     }
-    let claimed = claim(session, request)?;
-    if claimed.iter().any(|answer| !answer.is_empty()) {
+    claim(session, request, &mut answers)?;
+    if !answers.is_empty() {
         let now = clock::now();
         session.run(&FORGET_REQUESTS, &[param(now - REMEMBERED)]);
-        let (ids, tokens) = ids_and_tokens(&claimed);
+        let (ids, tokens) = answers.ids_and_tokens();
         session.run(
             &KEEP_REQUEST,
             &[
@@ -220,5 +295,5 @@ fn claim_once(
             ],
         );
     }
-    Ok(reply(session, &claimed))
+    Ok(())
 }

@@ -33,7 +33,9 @@ statements! {
         concat!(completed!(), " where id = $1 returning ", card_columns!(), ", $5");
     COMPLETE_BLOCKED(TEXTOID, JSONBOID, TIMESTAMPTZOID, INT8OID, TEXTARRAYOID) =
         concat!(completed!(), ", block_kind = null, block_reason = null where id = $1 returning ", card_columns!(), ", $5");
-    REPEAT(TEXTOID) = concat!("select ", card_columns!(), ", '{}'::text[] from mosaic.backlog c where id = $1");
+    /// Nothing, if another result than the one that is stored is given.
+    REPEAT(TEXTOID, JSONBOID) = concat!("select ", card_columns!(), ", '{}'::text[] from mosaic.backlog c
+         where id = $1 and ($2 is null or result is not distinct from $2)");
 }
 
 /// Opened cards that the history names one by one; it counts them all.
@@ -120,7 +122,8 @@ fn complete(
 }
 
 /// Marks a card done, stores its result and opens the cards that waited for it alone.
-/// A repeat with the same token, or with none, succeeds and changes nothing.
+/// A repeat with the same token, or with none, succeeds and changes nothing; one that hands over
+/// another result is refused, as that would be lost.
 #[pg_extern(schema = "mosaic", volatile, parallel_unsafe, security_definer)]
 #[search_path(pg_catalog, pg_temp)]
 fn backlog_complete(
@@ -141,10 +144,11 @@ fn backlog_complete(
     Ok(session(|session| {
         let (card, dependents) = dependency::lock_with_dependents(session, &id)?;
         if !may_complete(&card, claim_token, force)? {
-            return Ok::<_, Refusal>(Rows::new(
-                session,
-                &session.run(&REPEAT, &[param(id.as_str())]),
-            ));
+            let repeated = session.run(&REPEAT, &[param(id.as_str()), result]);
+            if repeated.is_empty() {
+                return Err(Refusal::other_result(&id));
+            }
+            return Ok(Rows::new(session, &repeated));
         }
         let now = clock::now();
         let mut unblocked: Vec<String> = dependency::shift(session, dependents, -1, now)
@@ -155,6 +159,7 @@ fn backlog_complete(
         unblocked.sort();
         let opened = json!(&unblocked[..unblocked.len().min(UNBLOCKED_MAX)]);
         let opened_count = unblocked.len();
+        unblocked.truncate(argument::BATCH_MAX);
         let answer = complete(session, &card, claim_token, result, now, unblocked);
         event::record(
             session,

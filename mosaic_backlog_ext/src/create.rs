@@ -95,7 +95,7 @@ fn backlog_create_many(
     let Some(cards) = cards else {
         return Err(Refusal::argument("cards is missing", "Give a JSON array of cards.").into());
     };
-    let drafts = parse_batch(&cards.text())?;
+    let drafts = parse_batch(&cards.batch("cards")?)?;
     Ok(session(|session| {
         let outcomes = create(session, &drafts, actor.as_deref())?;
         let (ids, created): (Vec<String>, Vec<bool>) =

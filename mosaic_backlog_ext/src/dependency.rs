@@ -7,12 +7,15 @@
 //!
 //! All verbs lock rows in the byte order of ids, so that no two of them wait for each other.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::CStr;
 use std::time::Duration;
 
+use pgrx::prelude::*;
+
 use crate::card::Card;
 use crate::clock::Micros;
+use crate::lock;
 use crate::patience;
 use crate::refusal::Refusal;
 use crate::statement::{Session, param, statements};
@@ -38,6 +41,8 @@ statements! {
 /// ended by then.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(5);
+/// How often `lock_closed` begins anew before it closes gates.
+const OPEN_ROUNDS: u32 = 2;
 
 /// Locks a card that becomes done or not done, together with all that depend on it. Returns
 /// the card and its dependents.
@@ -50,7 +55,7 @@ pub fn lock_with_dependents(session: &Session, id: &str) -> Result<(Card, Vec<St
         }
         return Ok((card, dependents));
     }
-    lock_closed(session, || {
+    lock_closed(session, &[id], || {
         let mut all = dependents(session, id);
         all.push(id.to_owned());
         all
@@ -71,21 +76,87 @@ fn lock_late(session: &Session, id: &str, dependents: &[String]) -> Result<(), R
 
 /// Locks the set of cards that `find` gives, all in one statement and in one order. Where
 /// waiting for the locks let the set grow, all are given back and locked anew: taking the
-/// newcomers while holding the others would break the order.
-pub fn lock_closed(session: &Session, find: impl Fn() -> Vec<String>) -> Vec<String> {
+/// newcomers while holding the others would break the order. While cards are linked to the set
+/// all the time that would not end, so after some rounds the gates are closed to whoever links to
+/// `roots`, or to any card if that is empty.
+pub fn lock_closed(
+    session: &Session,
+    roots: &[&str],
+    find: impl Fn() -> Vec<String>,
+) -> Vec<String> {
     let mut wanted = find();
-    loop {
+    let mut gates = None;
+    for round in 1.. {
         let attempt = Subtransaction::begin();
         session.run(&LOCK, &[param(wanted.clone())]);
         let now = find();
         let locked: HashSet<&str> = wanted.iter().map(String::as_str).collect();
         if now.iter().all(|id| locked.contains(id.as_str())) {
             attempt.commit();
+            // Whoever comes now waits for the locks.
+            gates.map(Gates::leave);
             return now;
         }
         drop(attempt);
-        wanted = now;
+        if round == OPEN_ROUNDS {
+            gates = Some(Gates::close(roots));
+        }
+        wanted = find();
     }
+    unreachable!("the rounds do not end by themselves")
+}
+
+/// What whoever links to a card passes before it locks that card, and what `lock_closed` can
+/// close: a lock has a queue in which it is served in turn, where row locks that can be shared
+/// let others wait for ever. Each gate is for many cards, as locks of this kind are few.
+///
+/// No row is locked by the call before it waits at a gate, and the gates are passed in one order;
+/// so nobody waits at one for somebody who waits for him.
+#[must_use]
+pub struct Gates {
+    numbers: BTreeSet<u32>,
+    mode: u32,
+}
+
+const GATES: u32 = 64;
+
+impl Gates {
+    /// Waits until the gates of these cards are open, and keeps them so.
+    pub fn pass<'a>(ids: impl IntoIterator<Item = &'a String>) -> Self {
+        let numbers = ids.into_iter().map(|id| gate(id)).collect();
+        Self::lock(numbers, pg_sys::ShareLock)
+    }
+
+    /// Waits until nobody is in the gates of these cards, and lets nobody in; of none: in all.
+    fn close(ids: &[&str]) -> Self {
+        let numbers = match ids {
+            [] => (0..GATES).collect(),
+            _ => ids.iter().map(|id| gate(id)).collect(),
+        };
+        Self::lock(numbers, pg_sys::ExclusiveLock)
+    }
+
+    fn lock(numbers: BTreeSet<u32>, mode: u32) -> Self {
+        for number in &numbers {
+            lock::gate(*number, mode);
+        }
+        Self { numbers, mode }
+    }
+
+    /// Before the transaction ends; at an error, its end does that.
+    pub fn leave(self) {
+        for number in &self.numbers {
+            lock::leave_gate(*number, self.mode);
+        }
+    }
+}
+
+/// The gate of a card: FNV-1a of its id, the same in all sessions and versions.
+fn gate(id: &str) -> u32 {
+    let hash = id.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    hash % GATES
 }
 
 /// Whether cards depend on a card; `None` if a statement has to look.
@@ -135,7 +206,7 @@ pub fn shift(session: &Session, ids: Vec<String>, by: i32, now: Micros) -> Vec<S
 }
 
 /// Locks cards against becoming done or not done, so that their status can be counted. Others
-/// may share the lock, and claims pass it.
+/// may share the lock, and claims pass it. Whoever does so without end passes the `Gates` first.
 pub fn lock_shared(session: &Session, ids: &[String]) -> Result<Vec<(String, Status)>, Refusal> {
     if ids.is_empty() {
         return Ok(Vec::new());

@@ -4,11 +4,12 @@ use pgrx::prelude::*;
 
 use crate::argument;
 use crate::refusal::Refusal;
-use crate::rows::{Rows, shapes};
-use crate::statement::{Session, param, session, statements};
+use crate::rows::{PIECE, Page, Stream, shapes};
+use crate::statement::{Moment, Session, param, session, statements};
 
 shapes! {
-    /// A change of a card, and the cursor that continues after it.
+    /// A change of a card, and the cursor that continues after it. `claim_token` is null: a token
+    /// is told to its holder alone.
     EventRow = "TABLE (event_id bigint, card_id text, at timestamptz, kind text, actor text, \
         login_role text, claim_token bigint, old_status mosaic.backlog_status, \
         new_status mosaic.backlog_status, detail jsonb, cursor text)";
@@ -16,7 +17,7 @@ shapes! {
 
 macro_rules! event_columns {
     () => {
-        "e.event_id, e.card_id, e.at, e.kind, e.actor, e.login_role, e.claim_token, e.old_status, \
+        "e.event_id, e.card_id, e.at, e.kind, e.actor, e.login_role, null::bigint, e.old_status, \
          e.new_status, e.detail, e.event_id::text"
     };
 }
@@ -58,14 +59,14 @@ fn last_settled(session: &Session, after: i64, max: i32) -> i64 {
 
 /// The history of one card or of all, oldest first. A reader that goes on after the `cursor`
 /// of the last event misses none: an event is shown once no running transaction can still
-/// bring one with a smaller number.
+/// bring one with a smaller number. A page of large events ends early.
 #[pg_extern(schema = "mosaic", volatile, parallel_unsafe, security_definer)]
 #[search_path(pg_catalog, pg_temp)]
 fn backlog_events(
     id: default!(Option<String>, "NULL"),
     after: default!(Option<String>, "NULL"),
     max_events: default!(Option<i32>, "100"),
-) -> Result<Rows<EventRow>, pgrx::pg_sys::panic::ErrorReport> {
+) -> Result<Stream<EventRow>, pgrx::pg_sys::panic::ErrorReport> {
     let id = id.map(|id| argument::id("id", Some(id))).transpose()?;
     let max = argument::count("max_events", max_events)?;
     let after: i64 = match after {
@@ -77,14 +78,20 @@ fn backlog_events(
             )
         })?,
     };
-    Ok(session(|session| {
-        let answer = match id {
-            None => {
-                let last = last_settled(session, after, max);
-                session.run(&ALL, &[param(after), param(last)])
-            }
-            Some(id) => session.run(&OF_CARD, &[param(after), param(max), param(id)]),
-        };
-        Ok::<_, Refusal>(Rows::new(session, &answer))
-    })?)
+    Ok(Stream::new(move |sink| {
+        session(|session| {
+            let (statement, parameters) = match id {
+                None => {
+                    let last = last_settled(session, after, max);
+                    (&ALL, vec![param(after), param(last)])
+                }
+                Some(id) => (&OF_CARD, vec![param(after), param(max), param(id)]),
+            };
+            let mut page = Page::default();
+            session.pages(statement, &parameters, Moment::Now, PIECE, |events| {
+                page.put(sink, events)
+            });
+            Ok::<_, Refusal>(())
+        })
+    }))
 }

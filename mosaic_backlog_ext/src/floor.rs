@@ -13,7 +13,7 @@ use crate::clock;
 use crate::event::{self, Event};
 use crate::guard;
 use crate::refusal::Refusal;
-use crate::rows::Rows;
+use crate::rows::{Rows, Stream};
 use crate::statement::{param, session, statements};
 use crate::status::Status;
 
@@ -39,13 +39,16 @@ fn floor_claim(
     ids: Vec<String>,
     worker: Option<String>,
     ttl: Option<Interval>,
-) -> Result<Rows<ClaimedRow>, pgrx::pg_sys::panic::ErrorReport> {
+) -> Result<Stream<ClaimedRow>, pgrx::pg_sys::panic::ErrorReport> {
     guard::writing()?;
     let worker = argument::name("worker", worker)?;
     let ttl = argument::ttl(ttl)?;
-    Ok(session(|session| {
-        Ok::<_, Refusal>(claim::claim_known(session, ids, worker, ttl))
-    })?)
+    Ok(Stream::new(move |sink| {
+        session(|session| {
+            claim::claim_known(session, sink, ids, worker, ttl);
+            Ok::<_, Refusal>(())
+        })
+    }))
 }
 
 /// An insert of a card with an id.

@@ -165,7 +165,7 @@ fn backlog_release(
 /// Seconds until a failed card is claimable again: `mosaic.retry_base` doubled with each
 /// attempt, at most `mosaic.retry_max`, and of that a random part between half and all, so
 /// that cards which failed together do not come back together.
-fn backoff(attempts: i32) -> Micros {
+pub fn backoff(attempts: i32) -> Micros {
     let base = f64::from(settings::RETRY_BASE.get());
     let longest = f64::from(settings::RETRY_MAX.get());
     let seconds = (base * 2_f64.powi((attempts - 1).clamp(0, 30))).min(longest);
@@ -193,42 +193,75 @@ fn backlog_fail(
     Ok(session(|session| {
         let card = lock_held(session, &id, token)?;
         let now = clock::now();
-        if card.is_exhausted() {
-            reclaim::quarantine(
-                session,
-                &card,
-                "failed",
-                Some(&reason),
-                card.claim_owner.as_deref(),
-                now,
-            );
-            return card::get(session, &id);
-        }
-        let not_before = now + delay.unwrap_or_else(|| backoff(card.attempts));
-        give_back(
-            session,
-            &card,
-            card.attempts,
-            Some(not_before),
-            Some(&reason),
-            now,
-        );
+        let delay = delay.unwrap_or_else(|| backoff(card.attempts));
+        fail(session, &card, &reason, delay, now);
+        card::get(session, &id)
+    })?)
+}
+
+/// Ends the lease of a locked card as failed: ready again after `delay`, or quarantined.
+pub fn fail(session: &Session, card: &Card, reason: &str, delay: Micros, now: Micros) {
+    let actor = card.claim_owner.as_deref();
+    if card.is_exhausted() {
+        return reclaim::quarantine(session, card, "failed", Some(reason), actor, now);
+    }
+    let not_before = now + delay;
+    give_back(
+        session,
+        card,
+        card.attempts,
+        Some(not_before),
+        Some(reason),
+        now,
+    );
+    event::record(
+        session,
+        now,
+        &Event {
+            card_id: &card.id,
+            kind: "failed",
+            actor,
+            claim_token: card.claim_token,
+            old_status: Some(Status::Claimed),
+            new_status: Status::Ready,
+            detail: json!({
+                "reason": reason, "attempts": card.attempts, "not_before": clock::rfc3339(not_before),
+            }),
+        },
+    );
+}
+
+/// The token under which a card is held, for an operator who has to act in its holder's place.
+/// The history says who asked.
+#[pg_extern(schema = "mosaic", volatile, parallel_unsafe, security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn backlog_token(
+    id: Option<String>,
+    actor: default!(Option<String>, "NULL"),
+) -> Result<i64, pgrx::pg_sys::panic::ErrorReport> {
+    guard::writing()?;
+    let id = argument::id("id", id)?;
+    let actor = argument::optional_name("actor", actor)?;
+    guard::operator("reading a token")?;
+    Ok(session(|session| {
+        let card = Card::lock(session, &id)?;
+        let Some(token) = card.claim_token else {
+            return Err(Refusal::not_held(&card));
+        };
         event::record(
             session,
-            now,
+            clock::now(),
             &Event {
                 card_id: &id,
-                kind: "failed",
-                actor: card.claim_owner.as_deref(),
-                claim_token: Some(token),
-                old_status: Some(Status::Claimed),
-                new_status: Status::Ready,
-                detail: json!({
-                    "reason": reason, "attempts": card.attempts, "not_before": clock::rfc3339(not_before),
-                }),
+                kind: "token_read",
+                actor: actor.as_deref(),
+                claim_token: card.claim_token,
+                old_status: Some(card.status),
+                new_status: card.status,
+                detail: json!({"owner": card.claim_owner}),
             },
         );
-        card::get(session, &id)
+        Ok(token)
     })?)
 }
 

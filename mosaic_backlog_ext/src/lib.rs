@@ -14,6 +14,7 @@ use pgrx::prelude::*;
 mod argument;
 mod card;
 mod clock;
+mod document;
 mod event;
 mod fit;
 mod guard;

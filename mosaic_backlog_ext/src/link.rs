@@ -1,6 +1,8 @@
 //! Edges of the dependency graph: adding them without ever closing a cycle, and removing them.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::thread::LocalKey;
 
 use pgrx::prelude::*;
 use serde_json::json;
@@ -8,13 +10,13 @@ use serde_json::json;
 use crate::argument;
 use crate::card::{self, Card, CardRow};
 use crate::clock::{self, Micros};
-use crate::dependency;
+use crate::dependency::{self, Gates};
 use crate::event::{self, Event};
 use crate::guard;
 use crate::lock;
 use crate::refusal::Refusal;
 use crate::rows::Rows;
-use crate::statement::{Session, param, session, statements};
+use crate::statement::{Session, Statement, param, session, statements};
 use crate::status::Status;
 
 statements! {
@@ -23,59 +25,71 @@ statements! {
          select $1, d, $3 from unnest($2) d on conflict do nothing returning depends_on";
     REMOVE(TEXTOID, TEXTARRAYOID) =
         "delete from mosaic.backlog_dependency where card_id = $1 and depends_on = any($2) returning depends_on";
-    BELOW(TEXTARRAYOID) = "select distinct depends_on from mosaic.backlog_dependency where card_id = any($1)";
-    ABOVE(TEXTARRAYOID) = "select distinct card_id from mosaic.backlog_dependency where depends_on = any($1)";
+    BELOW(TEXTARRAYOID) =
+        // Card by card, as any other plan compares each link with all of them.
+        "select d.depends_on, reached.id from unnest($1) as reached(id)
+         cross join lateral (select depends_on from mosaic.backlog_dependency where card_id = reached.id offset 0) d";
+    ABOVE(TEXTARRAYOID) =
+        "select d.card_id, reached.id from unnest($1) as reached(id)
+         cross join lateral (select card_id from mosaic.backlog_dependency where depends_on = reached.id offset 0) d";
+    COUNT(TEXTOID) = "select count(*) from mosaic.backlog_dependency where card_id = $1";
 }
 
-/// One side of the search for a path: the cards reached, and those reached last.
+/// One side of the search for a path: the cards reached, each with the one of the start that it
+/// was reached from, and those reached last.
 struct Side {
-    seen: HashSet<String>,
+    seen: HashMap<String, usize>,
     frontier: Vec<String>,
 }
 
 impl Side {
     fn new(start: &[String]) -> Self {
         Self {
-            seen: start.iter().cloned().collect(),
+            seen: start.iter().cloned().zip(0..).collect(),
             frontier: start.to_vec(),
         }
     }
 
-    fn advance(&mut self, reached: Vec<String>) {
-        self.frontier = reached
-            .into_iter()
-            .filter(|id| self.seen.insert(id.clone()))
-            .collect();
+    /// One link further: the cards that `step` reaches, and from which.
+    fn advance(&mut self, session: &Session, step: &'static LocalKey<Statement>) {
+        let from = std::mem::take(&mut self.frontier);
+        let answer = session.run(step, &[param(from)]);
+        for row in 0..answer.len() {
+            let id: String = answer.must(row, 1);
+            let start = self.seen[answer.must::<&str>(row, 2)];
+            if let Entry::Vacant(new) = self.seen.entry(id.clone()) {
+                new.insert(start);
+                self.frontier.push(id);
+            }
+        }
+        answer.free();
     }
 }
 
-/// Whether `id` can be reached from `from` along dependencies.
+/// Which of `from`, if any, `id` can be reached from along dependencies.
 ///
 /// Searched from both ends, the smaller frontier first, each card once: the end of a long
 /// chain has nothing above it and its head nothing below, so either is found at once.
-fn path(session: &Session, from: &[String], id: &str) -> bool {
+fn path<'a>(session: &Session, from: &'a [String], id: &str) -> Option<&'a str> {
     let mut below = Side::new(from);
     let mut above = Side::new(&[id.to_owned()]);
     while !below.frontier.is_empty() && !above.frontier.is_empty() {
-        if below.frontier.len() <= above.frontier.len() {
-            let reached = session
-                .run(&BELOW, &[param(below.frontier.clone())])
-                .column(1);
-            below.advance(reached);
-            if below.frontier.iter().any(|id| above.seen.contains(id)) {
-                return true;
-            }
+        let reached = if below.frontier.len() <= above.frontier.len() {
+            below.advance(session, &BELOW);
+            &below.frontier
         } else {
-            let reached = session
-                .run(&ABOVE, &[param(above.frontier.clone())])
-                .column(1);
-            above.advance(reached);
-            if above.frontier.iter().any(|id| below.seen.contains(id)) {
-                return true;
-            }
+            above.advance(session, &ABOVE);
+            &above.frontier
+        };
+        let met = reached
+            .iter()
+            .filter(|id| above.seen.contains_key(*id))
+            .filter_map(|id| below.seen.get(id));
+        if let Some(start) = met.min() {
+            return Some(&from[*start]);
         }
     }
-    false
+    None
 }
 
 /// Refuses edges from `id` to `depends_on` that would close a cycle.
@@ -83,13 +97,10 @@ fn refuse_cycle(session: &Session, id: &str, depends_on: &[String]) -> Result<()
     if depends_on.iter().any(|d| d == id) {
         return Err(Refusal::cycle(id, id));
     }
-    if path(session, depends_on, id) {
-        let guilty = depends_on
-            .iter()
-            .find(|d| path(session, std::slice::from_ref(*d), id));
-        return Err(Refusal::cycle(id, guilty.map_or(id, String::as_str)));
+    match path(session, depends_on, id) {
+        None => Ok(()),
+        Some(guilty) => Err(Refusal::cycle(id, guilty)),
     }
-    Ok(())
 }
 
 /// Locks a card and, in such a way that claims pass, its dependencies, one by one in the order
@@ -99,10 +110,12 @@ fn lock_ends(
     id: &str,
     depends_on: &[String],
 ) -> Result<(Card, HashSet<String>), Refusal> {
+    let gates = Gates::pass(depends_on);
     let (before, after) = depends_on.split_at(depends_on.partition_point(|d| d.as_str() < id));
     let mut dependencies = dependency::lock_shared(session, before)?;
     let card = Card::lock(session, id)?;
     dependencies.append(&mut dependency::lock_shared(session, after)?);
+    gates.leave();
     let open = dependencies
         .into_iter()
         .filter(|(_, s)| *s != Status::Done)
@@ -178,6 +191,10 @@ fn backlog_link(
         let added: Vec<String> = session
             .run(&ADD, &[param(id.as_str()), param(depends_on), param(now)])
             .column(1);
+        let count: i64 = session.run(&COUNT, &[param(id.as_str())]).must(0, 1);
+        if !added.is_empty() && count > argument::BATCH_MAX as i64 {
+            return Err(Refusal::too_many_dependencies(&id, count));
+        }
         let shift = added.iter().filter(|d| open.contains(*d)).count() as i32;
         settle(
             session,

@@ -6,8 +6,8 @@ use crate::argument::{self, Statuses};
 use crate::card::{self, CardRow, card_columns, card_table};
 use crate::clock;
 use crate::refusal::Refusal;
-use crate::rows::{Rows, shapes};
-use crate::statement::{param, session, statements};
+use crate::rows::{PIECE, Page, Rows, Stream, shapes};
+use crate::statement::{Moment, param, session, statements};
 
 shapes! {
     /// A card of a page. `cursor` continues after it, and is null on the last card of all.
@@ -57,6 +57,7 @@ fn backlog_get(id: Option<String>) -> Result<Rows<CardRow>, pgrx::pg_sys::panic:
 /// claimed and blocked. All filters must hold; `labels` means "has all of these"; `ready_only` keeps
 /// what could be claimed now. `after` is the `cursor` of the last card of the page before; it is null
 /// where nothing follows. `total` counts all that the filters keep, with `with_total` alone.
+/// A page of large cards ends early.
 #[allow(clippy::too_many_arguments)]
 #[pg_extern(schema = "mosaic", volatile, parallel_unsafe, security_definer)]
 #[search_path(pg_catalog, pg_temp)]
@@ -69,7 +70,7 @@ fn backlog_list(
     max_cards: default!(Option<i32>, "50"),
     after: default!(Option<String>, "NULL"),
     with_total: default!(Option<bool>, "false"),
-) -> Result<Rows<ListedRow>, pgrx::pg_sys::panic::ErrorReport> {
+) -> Result<Stream<ListedRow>, pgrx::pg_sys::panic::ErrorReport> {
     let ready_only = ready_only.unwrap_or(false);
     // Only these can match; the parts of the index that cannot are not read.
     let possible = match (ready_only, &owner) {
@@ -91,19 +92,25 @@ fn backlog_list(
             )
         })?,
     };
-    Ok(session(|session| {
-        let mut parameters = vec![
-            param(statuses),
-            param(phase),
-            param(labels),
-            param(owner),
-            param(ready_only),
-            param(clock::now()),
-        ];
-        let total: Option<i64> = with_total
-            .unwrap_or(false)
-            .then(|| session.run(&TOTAL, &parameters).must(0, 1));
-        parameters.extend([param(after), param(max), param(total)]);
-        Ok::<_, Refusal>(Rows::new(session, &session.run(&PAGE, &parameters)))
-    })?)
+    Ok(Stream::new(move |sink| {
+        session(|session| {
+            let mut parameters = vec![
+                param(statuses),
+                param(phase),
+                param(labels),
+                param(owner),
+                param(ready_only),
+                param(clock::now()),
+            ];
+            let total: Option<i64> = with_total
+                .unwrap_or(false)
+                .then(|| session.run(&TOTAL, &parameters).must(0, 1));
+            parameters.extend([param(after), param(max), param(total)]);
+            let mut page = Page::default();
+            session.pages(&PAGE, &parameters, Moment::Now, PIECE, |cards| {
+                page.put(sink, cards)
+            });
+            Ok::<_, Refusal>(())
+        })
+    }))
 }

@@ -33,6 +33,35 @@ pub fn request(id: &Uuid) {
     take(c"backlog_claim_request", object, part);
 }
 
+/// The table of cards, and what of it tells gates from the lock of imports.
+const GATES: (&CStr, u16) = (c"backlog", 1);
+
+/// Whoever links to a card passes one, shared; who needs all links to hold still closes it. See
+/// `dependency::Gates`, which alone leaves before the transaction ends.
+pub fn gate(number: u32, mode: u32) {
+    let (table, part) = GATES;
+    unsafe {
+        pg_sys::LockDatabaseObject(
+            table::relation_id(table),
+            number.into(),
+            part,
+            mode as pg_sys::LOCKMODE,
+        );
+    }
+}
+
+pub fn leave_gate(number: u32, mode: u32) {
+    let (table, part) = GATES;
+    unsafe {
+        pg_sys::UnlockDatabaseObject(
+            table::relation_id(table),
+            number.into(),
+            part,
+            mode as pg_sys::LOCKMODE,
+        );
+    }
+}
+
 fn take(table: &CStr, object: u32, part: u16) {
     let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
     unsafe {

@@ -267,6 +267,29 @@ impl Refusal {
         )
     }
 
+    /// A repeat of a completion that would drop what it hands over.
+    pub fn other_result(id: &str) -> Self {
+        Self::new(
+            Code::ClaimLost,
+            format!("card \"{id}\" was completed before with another result"),
+            "The result that it has stays, and the one given was not stored. Nothing was changed.",
+            "Compare the two with mosaic.backlog_get(); if the stored one is wrong, ask an operator to reopen the card.",
+        )
+    }
+
+    pub fn not_held(card: &Card) -> Self {
+        Self::new(
+            Code::BadTransition,
+            format!(
+                "card \"{}\" has no token: it is {}",
+                card.id,
+                card.status.name()
+            ),
+            "Only a claimed card has one. Nothing was changed.",
+            "Look at the card with mosaic.backlog_get().",
+        )
+    }
+
     pub fn request_lost(request_id: &str) -> Self {
         Self::new(
             Code::ClaimLost,
@@ -322,6 +345,16 @@ impl Refusal {
             format!("card \"{id}\" cannot depend on \"{depends_on}\""),
             detail,
             "Unlink the dependency that points the other way first.",
+        )
+    }
+
+    pub fn too_many_dependencies(id: &str, count: i64) -> Self {
+        Self::argument(
+            format!(
+                "card \"{id}\" would have {count} dependencies, at most {} are allowed",
+                crate::argument::BATCH_MAX
+            ),
+            "Put a card between that depends on a part of them.",
         )
     }
 
@@ -381,6 +414,15 @@ impl Refusal {
         )
     }
 
+    pub fn unanswerable(id: &str, why: &str) -> Self {
+        Self::new(
+            Code::BadTransition,
+            format!("cannot claim card \"{id}\": its answer cannot be made"),
+            format!("{why}. Nothing was changed."),
+            "An administrator has to look at what the card holds; claim another one.",
+        )
+    }
+
     pub fn capability(card: &Card, missing: &str) -> Self {
         Self::new(
             Code::BadTransition,
@@ -404,7 +446,7 @@ impl Refusal {
                     .map(clock::rfc3339)
                     .unwrap_or_default()
             ),
-            "Give the claim's token if it is yours, or wait until the lease ends.",
+            "Leave it to its holder and claim another card. Only who claimed it goes on with it, under the token that the claim returned.",
         )
     }
 

@@ -3,13 +3,15 @@
 use std::marker::PhantomData;
 
 use pgrx::callconv::{BoxRet, FcInfo};
+use pgrx::pg_sys::panic::{ErrorReport, ErrorReportable};
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
 use pgrx::prelude::*;
 
 use crate::raised;
-use crate::statement::{Answer, Session};
+use crate::refusal::Refusal;
+use crate::statement::{Answer, Session, jsonb, param};
 
 /// The columns of a result set, as they stand in `RETURNS TABLE (...)`.
 pub trait Shape: 'static {
@@ -27,37 +29,12 @@ pub struct Rows<T: Shape> {
 impl<T: Shape> Rows<T> {
     /// Takes all rows of `answer` out of the session.
     pub fn new(session: &Session, answer: &Answer) -> Self {
-        let rows: Vec<_> = (0..answer.len()).map(|row| (answer, row)).collect();
-        Self::described(session, Some(answer), &rows, None)
-    }
-
-    /// Takes the first `columns` of these rows out of the session; of no rows, it makes none.
-    pub fn first_columns(session: &Session, rows: &[(&Answer, usize)], columns: usize) -> Self {
-        let answer = rows.first().map(|(answer, _)| *answer);
-        Self::described(session, answer, rows, Some(columns))
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.tuples.is_empty()
-    }
-
-    fn described(
-        session: &Session,
-        answer: Option<&Answer>,
-        rows: &[(&Answer, usize)],
-        columns: Option<usize>,
-    ) -> Self {
         unsafe {
-            let tuples = rows
-                .iter()
-                .map(|(answer, row)| pg_sys::SPI_copytuple(answer.tuple(*row)))
+            let tuples = (0..answer.len())
+                .map(|row| pg_sys::SPI_copytuple(sendable(answer, row)))
                 .collect();
             let inner = pg_sys::MemoryContextSwitchTo(session.outer());
-            let descriptor = answer.map_or(std::ptr::null_mut(), |answer| {
-                let all = answer.descriptor();
-                // What lies behind its last attribute is not read from a row.
-                columns.map_or_else(|| pg_sys::CreateTupleDescCopy(all), |n| first(all, n))
-            });
+            let descriptor = pg_sys::CreateTupleDescCopy(answer.descriptor());
             pg_sys::MemoryContextSwitchTo(inner);
             Self {
                 tuples,
@@ -92,9 +69,7 @@ unsafe impl<T: Shape> BoxRet for Rows<T> {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> pgrx::datum::Datum<'fcx> {
         raised::coded(|| unsafe {
             let mut sink = Sink::open(fcinfo);
-            if !self.descriptor.is_null() {
-                sink.describe(self.descriptor);
-            }
+            sink.describe(self.descriptor);
             for tuple in self.tuples {
                 pg_sys::tuplestore_puttuple(sink.store, tuple);
             }
@@ -149,26 +124,47 @@ impl Sink {
 
     /// Puts all rows of `answer` there.
     pub fn put(&mut self, answer: &Answer) {
+        for row in 0..answer.len() {
+            self.put_row(answer.tuple(row), answer.descriptor());
+        }
+    }
+
+    /// Puts a row of this description there.
+    pub fn put_row(&mut self, row: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) {
         unsafe {
             if (*self.info).setDesc.is_null() {
-                self.describe(answer.descriptor());
+                self.describe(descriptor);
             }
-            for row in 0..answer.len() {
-                pg_sys::tuplestore_puttuple(self.store, answer.tuple(row));
+            pg_sys::tuplestore_puttuple(self.store, row);
+        }
+    }
+
+    /// Puts the first `columns` columns of a row there: what lies behind the last that is
+    /// described is not read from a row.
+    pub fn put_first(
+        &mut self,
+        columns: usize,
+        row: pg_sys::HeapTuple,
+        descriptor: pg_sys::TupleDesc,
+    ) {
+        unsafe {
+            if (*self.info).setDesc.is_null() {
+                self.describe(first(descriptor, columns));
             }
         }
+        self.put_row(row, descriptor);
     }
 }
 
-/// Rows of shape `T` that are too many for the memory: handed over while they are read.
+/// Rows of shape `T` that may be too many or too large for the memory: handed over as they are
+/// made.
 pub struct Stream<T: Shape> {
-    feed: Box<dyn FnOnce(&mut Sink)>,
+    feed: Box<dyn FnOnce(&mut Sink) -> Result<(), Refusal>>,
     shape: PhantomData<T>,
 }
 
 impl<T: Shape> Stream<T> {
-    /// `feed` must put at least one row.
-    pub fn new(feed: impl FnOnce(&mut Sink) + 'static) -> Self {
+    pub fn new(feed: impl FnOnce(&mut Sink) -> Result<(), Refusal> + 'static) -> Self {
         Self {
             feed: Box::new(feed),
             shape: PhantomData,
@@ -188,9 +184,56 @@ unsafe impl<T: Shape> BoxRet for Stream<T> {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> pgrx::datum::Datum<'fcx> {
         raised::coded(|| unsafe {
             let mut sink = Sink::open(fcinfo);
-            (self.feed)(&mut sink);
+            (self.feed)(&mut sink)
+                .map_err(ErrorReport::from)
+                .unwrap_or_report();
             fcinfo.return_null()
         })
+    }
+}
+
+/// Rows of a page that are read at a time.
+pub const PIECE: i64 = 8;
+
+/// Bytes of a page as they are stored, after which it ends early.
+const PAGE_MAX: usize = 64 * 1024 * 1024;
+
+/// A row as it can be sent. A value of more than a page, which only somebody who writes past the
+/// functions can store, would make each call that meets it an error: a mark stands in its place.
+pub fn sendable(rows: &Answer, row: usize) -> pg_sys::HeapTuple {
+    if rows.size(row) <= PAGE_MAX {
+        return rows.tuple(row);
+    }
+    let mut columns = rows.columns(row);
+    for column in &mut columns {
+        let bytes = column.size();
+        if bytes > PAGE_MAX && column.kind == pg_sys::JSONBOID {
+            column.value = jsonb(&format!("{{\"omitted_bytes\": {bytes}}}"));
+        } else if bytes > PAGE_MAX && column.kind == pg_sys::TEXTOID {
+            column.value = param(format!("({bytes} bytes left out)"));
+        }
+    }
+    rows.row_of(&columns)
+}
+
+/// A page of rows that each have a cursor: it may end before it has as many as asked for, and is
+/// gone on with as ever. Who reads it need not have room for as much as the rows may hold.
+#[derive(Default)]
+pub struct Page {
+    bytes: usize,
+}
+
+impl Page {
+    /// Puts rows of the page into `sink`, one at least; false if it ends with them.
+    pub fn put(&mut self, sink: &mut Sink, rows: &Answer) -> bool {
+        for row in 0..rows.len() {
+            if self.bytes >= PAGE_MAX {
+                return false;
+            }
+            sink.put_row(sendable(rows, row), rows.descriptor());
+            self.bytes += rows.size(row).min(PAGE_MAX);
+        }
+        true
     }
 }
 

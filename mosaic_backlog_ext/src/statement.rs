@@ -10,6 +10,7 @@ use pgrx::memcxt::PgMemoryContexts;
 use pgrx::prelude::*;
 
 use crate::raised;
+use crate::table::attribute;
 
 /// A statement and, after its first use in a session, its plan.
 pub struct Statement {
@@ -167,6 +168,25 @@ pub fn jsonb(text: &str) -> Parameter {
     }
 }
 
+/// Parameters as SPI takes them: values, and which of them are none.
+fn in_two(parameters: &[Parameter]) -> (Vec<pg_sys::Datum>, Vec<std::ffi::c_char>) {
+    let null = |p: &Parameter| if p.is_some() { b' ' } else { b'n' } as std::ffi::c_char;
+    let value = |p: &Parameter| p.unwrap_or(pg_sys::Datum::null());
+    (
+        parameters.iter().map(value).collect(),
+        parameters.iter().map(null).collect(),
+    )
+}
+
+/// The moment that a query in pages sees.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// When the calling statement began, so that several queries see the same.
+    OfTheCall,
+    /// When it begins itself.
+    Now,
+}
+
 impl Session {
     /// Executes a kept statement; it sees all that was committed before it, and the
     /// transaction's own changes.
@@ -175,14 +195,7 @@ impl Session {
             debug_assert_eq!(statement.types.len(), parameters.len(), "{}", statement.sql);
             let by_index = ByIndex::begin(statement);
             let plan = statement.plan();
-            let mut values: Vec<pg_sys::Datum> = parameters
-                .iter()
-                .map(|p| p.unwrap_or(pg_sys::Datum::null()))
-                .collect();
-            let nulls: Vec<std::ffi::c_char> = parameters
-                .iter()
-                .map(|p| if p.is_some() { b' ' } else { b'n' } as std::ffi::c_char)
-                .collect();
+            let (mut values, nulls) = in_two(parameters);
             let own_update = OwnUpdate::begin(statement.updates_cards.get());
             let code =
                 pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), false, 0);
@@ -193,32 +206,38 @@ impl Session {
         })
     }
 
-    /// Runs a kept query in pages of `size` rows, of which one is in memory at a time. It reads
-    /// on the snapshot of the calling statement: several queries see the same moment.
+    /// Runs a kept query in pages of `size` rows, of which one is in memory at a time, as long as
+    /// `each` wants more. `Moment` says what it sees.
     pub fn pages(
         &self,
         statement: &'static LocalKey<Statement>,
+        parameters: &[Parameter],
+        moment: Moment,
         size: i64,
-        mut each: impl FnMut(&Answer),
+        mut each: impl FnMut(&Answer) -> bool,
     ) {
         statement.with(|statement| unsafe {
-            debug_assert!(statement.types.is_empty(), "{}", statement.sql);
+            debug_assert_eq!(statement.types.len(), parameters.len(), "{}", statement.sql);
+            // What is of the calling statement's moment reads whole tables by intent.
+            let by_index = (moment == Moment::Now).then(|| ByIndex::begin(statement));
+            let plan = statement.plan();
+            let (mut values, nulls) = in_two(parameters);
             let portal = pg_sys::SPI_cursor_open(
                 std::ptr::null(),
-                statement.plan(),
-                std::ptr::null_mut(),
-                std::ptr::null(),
-                true,
+                plan,
+                values.as_mut_ptr(),
+                nulls.as_ptr(),
+                moment == Moment::OfTheCall,
             );
+            drop(by_index);
             loop {
                 pg_sys::SPI_cursor_fetch(portal, true, size);
                 let answer = Answer::last();
-                if answer.is_empty() {
+                let goes_on = !answer.is_empty() && each(&answer);
+                answer.free();
+                if !goes_on {
                     break;
                 }
-                let table = pg_sys::SPI_tuptable;
-                each(&answer);
-                pg_sys::SPI_freetuptable(table);
             }
             pg_sys::SPI_cursor_close(portal);
         });
@@ -235,6 +254,8 @@ pub struct Answer {
     rows: *const pg_sys::HeapTuple,
     descriptor: pg_sys::TupleDesc,
     len: usize,
+    /// What SPI keeps them in.
+    table: *mut pg_sys::SPITupleTable,
 }
 
 impl Answer {
@@ -246,6 +267,7 @@ impl Answer {
                 rows: table.map_or(std::ptr::null(), |table| table.vals.cast_const()),
                 descriptor: table.map_or(std::ptr::null_mut(), |table| table.tupdesc),
                 len: pg_sys::SPI_processed as usize,
+                table: pg_sys::SPI_tuptable,
             }
         }
     }
@@ -259,7 +281,15 @@ impl Answer {
                 rows: copy,
                 descriptor,
                 len: rows.len(),
+                table: std::ptr::null_mut(),
             }
+        }
+    }
+
+    /// Gives the rows back before the session ends.
+    pub fn free(self) {
+        if !self.table.is_null() {
+            unsafe { pg_sys::SPI_freetuptable(self.table) };
         }
     }
 
@@ -299,5 +329,64 @@ impl Answer {
 
     pub fn descriptor(&self) -> pg_sys::TupleDesc {
         self.descriptor
+    }
+
+    /// The columns of a row.
+    pub fn columns(&self, row: usize) -> Vec<Column> {
+        unsafe {
+            let count = (*self.descriptor).natts as usize;
+            let mut values = vec![pg_sys::Datum::null(); count];
+            let mut nulls = vec![true; count];
+            pg_sys::heap_deform_tuple(
+                self.tuple(row),
+                self.descriptor,
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+            );
+            let columns = (1..).zip(values.into_iter().zip(nulls));
+            columns
+                .map(|(at, (value, is_null))| {
+                    let attribute = attribute(self.descriptor, at);
+                    Column {
+                        value: (!is_null).then_some(value),
+                        kind: attribute.atttypid,
+                        varies: attribute.attlen == -1,
+                    }
+                })
+                .collect()
+        }
+    }
+
+    /// A row of the same description with other values.
+    pub fn row_of(&self, columns: &[Column]) -> pg_sys::HeapTuple {
+        let value = |column: &Column| column.value.unwrap_or(pg_sys::Datum::null());
+        let mut values: Vec<pg_sys::Datum> = columns.iter().map(value).collect();
+        let mut nulls: Vec<bool> = columns.iter().map(|c| c.value.is_none()).collect();
+        unsafe { pg_sys::heap_form_tuple(self.descriptor, values.as_mut_ptr(), nulls.as_mut_ptr()) }
+    }
+
+    /// Bytes of a row, with what is stored elsewhere and compressed.
+    pub fn size(&self, row: usize) -> usize {
+        self.columns(row).iter().map(Column::size).sum()
+    }
+}
+
+/// A column of a row.
+#[derive(Clone, Copy)]
+pub struct Column {
+    pub value: Parameter,
+    pub kind: pg_sys::Oid,
+    /// Whether its values have lengths of their own.
+    pub varies: bool,
+}
+
+impl Column {
+    /// Bytes, with what is stored elsewhere and compressed.
+    pub fn size(&self) -> usize {
+        match self.value {
+            Some(value) if self.varies => unsafe { pg_sys::toast_raw_datum_size(value) },
+            Some(_) => size_of::<pg_sys::Datum>(),
+            None => 0,
+        }
     }
 }

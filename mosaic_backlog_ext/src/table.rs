@@ -97,13 +97,7 @@ impl Table {
     /// A column by its number, from 1.
     pub fn attribute(&self, column: usize) -> &pg_sys::FormData_pg_attribute {
         assert!((1..=self.width()).contains(&column));
-        unsafe {
-            #[cfg(feature = "pg18")]
-            let attribute = pg_sys::TupleDescAttr(self.descriptor(), column as i32 - 1);
-            #[cfg(not(feature = "pg18"))]
-            let attribute = (*self.descriptor()).attrs.as_ptr().add(column - 1);
-            &*attribute
-        }
+        unsafe { attribute(self.descriptor(), column) }
     }
 
     /// The number of a column, from 1.
@@ -155,5 +149,19 @@ impl Table {
                 )
             }) == pg_sys::TM_Result::TM_Ok
         }
+    }
+}
+
+/// A column of a description, counted from 1.
+pub unsafe fn attribute<'a>(
+    descriptor: pg_sys::TupleDesc,
+    column: usize,
+) -> &'a pg_sys::FormData_pg_attribute {
+    unsafe {
+        #[cfg(feature = "pg18")]
+        let attribute = pg_sys::TupleDescAttr(descriptor, column as i32 - 1);
+        #[cfg(not(feature = "pg18"))]
+        let attribute = (*descriptor).attrs.as_ptr().add(column - 1);
+        &*attribute
     }
 }

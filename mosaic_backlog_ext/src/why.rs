@@ -21,7 +21,7 @@ shapes! {
 macro_rules! why_columns {
     () => {
         "c.id, c.title, c.status::text, c.claim_owner, c.claim_expires_at, c.not_before, c.block_kind, \
-         c.block_reason, c.open_dependencies, c.attempts, c.max_attempts"
+         pg_catalog.left(c.block_reason, 1000), c.open_dependencies, c.attempts, c.max_attempts"
     };
 }
 
@@ -101,6 +101,9 @@ fn own_reason(card: &Seen, now: Micros) -> Option<(&'static str, Option<Micros>)
     }
 }
 
+/// Reasons that are told, the nearest first.
+const REASONS_MAX: usize = 10_000;
+
 /// The open cards at the bottom of what `id` waits for: those that wait for nothing
 /// themselves, or that are claimed, blocked or cancelled. Each card is looked at once.
 fn roots(session: &Session, id: &str, now: Micros) -> Vec<Reason> {
@@ -112,6 +115,9 @@ fn roots(session: &Session, id: &str, now: Micros) -> Vec<Reason> {
         depth += 1;
         let answer = session.run(&OPEN_BELOW, &[param(std::mem::take(&mut frontier))]);
         for row in 0..answer.len() {
+            if reasons.len() == REASONS_MAX {
+                return reasons;
+            }
             let card = Seen::read(&answer, row);
             if !seen.insert(card.id.clone()) {
                 continue;
@@ -133,6 +139,7 @@ fn roots(session: &Session, id: &str, now: Micros) -> Vec<Reason> {
                 depth,
             });
         }
+        answer.free();
     }
     reasons
 }

@@ -25,7 +25,7 @@ fn after_the_server_was_killed_the_next_call_works_and_nothing_is_lost() {
             .as_i64()
             .expect("a token");
         signal("KILL", home.server().expect("a server"));
-        let card = &backlog(&["show", "A"]).at(&home).json()["card"];
+        let card = &backlog(&["show", "A", "--token"]).at(&home).json()["card"];
         assert_eq!(card["claim_token"], token, "round {round}");
         backlog(&["release", "A", "--token", &token.to_string()])
             .at(&home)

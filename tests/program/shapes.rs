@@ -170,8 +170,12 @@ fn claim() {
         .json();
     assert_eq!(keys(&document), ["cards"]);
     let card = &document["cards"][0];
-    assert_card(card, &["dependencies", "last_failure"]);
+    assert_card(
+        card,
+        &["dependencies", "last_failure", "dependencies_total"],
+    );
     assert_eq!(card["claim_ttl_seconds"], 90);
+    assert_eq!(card["dependencies_total"], 1);
     assert_eq!(
         card["dependencies"],
         json!([{"id": "A", "title": "A", "result": {"commit": "abc"}}])

@@ -50,6 +50,15 @@ impl Session {
         self.card(id)["status"].as_str().expect("a status").into()
     }
 
+    /// The same without reading the rest of the card.
+    #[track_caller]
+    pub fn status_in_table(&mut self, id: &str) -> String {
+        self.text(&format!(
+            "select status from mosaic.backlog where id = {}",
+            quote(id)
+        ))
+    }
+
     #[track_caller]
     pub fn open_dependencies(&mut self, id: &str) -> i64 {
         self.card(id)["open_dependencies"]
@@ -65,6 +74,16 @@ impl Session {
             quote(worker),
             quote(id)
         ))
+    }
+
+    /// The token under which the card is held, of which no call but the claim tells.
+    #[track_caller]
+    pub fn token(&mut self, id: &str) -> Option<i64> {
+        self.value(&format!(
+            "select claim_token from mosaic.backlog where id = {}",
+            quote(id)
+        ))
+        .as_i64()
     }
 
     /// The id of the next card that a claim hands out, if any.

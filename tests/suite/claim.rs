@@ -27,7 +27,8 @@ fn a_claim_puts_the_card_under_a_lease() {
     assert_eq!(card["attempts"], 1);
     assert_eq!(card["dependencies"], json!([]));
     assert_eq!(card["last_failure"], Value::Null);
-    let event = s.row("select * from mosaic.backlog_events('A') where kind = 'claimed'");
+    let event =
+        s.row("select * from mosaic.backlog_event where card_id = 'A' and kind = 'claimed'");
     assert_eq!(event["actor"], "w1");
     assert_eq!(event["claim_token"], card["claim_token"]);
     assert_eq!(event["old_status"], "ready");

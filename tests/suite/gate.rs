@@ -50,7 +50,7 @@ fn a_repeated_completion_does_not_count_twice() {
     s.create_after("C", &["A", "B"]);
     s.complete("A");
     let events = s.events();
-    let again = s.row("select * from mosaic.backlog_complete('A', result => '{\"late\": 1}')");
+    let again = s.row("select * from mosaic.backlog_complete('A')");
     assert_eq!(again["unblocked"], json!([]));
     assert_eq!(again["result"], json!(null));
     assert_eq!(s.events(), events);

@@ -4,7 +4,7 @@ use mosaic_backlog_tests::database::Database;
 
 /// A call of every writing function that succeeds on a card "A" held under the token `$t`, or
 /// on the cards "B" and "C" that nobody holds.
-const WRITES: [&str; 18] = [
+const WRITES: [&str; 19] = [
     "create('t')",
     "create_many('[{\"title\": \"t\"}]')",
     "claim('w')",
@@ -18,6 +18,7 @@ const WRITES: [&str; 18] = [
     "unlink('B', '{C}')",
     "reclaim()",
     "assert_held('A', $t)",
+    "token('A')",
     "cancel('B', 'why')",
     "reopen('B', 'why')",
     "update('B', title => 'new')",

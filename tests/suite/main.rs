@@ -1,6 +1,7 @@
 //! The extension, by SQL, in a database of its own for each test.
 
 mod additions;
+mod answers_bounded;
 mod assert_held;
 mod batch;
 mod bounds;
@@ -37,6 +38,7 @@ mod install;
 mod interleavings;
 mod isolation;
 mod lease;
+mod links_under_way;
 mod list;
 mod lock_order;
 mod lock_pairs;
@@ -57,6 +59,7 @@ mod stats;
 mod strangers;
 mod stray_arguments;
 mod token;
+mod token_told;
 mod transfer;
 mod transfer_program;
 mod trigger_functions;

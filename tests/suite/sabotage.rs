@@ -132,7 +132,9 @@ fn two_winners_where_the_row_is_not_judged_again_under_its_lock() {
 #[test]
 fn a_completion_that_does_not_look_at_the_token() {
     let current = "(select b.claim_token from mosaic.backlog b where b.id = $1 and $2 is not null)";
-    let body = real("complete", 5, &[(2, current)]);
+    // Nor at what a card that is done has for a result.
+    let result = "(select case when b.status = 'done' then null else $3 end from mosaic.backlog b where b.id = $1)";
+    let body = real("complete", 5, &[(2, current), (3, result)]);
     caught(Rule::StaleTokenAccepted, "complete", &body);
 }
 

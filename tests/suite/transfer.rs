@@ -199,7 +199,8 @@ fn a_claimed_card_arrives_ready_and_its_token_is_dead() {
         (&json!("ready"), &json!(1))
     );
     assert_eq!(card["claim_token"], Value::Null);
-    let events = to.rows("select * from mosaic.backlog_events('A')");
+    let events =
+        to.rows("select * from mosaic.backlog_event where card_id = 'A' order by event_id");
     let last = events.last().expect("an event");
     assert_eq!(last["kind"], json!("imported"));
     assert_eq!(last["claim_token"], json!(token));

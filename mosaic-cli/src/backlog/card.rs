@@ -103,7 +103,10 @@ pub fn state(card: &Value, screen: &Screen) -> String {
     match note(card) {
         note if note.is_empty() => status,
         note => match text(card, "status") {
-            "claimed" => format!("{status} by {note} (token {})", number(card, "claim_token")),
+            "claimed" => match card["claim_token"].as_i64() {
+                Some(token) => format!("{status} by {note} (token {token})"),
+                None => format!("{status} by {note}"),
+            },
             "blocked" => format!("{status} ({note})"),
             _ => format!("{status}, {note}"),
         },
@@ -235,17 +238,19 @@ mod tests {
     };
 
     #[test]
-    fn a_claimed_card_names_its_holder_and_token() {
-        let card = json!({
+    fn a_claimed_card_names_its_holder_and_the_token_where_it_is_told() {
+        let mut card = json!({
             "id": "A4", "title": "Parse", "status": "claimed", "claim_owner": "w1",
             "claim_token": 42, "claim_expires_at": "2001-02-03T12:00:00+00:00",
         });
-        let line = line(&card, &PLAIN);
+        let told = line(&card, &PLAIN);
         assert!(
-            line.starts_with("A4 claimed by w1 until 2001-02-0"),
-            "{line}"
+            told.starts_with("A4 claimed by w1 until 2001-02-0"),
+            "{told}"
         );
-        assert!(line.ends_with("(token 42): Parse\n"), "{line}");
+        assert!(told.ends_with("(token 42): Parse\n"), "{told}");
+        card["claim_token"] = json!(null);
+        assert!(!line(&card, &PLAIN).contains("token"));
     }
 
     #[test]

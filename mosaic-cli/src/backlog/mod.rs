@@ -101,7 +101,11 @@ impl Verb {
     pub fn prints(&self) -> Prints {
         match self {
             Verb::Create(create) => create.prints(),
-            Verb::Claim(_) => Prints::Cards(card::fields(&["dependencies", "last_failure"])),
+            Verb::Claim(_) => Prints::Cards(card::fields(&[
+                "dependencies",
+                "last_failure",
+                "dependencies_total",
+            ])),
             Verb::List(_)
             | Verb::Show(_)
             | Verb::Release(_)

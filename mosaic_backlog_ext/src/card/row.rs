@@ -100,6 +100,7 @@ macro_rules! places {
                         (c"depends_on", pg_sys::TEXTARRAYOID),
                         (c"dependencies", pg_sys::JSONBOID),
                         (c"last_failure", pg_sys::TEXTOID),
+                        (c"dependencies_total", pg_sys::INT4OID),
                         (c"claim_order", pg_sys::INT8OID),
                         (c"since", pg_sys::TIMESTAMPTZOID),
                         (c"linked", pg_sys::BOOLOID),

@@ -54,15 +54,15 @@ statements! {
 /// candidates; with more, the table is scanned.
 const OWN_MAX: usize = 1_000;
 
-/// Takes the next claimable cards, as far as the frontier knows of them, and looks further
+/// Takes the next `wanted` claimable cards, as far as the frontier knows of them, and looks further
 /// where it does not.
 pub fn take_next(
     session: &Session,
     request: &Request,
+    mut wanted: usize,
     now: Micros,
 ) -> Result<Vec<Answer>, Refusal> {
     let set = frontier::claims(request.phase.as_deref(), &request.labels, &request.offers);
-    let mut wanted = request.max_cards as usize;
     let mut claimed = Vec::new();
     let Some(mut own) = frontier::own_claimable(OWN_MAX) else {
         return Ok(vec![scan(session, request, set, wanted, now)?]);

@@ -6,44 +6,33 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use super::{Request, direct};
-use crate::card::{card_columns, card_table, own_columns};
+use crate::card::{card_table, own_columns};
 use crate::clock::{self, Micros, SECOND};
 use crate::event::{self, Event};
 use crate::frontier::{self, Key};
-use crate::rows::{Rows, shapes};
+#[cfg(feature = "bench")]
+use crate::rows::Sink;
+use crate::rows::shapes;
 use crate::settings;
 use crate::statement::{Answer, Parameter, Session, param, statements};
 use crate::status::Status;
 
 shapes! {
     /// A claimed card with everything that a worker needs to start.
-    ClaimedRow = concat!("TABLE (", card_table!(), ", dependencies jsonb, last_failure text)");
+    ClaimedRow = concat!("TABLE (", card_table!(), ", dependencies jsonb, last_failure text, dependencies_total integer)");
+    /// The same as 0.1.0 declares it.
+    ClaimedRow01 = concat!("TABLE (", card_table!(), ", dependencies jsonb, last_failure text)");
 }
 
-/// The columns of a claimed card, and behind those that the caller sees: its place in the claim
-/// order and since when it was claimable.
-macro_rules! claimed_columns {
-    () => {
-        concat!(
-            card_columns!(),
-            ",
-           coalesce((select pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-                 'id', x.id, 'title', x.title, 'result', x.result) order by x.id)
-              from mosaic.backlog_dependency d join mosaic.backlog x on x.id = d.depends_on
-              where d.card_id = c.id), '[]'),
-           c.last_failure, c.claim_order, greatest(c.claimable_since, c.not_before)"
-        )
-    };
-}
-
-/// The same of a card just taken, as if it had no dependencies, and whether it may have some: to
-/// prepare for reading them costs as much as the rest, also where there are none.
+/// The columns of a claimed card as if it had no dependencies, and behind those that the caller
+/// sees: its place in the claim order, since when it was claimable, and whether it may have
+/// dependencies. To prepare for reading them costs as much as the rest, also where there are none.
 macro_rules! taken_columns {
     () => {
         concat!(
             own_columns!(),
             ", '{}'::text[], '[]'::jsonb,
-           c.last_failure, c.claim_order, greatest(c.claimable_since, c.not_before),
+           c.last_failure, 0, c.claim_order, greatest(c.claimable_since, c.not_before),
            c.linked"
         )
     };
@@ -74,19 +63,23 @@ statements! {
     TAKE(TEXTARRAYOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID) = concat!(
         claimed!(), " where id = any($1) returning ", taken_columns!());
     HELD(TEXTARRAYOID, INT8ARRAYOID) = concat!(
-        "select ", claimed_columns!(), " from unnest($1, $2) as asked(id, token)
+        "select ", taken_columns!(), " from unnest($1, $2) as asked(id, token)
            join mosaic.backlog c on c.id = asked.id and c.claim_token = asked.token
-         where c.status = 'claimed' order by c.claim_order");
+         where c.status = 'claimed'");
 }
 
-const ID_COLUMN: i32 = 1;
-const TOKEN_COLUMN: i32 = 13;
+pub const ID_COLUMN: i32 = 1;
+pub const TOKEN_COLUMN: i32 = 13;
 const ATTEMPTS_COLUMN: i32 = 17;
+pub const DEPENDS_ON_COLUMN: i32 = 26;
+pub const DEPENDENCIES_COLUMN: i32 = 27;
+pub const TOTAL_COLUMN: i32 = 29;
 /// Behind the columns that the caller sees.
-const ORDER_COLUMN: i32 = 29;
-const SINCE_COLUMN: i32 = 30;
-const LINKED_COLUMN: i32 = 31;
-const CLAIMED_COLUMNS: usize = 28;
+const ORDER_COLUMN: i32 = 30;
+const SINCE_COLUMN: i32 = 31;
+pub const LINKED_COLUMN: i32 = 32;
+/// How many of them are of the card itself.
+pub const OWN_COLUMNS: usize = 25;
 
 impl Request {
     /// What every statement that takes cards has as its second to fifth parameter.
@@ -140,12 +133,7 @@ pub fn take(session: &Session, ids: Vec<String>, request: &Request, now: Micros)
 
 /// What a claim of `ids` would do if it had not to find them.
 #[cfg(feature = "bench")]
-pub fn claim_known(
-    session: &Session,
-    ids: Vec<String>,
-    worker: String,
-    ttl: i32,
-) -> Rows<ClaimedRow> {
+pub fn claim_known(session: &Session, sink: &mut Sink, ids: Vec<String>, worker: String, ttl: i32) {
     let request = Request {
         worker,
         ttl,
@@ -158,7 +146,7 @@ pub fn claim_known(
     let now = clock::now();
     let claimed = vec![take(session, ids, &request, now)];
     record(session, &request, &claimed, now);
-    reply(session, &claimed)
+    super::answer::Answers::new(session, sink, super::COLUMNS).put(&claimed);
 }
 
 /// Writes the history of claimed cards.
@@ -193,25 +181,13 @@ pub fn record(session: &Session, request: &Request, claimed: &[Answer], now: Mic
     event::record_many(session, now, &events);
 }
 
-/// The claimed cards in claim order.
-pub fn reply(session: &Session, claimed: &[Answer]) -> Rows<ClaimedRow> {
-    let rows = in_claim_order(claimed);
-    let is_linked = |(answer, row): &(&Answer, usize)| answer.must(*row, LINKED_COLUMN);
-    if rows.iter().any(is_linked) {
-        let (ids, tokens) = ids_and_tokens(claimed);
-        return held(session, ids, tokens);
-    }
-    Rows::first_columns(session, &rows, CLAIMED_COLUMNS)
-}
-
 /// Those of the cards that are still held under these tokens, read anew.
-pub fn held(session: &Session, ids: Vec<String>, tokens: Vec<i64>) -> Rows<ClaimedRow> {
-    let held = [session.run(&HELD, &[param(ids), param(tokens)])];
-    Rows::first_columns(session, &in_claim_order(&held), CLAIMED_COLUMNS)
+pub fn held(session: &Session, ids: Vec<String>, tokens: Vec<i64>) -> Answer {
+    session.run(&HELD, &[param(ids), param(tokens)])
 }
 
 /// The rows of all answers; a statement gives its own in the order in which the cards are stored.
-fn in_claim_order(answers: &[Answer]) -> Vec<(&Answer, usize)> {
+pub fn in_claim_order(answers: &[Answer]) -> Vec<(&Answer, usize)> {
     let rows = |answer: &'_ Answer| 0..answer.len();
     let mut all: Vec<(&Answer, usize)> = answers
         .iter()
@@ -223,11 +199,6 @@ fn in_claim_order(answers: &[Answer]) -> Vec<(&Answer, usize)> {
 
 fn column<T: FromDatum>(answers: &[Answer], column: i32) -> Vec<T> {
     answers.iter().flat_map(|a| a.column(column)).collect()
-}
-
-/// The ids and tokens of claimed cards.
-pub fn ids_and_tokens(claimed: &[Answer]) -> (Vec<String>, Vec<i64>) {
-    (column(claimed, ID_COLUMN), column(claimed, TOKEN_COLUMN))
 }
 
 /// The places in the claim order of cards that were claimed together.

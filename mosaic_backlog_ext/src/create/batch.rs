@@ -8,7 +8,7 @@ use serde_json::json;
 use super::draft::Draft;
 use crate::clock;
 use crate::cycle::Links;
-use crate::dependency;
+use crate::dependency::{self, Gates};
 use crate::event::{self, Event};
 use crate::refusal::Refusal;
 use crate::statement::{Parameter, Session, param, statements};
@@ -200,7 +200,9 @@ impl Batch<'_> {
             .collect();
         outside.sort();
         outside.dedup();
+        let gates = Gates::pass(&outside);
         let locked = dependency::lock_shared(self.session, &outside)?;
+        gates.leave();
         Ok(locked
             .into_iter()
             .filter(|(_, s)| *s == Status::Done)

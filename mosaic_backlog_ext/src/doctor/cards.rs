@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use super::{Finding, State};
 use crate::clock;
 use crate::cycle::Links;
-use crate::statement::{Parameter, Session, Statement, param};
+use crate::statement::{Moment, Parameter, Session, Statement, param};
 
 /// Links are read in pages of so many.
 const PAGE: i64 = 10_000;
@@ -138,10 +138,11 @@ pub fn orphans(session: &Session) -> Finding {
 pub fn cycles(session: &Session) -> Finding {
     const NAME: &str = "cycles";
     let mut links = Links::default();
-    session.pages(&INNER_LINKS, PAGE, |page| {
+    session.pages(&INNER_LINKS, &[], Moment::OfTheCall, PAGE, |page| {
         for row in 0..page.len() {
             links.add(page.must(row, 1), page.must(row, 2));
         }
+        true
     });
     let Some(cycle) = links.cycle() else {
         return Finding::ok(NAME, "No cards wait for each other.");

@@ -146,7 +146,7 @@ mod tests {
         let claim = "select id, dependencies, last_failure from backlog_claim('w1')";
         let dependencies = r#"[{"id": "A", "title": "A", "result": {"n": 1}}, {"id": "B", "title": "B", "result": null}]"#;
         assert_eq!(rows(claim), format!("C|{dependencies}|null"));
-        let token = number("select claim_token from backlog_get('C')");
+        let token = number("select claim_token from backlog where id = 'C'");
         run(&format!(
             "select backlog_fail('C', {token}, 'no luck', '0')"
         ));
@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(
             rows(
                 "select kind, actor, claim_token is not null, old_status, new_status
-                 from backlog_events('A', max_events => 3) where kind = 'lapsed'"
+                 from backlog_event where card_id = 'A' and kind = 'lapsed'"
             ),
             "lapsed|w2|true|claimed|ready"
         );

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_repeat_keeps_the_first_result_and_opens_nothing_twice() {
+    fn a_repeat_keeps_the_first_result_and_opens_nothing_twice_and_another_result_is_refused() {
         begin();
         cards("A B C:A,B");
         let token = claim("A", "w1");
@@ -84,9 +84,13 @@ mod tests {
         ));
         assert_eq!(
             rows(&format!(
-                "select result, unblocked from backlog_complete('A', {token}, '\"second\"')"
+                "select result, unblocked from backlog_complete('A', {token}, '\"first\"')"
             )),
             "first|[]"
+        );
+        refused(
+            "claim_lost",
+            &format!("select backlog_complete('A', {token}, '\"second\"')"),
         );
         assert_eq!(card("C", "open_dependencies"), "1");
     }

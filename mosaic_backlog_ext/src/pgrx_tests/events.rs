@@ -50,7 +50,7 @@ mod tests {
         assert_eq!(
             rows(
                 "select kind, card_id, at, actor, login_role = session_user as login, claim_token
-                 from backlog_events('A') where kind <> 'created'"
+                 from backlog_event where kind <> 'created' order by event_id"
             ),
             format!(
                 "claimed|A|2030-01-01T00:05:00+00:00|w1|true|{token} \

@@ -71,7 +71,7 @@ mod tests {
             }
         }
         assert_eq!(
-            card("A", "status, claim_token, attempts"),
+            rows("select status, claim_token, attempts from backlog where id = 'A'"),
             format!("claimed|{token}|2")
         );
     }
@@ -91,7 +91,9 @@ mod tests {
             "2030-01-01T01:04:00+00:00"
         );
         assert_eq!(
-            card("A", "claim_ttl_seconds, claim_token, attempts, claimed_at"),
+            rows(
+                "select claim_ttl_seconds, claim_token, attempts, claimed_at from backlog where id = 'A'"
+            ),
             format!("3600|{token}|1|2030-01-01T00:00:00+00:00")
         );
     }
@@ -161,7 +163,7 @@ mod tests {
         assert_eq!(
             rows(
                 "select actor, claim_token, old_status, new_status, detail ->> 'reason'
-                 from backlog_events('A') where kind = 'failed'"
+                 from backlog_event where kind = 'failed'"
             ),
             format!("w1|{token}|claimed|ready|no disk")
         );

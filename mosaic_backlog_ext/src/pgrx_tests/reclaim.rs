@@ -69,7 +69,7 @@ mod tests {
             &format!("select backlog_complete('A', {token})"),
         );
         assert_eq!(
-            rows("select kind, claim_token from backlog_events('A') where old_status = 'claimed'"),
+            rows("select kind, claim_token from backlog_event where old_status = 'claimed'"),
             format!("reclaimed|{token}")
         );
         refused("invalid_argument", "select backlog_reclaim(force => true)");

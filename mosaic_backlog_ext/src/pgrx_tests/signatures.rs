@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 mod tests {
     use crate::pgrx_tests::*;
 
-    const ARGUMENTS: [&str; 21] = [
+    const ARGUMENTS: [&str; 22] = [
         "assert_held(id text, claim_token bigint)",
         "block(id text, reason text, kind text?, claim_token bigint?, actor text?)",
         "cancel(id text, reason text, cascade boolean?, force boolean?, actor text?)",
@@ -24,6 +24,7 @@ mod tests {
         "renew(id text, claim_token bigint, ttl interval?)",
         "reopen(id text, reason text, actor text?)",
         "stats(phase text?)",
+        "token(id text, actor text?)",
         "unblock(id text, actor text?)",
         "unlink(id text, depends_on text[], actor text?)",
         "update(id text, title text?, body text?, phase text?, priority integer?, labels text[]?, requires text[]?, acceptance jsonb?, not_before timestamp with time zone?, max_attempts integer?, clear text[]?, actor text?)",

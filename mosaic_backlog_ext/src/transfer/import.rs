@@ -19,7 +19,7 @@ use super::{insert, tokens};
 use crate::argument::{self, Jsonb};
 use crate::card;
 use crate::clock;
-use crate::dependency;
+use crate::dependency::{self, Gates};
 use crate::guard;
 use crate::lock;
 use crate::reclaim;
@@ -115,7 +115,7 @@ fn backlog_import(
     let Some(lines) = lines else {
         return Err(Refusal::argument("lines is missing", "Give a JSON array of lines.").into());
     };
-    let text = lines.text();
+    let text = lines.batch("lines")?;
     let lines: Vec<&RawValue> = serde_json::from_str(&text)
         .map_err(|_| Refusal::argument("lines is no JSON array", "Give a JSON array of lines."))?;
     Ok(session(|session| {
@@ -372,6 +372,7 @@ impl Import {
             return Err(Refusal::cycle(id, on));
         }
         let outside = self.graph.outside();
+        let gates = Gates::pass(&outside);
         let found = dependency::lock_shared(session, &outside).map_err(|refusal| {
             let missing = outside.iter().find(|id| refusal.is_about(id));
             match missing.and_then(|id| self.graph.line_of_outside(id)) {
@@ -379,6 +380,7 @@ impl Import {
                 None => refusal,
             }
         })?;
+        gates.leave();
         let done: HashSet<String> = found
             .into_iter()
             .filter(|(_, status)| *status == Status::Done)

@@ -181,6 +181,7 @@ impl Backlog {
                 .map(|on| &self.cards[on])
                 .map(|on| json!({"id": on.id, "title": on.title, "result": on.result}))
                 .collect();
+            row["dependencies_total"] = dependencies.len().into();
             row["dependencies"] = dependencies.into();
             row["last_failure"] = json!(card.last_failure);
         }

@@ -22,8 +22,11 @@ impl Backlog {
         by.may_force(force)?;
         let card = self.find(id)?;
         match (card.status, token) {
-            // A repeat: the same token or none. Another result is not stored.
+            // A repeat: the same token or none. Another result would be lost.
             (Status::Done, token) if token == Token::None || card.is_settled_under(token) => {
+                if result.is_some() && result != card.result {
+                    return Err("claim_lost");
+                }
                 let mut row = self.row(id);
                 row["unblocked"] = json!([]);
                 return Ok(vec![row]);

@@ -171,7 +171,7 @@ pub fn query(call: &Call, actor: Option<&str>) -> String {
         Call::Get { id } => (card, "get", of_card(id)),
         Call::List(filter) => return page(filter, None),
         Call::Claim(asked) => {
-            let columns = format!("{card}, c.dependencies, c.last_failure");
+            let columns = format!("{card}, c.dependencies, c.last_failure, c.dependencies_total");
             (columns, "claim", claim(asked))
         }
         Call::Renew { id, token, ttl } => {

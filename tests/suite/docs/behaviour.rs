@@ -143,6 +143,7 @@ const LIFE: &str = r#"
     select from mosaic.backlog_claim('w', id => 'd');
     select from mosaic.backlog_fail('d', 10, 'why', retry_in => '0');
     select from mosaic.backlog_claim('w', id => 'd');
+    select mosaic.backlog_token('d');
     select from mosaic.backlog_update('d', max_attempts => 1);
     select from mosaic.backlog_release('d', 11);
     select from mosaic.backlog_import('[
@@ -334,7 +335,10 @@ const LIMITS: [(&str, &str, &str); 12] = [
 ];
 
 /// Tested with the batches, which are large.
-const LIMIT_OF_BATCHES: &str = "cards in one `create_many`, ids in one `depends_on`";
+const LIMITS_OF_BATCHES: [&str; 2] = [
+    "cards in one `create_many`, ids in one `depends_on`, dependencies of one card",
+    "cards of one `create_many`, lines of one `import`",
+];
 
 #[test]
 fn the_limits_hold() {
@@ -349,10 +353,15 @@ fn the_limits_hold() {
         .into_iter()
         .collect();
     let tested = LIMITS.iter().map(|(what, ..)| *what);
-    assert_eq!(documented, tested.chain([LIMIT_OF_BATCHES]).collect());
+    assert_eq!(documented, tested.chain(LIMITS_OF_BATCHES).collect());
     for (what, fits, too_much) in LIMITS {
         session.run(&format!("begin; {fits}; rollback"));
         assert_eq!(session.code(too_much), "invalid_argument", "{what}");
+    }
+    let too_long = "(select jsonb_build_array(jsonb_agg(1e131071)) from generate_series(1, 2100))";
+    for call in ["create_many", "import"] {
+        let call = format!("select from mosaic.backlog_{call}({too_long})");
+        assert_eq!(session.code(&call), "invalid_argument");
     }
     let too_many = "select from mosaic.backlog_create_many(
         (select jsonb_agg(jsonb_build_object('title', 't')) from generate_series(1, 100001)))";

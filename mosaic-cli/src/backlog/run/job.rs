@@ -71,6 +71,7 @@ impl Job {
                     id: String::new(),
                     token: 0,
                     worker: String::new(),
+                    since: String::new(),
                 };
                 let report = Report {
                     end: End::Unreported,

@@ -164,6 +164,7 @@ mod tests {
                 id: "A".into(),
                 token: 1,
                 worker: "w".into(),
+                since: "2030-01-01T00:00:00+00:00".into(),
             },
             end,
             reason: None,

@@ -19,8 +19,9 @@ const PAGE: i32 = 1000;
 pub struct Lease {
     pub id: String,
     pub token: i64,
-    /// Who holds it.
+    /// Who holds it, and since when: by these the history knows the claim.
     pub worker: String,
+    pub since: String,
 }
 
 impl Lease {
@@ -32,6 +33,7 @@ impl Lease {
                 id: id.to_owned(),
                 token,
                 worker: worker.to_owned(),
+                since: text("claimed_at").unwrap_or_default().to_owned(),
             }),
             _ => Err(Failure::internal(
                 "the claimed card has no id, token or holder",
@@ -45,6 +47,11 @@ impl Lease {
             .bigint("claim_token", self.token)
     }
 
+    /// Whether this event of the card is the claim that gave us the lease.
+    fn began_with(&self, claimed: &Record) -> bool {
+        claimed["actor"] == self.worker.as_str() && claimed["at"] == self.since.as_str()
+    }
+
     /// Whether an answer says that the card is not held under this token.
     pub fn is_over(failure: &Failure) -> bool {
         matches!(
@@ -53,10 +60,11 @@ impl Lease {
         )
     }
 
-    /// What was done to the card under this token, by the command itself for one: its calls, and
+    /// What was done to the card under this claim, by the command itself for one: its calls, and
     /// ours whose answer got lost.
     pub fn settled(&self, session: &mut Session) -> Result<Option<End>, Failure> {
         let mut after: Option<String> = None;
+        let mut is_ours = false;
         loop {
             let page = Call::new("backlog_events")
                 .text("id", self.id.clone())
@@ -66,10 +74,15 @@ impl Lease {
                 Err(failure) if failure.code == Code::NotFound => return Ok(None),
                 events => events?,
             };
-            let end = events
-                .iter()
-                .filter(|event| event["claim_token"].as_i64() == Some(self.token))
-                .find_map(|event| End::of_event(event["kind"].as_str()?));
+            let end = events.iter().find_map(|event| {
+                let kind = event["kind"].as_str()?;
+                match kind {
+                    "claimed" => is_ours = self.began_with(event),
+                    "lapsed" | "reclaimed" => is_ours = false,
+                    _ => {}
+                }
+                End::of_event(kind).filter(|_| is_ours)
+            });
             let Some(last) = events.last().filter(|_| end.is_none()) else {
                 return Ok(end);
             };

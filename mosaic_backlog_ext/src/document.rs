@@ -1,0 +1,118 @@
+//! How long a JSON document is as text, told without writing it out: `1e131071` takes a few bytes
+//! as it is stored, and 131 kB as it is sent.
+
+use pgrx::prelude::*;
+
+/// What becomes of a jsonb value as text.
+#[derive(Clone, Copy, Default)]
+pub struct Extent {
+    /// Bytes, as PostgreSQL writes it.
+    pub bytes: u64,
+    /// Arrays and objects within each other.
+    pub depth: usize,
+}
+
+/// Measures a jsonb value. It reads the whole of it, and needs memory for that.
+pub fn extent(value: pg_sys::Datum) -> Extent {
+    use pg_sys::JsonbIteratorToken::*;
+    let mut extent = Extent::default();
+    let mut depth = 0_usize;
+    unsafe {
+        let stored = value.cast_mut_ptr::<pg_sys::varlena>();
+        let whole = pg_sys::pg_detoast_datum(stored);
+        let root = &raw mut (*whole.cast::<pg_sys::Jsonb>()).root;
+        let mut iterator = pg_sys::JsonbIteratorInit(root);
+        let mut part = pg_sys::JsonbValue::default();
+        loop {
+            let token = pg_sys::JsonbIteratorNext(&mut iterator, &mut part, false);
+            extent.bytes += match token {
+                WJB_DONE => break,
+                // `"key": `
+                WJB_KEY => scalar(&part) + 2,
+                WJB_VALUE | WJB_ELEM => scalar(&part),
+                // A scalar alone is stored as an array without brackets.
+                WJB_BEGIN_ARRAY if part.val.array.rawScalar => 0,
+                WJB_BEGIN_ARRAY | WJB_BEGIN_OBJECT => {
+                    depth += 1;
+                    extent.depth = extent.depth.max(depth);
+                    let parts = if token == WJB_BEGIN_ARRAY {
+                        part.val.array.nElems
+                    } else {
+                        part.val.object.nPairs
+                    };
+                    // The brackets, and `, ` between the parts.
+                    2 + 2 * (parts.max(1) - 1) as u64
+                }
+                _ => {
+                    depth = depth.saturating_sub(1);
+                    0
+                }
+            };
+        }
+        if whole != stored {
+            pg_sys::pfree(whole.cast());
+        }
+    }
+    extent
+}
+
+#[allow(non_upper_case_globals)]
+unsafe fn scalar(value: &pg_sys::JsonbValue) -> u64 {
+    use pg_sys::jbvType::*;
+    unsafe {
+        match value.type_ {
+            jbvNull => 4,
+            jbvBool => 5 - u64::from(value.val.boolean),
+            jbvString => {
+                let (start, length) = (value.val.string.val, value.val.string.len);
+                string(std::slice::from_raw_parts(start.cast(), length as usize))
+            }
+            jbvNumeric => {
+                let stored = value.val.numeric.cast::<pg_sys::varlena>();
+                let start = pgrx::varlena::vardata_any(stored).cast::<u8>();
+                let length = pgrx::varlena::varsize_any_exhdr(stored);
+                number(std::slice::from_raw_parts(start, length))
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// A string between quotes, with what JSON escapes.
+pub fn string(bytes: &[u8]) -> u64 {
+    let escaped = bytes.iter().map(|byte| match byte {
+        b'"' | b'\\' | 8 | 9 | 10 | 12 | 13 => 2,
+        0..=31 => 6,
+        _ => 1,
+    });
+    2 + escaped.sum::<u64>()
+}
+
+/// A numeric as it lies on disk, which no version of PostgreSQL may change: a head of two bytes or
+/// four, then digits to the base of 10,000.
+fn number(stored: &[u8]) -> u64 {
+    let word = |at: usize| {
+        let bytes = stored.get(2 * at..2 * at + 2);
+        bytes.map_or(0, |b| u16::from_ne_bytes([b[0], b[1]]))
+    };
+    let head = word(0);
+    let is_short = head & 0x8000 != 0;
+    let (is_negative, scale, weight, first) = if is_short {
+        let weight = i64::from(head & 0x3F);
+        let weight = if head & 0x40 == 0 {
+            weight
+        } else {
+            weight - 64
+        };
+        (head & 0x2000 != 0, (head & 0x1F80) >> 7, weight, word(1))
+    } else {
+        let weight = i64::from(word(1) as i16);
+        (head & 0xC000 == 0x4000, head & 0x3FFF, weight, word(2))
+    };
+    let whole = match weight {
+        // Zero before the point.
+        ..0 => 1,
+        _ => u64::from(first.max(1).ilog10()) + 1 + 4 * weight as u64,
+    };
+    u64::from(is_negative) + whole + if scale > 0 { 1 + u64::from(scale) } else { 0 }
+}
