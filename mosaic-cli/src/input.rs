@@ -53,7 +53,15 @@ fn names_a_file(text: &str) -> bool {
 
 /// One of several values that commas may part: a label, a capability, an id.
 pub fn item(text: &str) -> Result<String, String> {
-    filled(text).map(|item| item.trim().to_owned())
+    name(text.trim())
+}
+
+/// A name: `-` would be one that somebody meant to be read from somewhere.
+pub fn name(text: &str) -> Result<String, String> {
+    match text {
+        "-" => Err("a name is meant here, and nothing is read".into()),
+        text => filled(text),
+    }
 }
 
 /// `90s`, `15m`, `2h`, `1d`, `1h30m`, in seconds.
@@ -367,6 +375,13 @@ mod tests {
         for text in ["@alice has the key", "- one", "@", "a@b"] {
             assert!(prose(text).is_ok() && title(text).is_ok(), "{text}");
         }
+    }
+
+    #[test]
+    fn names_are_not_read_from_anywhere() {
+        assert!(name("-").is_err() && item(" - ").is_err() && item(" ").is_err());
+        assert_eq!(item(" a b "), Ok("a b".to_owned()));
+        assert_eq!(name("@alice"), Ok("@alice".to_owned()));
     }
 
     #[test]

@@ -492,6 +492,12 @@ pub fn instead(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
         ErrorKind::InvalidSubcommand => {
             let word = given(ContextKind::InvalidSubcommand)?;
             let has_cards = command.find_subcommand("claim").is_some();
+            let cards = program.find_subcommand("backlog")?;
+            if !has_cards && cards.find_subcommand(word).is_some() {
+                return Some(format!(
+                    "What is done with cards is under `mosaic backlog`: `mosaic backlog {word}`."
+                ));
+            }
             known_verb(word).filter(|_| has_cards).or_else(|| {
                 let names = command.get_subcommands().filter(|verb| !verb.is_hide_set());
                 let names: Vec<&str> = names.map(Command::get_name).collect();

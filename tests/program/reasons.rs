@@ -122,6 +122,19 @@ fn every_reason_can_come_from_a_file() {
         "select distinct detail->>'reason' from mosaic.backlog_event where detail ? 'reason'",
     );
     assert_eq!(told, ["why \u{fffd}"]);
+    // A card that is given back does not stay held for want of words.
+    s.create("E");
+    let token = s.claim("E", "w").to_string();
+    let call = [
+        "release",
+        "E",
+        "--token",
+        &token,
+        "--reason-file",
+        "/no/such/file",
+    ];
+    assert_eq!(backlog(&call).on(&db).run().exit, 0);
+    assert_eq!(s.status("E"), "ready");
     // Where words are the point, none are not enough.
     for call in [&["block", "B"][..], &["cancel", "B"], &["reopen", "D"]] {
         for reason in [&["--reason", " "][..], &["--reason-file", "/dev/null"], &[]] {
@@ -146,6 +159,11 @@ fn what_names_a_file_is_refused_where_text_is_meant() {
         &["block", "A", "--reason", "-"],
         &["cancel", "A", "--reason", "@why.txt"],
         &["fail", "A", "--token", "1", "--reason", "@work.log"],
+        &["create", "t", "--id", "-"],
+        &["create", "t", "--label", "-"],
+        &["create", "t", "--phase", "-"],
+        &["claim", "--worker", "-"],
+        &["unblock", "A", "--actor", "-"],
     ] {
         assert_eq!(backlog(call).on(&db).code(2), "usage", "{call:?}");
     }

@@ -148,6 +148,11 @@ fn the_words_of_other_trackers_have_an_answer_and_none_does_harm() {
         assert!(hint.contains(answer), "{call:?}: {hint}");
         assert!(!hint.contains("--force"), "{call:?}: {hint}");
     }
+    let outcome = mosaic(&["claim"]).on(&db).run();
+    assert!(
+        outcome.stderr.contains("`mosaic backlog claim`"),
+        "{outcome:?}"
+    );
     // Near to something that does more than was asked for, or near to nothing.
     for call in [
         &["complete", "A", "--forc"][..],

@@ -14,7 +14,7 @@ use crate::Global;
 use crate::answer;
 use crate::call::Call;
 use crate::failure::{Exit, Failure};
-use crate::input::{duration, filled, item};
+use crate::input::{duration, filled, item, name};
 use crate::reply::Reply;
 use crate::screen::{Screen, one_line};
 use crate::store::{self, Choice, Store};
@@ -57,7 +57,7 @@ pub struct Claim {
 #[derive(Args)]
 pub struct Wanted {
     /// Who claims [default: MOSAIC_AGENT, else user@host]
-    #[arg(long, value_name = "NAME", value_parser = filled)]
+    #[arg(long, value_name = "NAME", value_parser = name)]
     worker: Option<String>,
 
     /// How long the lease lasts unless it is renewed: 90s, 15m, 2h, 1d

@@ -9,7 +9,7 @@ use crate::Global;
 use crate::answer;
 use crate::call::Call;
 use crate::failure::Failure;
-use crate::input::{self, Moment, filled, item, moment, prose};
+use crate::input::{self, Moment, filled, item, moment, name, prose};
 use crate::reply::{Reply, say};
 use crate::screen::{Paint, Screen};
 use crate::shape::Prints;
@@ -51,7 +51,7 @@ struct Card {
     title: Option<String>,
 
     /// The card's id [default: generated]
-    #[arg(long, value_parser = filled)]
+    #[arg(long, value_parser = name)]
     id: Option<String>,
 
     /// The full description
@@ -63,7 +63,7 @@ struct Card {
     body_file: Option<String>,
 
     /// The board's group that the card belongs to
-    #[arg(long, value_parser = filled)]
+    #[arg(long, value_parser = name)]
     phase: Option<String>,
 
     /// Higher is sooner [default: 0]
@@ -87,7 +87,7 @@ struct Card {
     acceptance: Option<String>,
 
     /// Makes a repeated create give the same card again
-    #[arg(long, value_name = "KEY", value_parser = filled)]
+    #[arg(long, value_name = "KEY", value_parser = name)]
     idempotency_key: Option<String>,
 
     /// Not to be claimed before: RFC 3339, or from now as in +2h

@@ -96,7 +96,7 @@ impl Release {
             .lease
             .call("backlog_release")
             .seconds("retry_in", self.retry_in)
-            .text("reason", self.reason.if_any()?);
+            .text("reason", self.reason.if_any());
         Ok(card::reply(store::row(global, call)?))
     }
 }

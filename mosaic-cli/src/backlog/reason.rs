@@ -52,9 +52,12 @@ impl Reason {
         })
     }
 
-    /// Of a verb that need not say why, or if there is nothing to say.
-    pub fn if_any(self) -> Result<Option<String>, Failure> {
-        self.read()
+    /// Of a verb that need not say why: it is not to fail for want of words either.
+    pub fn if_any(self) -> Option<String> {
+        self.read().unwrap_or_else(|failure| {
+            warn(&failure.message);
+            None
+        })
     }
 
     /// Of a failure, which is told in any case: a card must not stay held for want of words.

@@ -7,7 +7,7 @@ use super::worker::Actor;
 use crate::Global;
 use crate::call::Call;
 use crate::failure::Failure;
-use crate::input::{self, Moment, filled, item, moment, prose};
+use crate::input::{self, Moment, filled, item, moment, name, prose};
 use crate::reply::Reply;
 use crate::store;
 
@@ -47,7 +47,7 @@ struct Changes {
     body_file: Option<String>,
 
     /// The board's group that the card belongs to
-    #[arg(long, value_parser = filled)]
+    #[arg(long, value_parser = name)]
     phase: Option<String>,
 
     /// Higher is sooner

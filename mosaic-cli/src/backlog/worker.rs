@@ -2,12 +2,12 @@
 
 use clap::Args;
 
-use crate::input::filled;
+use crate::input::name;
 
 #[derive(Args)]
 pub struct Actor {
     /// Name for the card's history [default: MOSAIC_AGENT, else user@host]
-    #[arg(long, value_name = "NAME", value_parser = filled)]
+    #[arg(long, value_name = "NAME", value_parser = name)]
     actor: Option<String>,
 }
 
