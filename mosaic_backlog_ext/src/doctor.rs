@@ -1,6 +1,7 @@
 //! What is wrong with the backlog, and what to do about it. Looks, and changes nothing.
 
 mod cards;
+mod installed;
 mod objects;
 mod operation;
 
@@ -82,18 +83,33 @@ impl Finding {
 #[search_path(pg_catalog, pg_temp)]
 fn backlog_doctor() -> Result<Rows<DoctorRow>, pgrx::pg_sys::panic::ErrorReport> {
     Ok(session(|session| {
-        let findings = [
+        let mut findings = vec![
             operation::settings(),
             operation::frontier(),
             objects::triggers(session),
             objects::indexes(session),
+            installed::tables(session),
+            installed::functions(session),
+            installed::ownership(session),
             operation::vacuum(session),
-            cards::expired_leases(session),
-            cards::orphans(session),
-            cards::cycles(session),
-            cards::counters(session),
-            cards::cancelled_dependencies(session),
         ];
+        let is_sound = installed::is_readable(session)
+            && !findings
+                .iter()
+                .any(|f| f.name == installed::TABLES && matches!(f.state, State::Error));
+        // Above, nothing is read but the catalogue.
+        findings.extend(cards::CHECKS.iter().map(|(name, check)| {
+            if is_sound {
+                check(session)
+            } else {
+                Finding::not_ok(
+                    name,
+                    State::Unknown,
+                    "Not looked at, since the tables are not as they should be.",
+                    "Mend what `tables` and `ownership` say, and ask again.",
+                )
+            }
+        }));
         let column =
             |of: fn(&Finding) -> Option<&str>| param(findings.iter().map(of).collect::<Vec<_>>());
         let answer = session.run(

@@ -337,6 +337,11 @@ pub fn waits_again(time: Key) {
     }
 }
 
+/// Of claimable cards that require nothing, those that claims which name nothing would not find.
+pub fn unseen(cards: &[(Key, Option<Key>)]) -> Vec<Key> {
+    memory::peek(|heads| heads.unseen(cards)).unwrap_or_default()
+}
+
 /// Where it is kept when waiters were last woken.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Waking(Memory);

@@ -62,7 +62,8 @@ impl Statement {
         self
     }
 
-    /// For a statement that reads whole tables by intent.
+    /// For a statement that reads whole tables by intent. In one process, as it has to work also
+    /// where the server has no shared memory to give.
     pub const fn with_scans(mut self) -> Self {
         self.scans = true;
         self.with_bitmaps()
@@ -71,12 +72,18 @@ impl Statement {
     unsafe fn plan(&self) -> pg_sys::SPIPlanPtr {
         if self.plan.get().is_null() {
             let sql = CString::new(self.sql).expect("no NUL in a statement");
+            // Several processes need shared memory. Of use are they where much is read alone.
+            let options = if self.bitmaps && !self.scans {
+                pg_sys::CURSOR_OPT_GENERIC_PLAN | pg_sys::CURSOR_OPT_PARALLEL_OK
+            } else {
+                pg_sys::CURSOR_OPT_GENERIC_PLAN
+            };
             unsafe {
                 let plan = pg_sys::SPI_prepare_cursor(
                     sql.as_ptr(),
                     self.types.len() as i32,
                     self.types.as_ptr().cast_mut(),
-                    (pg_sys::CURSOR_OPT_GENERIC_PLAN | pg_sys::CURSOR_OPT_PARALLEL_OK) as i32,
+                    options as i32,
                 );
                 assert!(!plan.is_null(), "cannot prepare: {}", self.sql);
                 assert_eq!(pg_sys::SPI_keepplan(plan), 0);

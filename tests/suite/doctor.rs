@@ -7,12 +7,16 @@ use mosaic_backlog_tests::session::Session;
 use mosaic_backlog_tests::wait;
 use serde_json::{Value, json};
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 14] = [
     "settings",
     "frontier",
     "triggers",
     "indexes",
+    "tables",
+    "functions",
+    "ownership",
     "vacuum",
+    "unseen_cards",
     "expired_leases",
     "orphans",
     "cycles",
@@ -22,7 +26,7 @@ const NAMES: [&str; 10] = [
 
 /// State and detail of a finding.
 #[track_caller]
-fn found(s: &mut Session, name: &str) -> (String, String) {
+pub fn found(s: &mut Session, name: &str) -> (String, String) {
     let row = s.row(&format!(
         "select state, detail from mosaic.backlog_doctor() where name = '{name}'"
     ));
@@ -32,7 +36,7 @@ fn found(s: &mut Session, name: &str) -> (String, String) {
 
 /// The finding is in this state, and its detail says all of `parts`.
 #[track_caller]
-fn assert_found(s: &mut Session, name: &str, state: &str, parts: &[&str]) {
+pub fn assert_found(s: &mut Session, name: &str, state: &str, parts: &[&str]) {
     let (real, detail) = found(s, name);
     assert_eq!(real, state, "{name}: {detail}");
     for part in parts {
@@ -42,7 +46,7 @@ fn assert_found(s: &mut Session, name: &str, state: &str, parts: &[&str]) {
 
 /// Nothing but `but` is wrong.
 #[track_caller]
-fn assert_well(s: &mut Session, but: &[&str]) {
+pub fn assert_well(s: &mut Session, but: &[&str]) {
     let rows = s.rows("select * from mosaic.backlog_doctor()");
     let names: Vec<&Value> = rows.iter().map(|row| &row["name"]).collect();
     assert_eq!(names, NAMES);

@@ -16,6 +16,7 @@ mod cycle;
 mod cycle_race;
 mod docs;
 mod doctor;
+mod doctor_objects;
 mod dump;
 mod durability;
 mod events;

@@ -8,12 +8,25 @@ use pgrx::prelude::*;
 use super::{Finding, State};
 use crate::clock;
 use crate::cycle::Links;
-use crate::statement::{Moment, Parameter, Session, Statement, param};
+use crate::frontier::{self, Key};
+use crate::statement::{Answer, Moment, Parameter, Session, Statement, param, statements};
 
 /// Links are read in pages of so many.
 const PAGE: i64 = 10_000;
+/// A card that has been claimable for so long, in microseconds, is known to claims, or something is wrong.
+const UNSEEN_AFTER: i64 = 10_000_000;
 /// A longer cycle is not written out.
 const CYCLE_SHOWN: usize = 10;
+
+/// By the names of what they find.
+pub const CHECKS: [(&str, fn(&Session) -> Finding); 6] = [
+    ("unseen_cards", unseen),
+    ("expired_leases", expired_leases),
+    ("orphans", orphans),
+    ("cycles", cycles),
+    ("counters", counters),
+    ("cancelled_dependencies", cancelled_dependencies),
+];
 
 /// Declares statements that read whole tables. Those that find cards give up to three examples,
 /// and beside each the number of all of them.
@@ -79,6 +92,24 @@ reports! {
          from direct order by id, depends_on limit 3";
 }
 
+statements! {
+    /// Cards that any claim may get, and since before `$2`.
+    CLAIMABLE(INT8OID, TIMESTAMPTZOID) =
+        "select claim_order, not_before from mosaic.backlog
+         where opened and claim_order > $1 and requires = '{}' and claimable_since <= $2
+           and (not_before is null or not_before <= $2)
+         order by claim_order limit 1000";
+    /// Which of them are so still, as versions of rows, and nobody has them in hand.
+    FREE(INT8ARRAYOID, TIMESTAMPTZOID) =
+        "select claim_order, not_before, id, ctid::text || ' ' || xmax::text, xmax,
+           not exists (
+             select from pg_lock_status() l where l.relation = tableoid and l.mode = 'RowShareLock'
+               and l.pid is distinct from pg_backend_pid())
+         from mosaic.backlog
+         where claim_order = any($1) and opened and requires = '{}' and claimable_since <= $2
+           and (not_before is null or not_before <= $2)";
+}
+
 /// Up to three examples in words, and how many there are.
 fn found(
     session: &Session,
@@ -102,7 +133,7 @@ fn counted(count: i64, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
 }
 
-pub fn expired_leases(session: &Session) -> Finding {
+fn expired_leases(session: &Session) -> Finding {
     const NAME: &str = "expired_leases";
     match found(session, &EXPIRED, &[param(clock::now())]) {
         None => Finding::ok(NAME, "No lease has ended."),
@@ -118,7 +149,104 @@ pub fn expired_leases(session: &Session) -> Finding {
     }
 }
 
-pub fn orphans(session: &Session) -> Finding {
+/// Cards that a claim could have, as place in the order, time that they waited for, id, and version
+/// of the row.
+fn free(session: &Session, keys: &[Key], before: i64) -> Vec<(Key, Option<Key>, String, String)> {
+    let answer = session.run(&FREE, &[param(keys.to_vec()), param(before)]);
+    let is_free = |row: &usize| {
+        let locker: pg_sys::TransactionId = answer.must(*row, 5);
+        // That of several lockers is a number of another kind, and cannot be told from here.
+        locker == pg_sys::InvalidTransactionId
+            || answer.must::<bool>(*row, 6) && unsafe { !pg_sys::TransactionIdIsInProgress(locker) }
+    };
+    (0..answer.len())
+        .filter(is_free)
+        .map(|row| {
+            (
+                answer.must(row, 1),
+                answer.get(row, 2),
+                answer.must(row, 3),
+                answer.must(row, 4),
+            )
+        })
+        .collect()
+}
+
+/// Those of `keys` that no claim would find, although nobody has them in hand. Each that somebody takes,
+/// gives back or claims in between is in another version of its row afterwards, or in a head.
+fn unseen_of(session: &Session, keys: &[Key], before: i64) -> Vec<String> {
+    let first = free(session, keys, before);
+    let cards: Vec<(Key, Option<Key>)> = first.iter().map(|card| (card.0, card.1)).collect();
+    let unseen = frontier::unseen(&cards);
+    if unseen.is_empty() {
+        return Vec::new();
+    }
+    let versions: Vec<String> = first.into_iter().map(|card| card.3).collect();
+    free(session, &unseen, before)
+        .into_iter()
+        .filter(|card| versions.contains(&card.3))
+        .map(|card| card.2)
+        .collect()
+}
+
+fn unseen(session: &Session) -> Finding {
+    const NAME: &str = "unseen_cards";
+    let well = || {
+        Finding::ok(
+            NAME,
+            "Claims know of every claimable card that requires nothing.",
+        )
+    };
+    unsafe {
+        // On one snapshot it cannot be told what changes meanwhile.
+        if pg_sys::RecoveryInProgress() || pg_sys::XactIsoLevel > pg_sys::XACT_READ_COMMITTED as i32
+        {
+            return Finding::ok(NAME, "Not compared on a standby, nor above READ COMMITTED.");
+        }
+    }
+    let before = clock::now() - UNSEEN_AFTER;
+    let mut from = Key::MIN;
+    let mut ids: Vec<String> = Vec::new();
+    let page = |from: Key| -> Answer { session.run(&CLAIMABLE, &[param(from), param(before)]) };
+    loop {
+        let answer = page(from);
+        let cards: Vec<(Key, Option<Key>)> = (0..answer.len())
+            .map(|row| (answer.must(row, 1), answer.get(row, 2)))
+            .collect();
+        let Some((last, _)) = cards.last() else {
+            break;
+        };
+        from = *last;
+        let suspects = frontier::unseen(&cards);
+        if !suspects.is_empty() {
+            ids.extend(unseen_of(session, &suspects, before));
+        }
+        check_for_interrupts!();
+    }
+    if ids.is_empty() {
+        return well();
+    }
+    let mut examples = ids[..ids.len().min(3)].join(", ");
+    if ids.len() > 3 {
+        examples.push_str(", …");
+    }
+    Finding::not_ok(
+        NAME,
+        State::Error,
+        format!(
+            "{} no claim knows of: {examples}.",
+            counted(
+                ids.len() as i64,
+                "claimable card is there that",
+                "claimable cards are there that"
+            )
+        ),
+        "As a superuser: `update mosaic.backlog set id = id where false`, after which claims look at all cards \
+         anew. If `triggers` is ok, this is a bug: please report it.",
+    )
+}
+
+fn orphans(session: &Session) -> Finding {
     const NAME: &str = "orphans";
     match found(session, &ORPHANS, &[]) {
         None => Finding::ok(NAME, "Both cards of every link exist."),
@@ -135,7 +263,7 @@ pub fn orphans(session: &Session) -> Finding {
     }
 }
 
-pub fn cycles(session: &Session) -> Finding {
+fn cycles(session: &Session) -> Finding {
     const NAME: &str = "cycles";
     let mut links = Links::default();
     session.pages(&INNER_LINKS, &[], Moment::OfTheCall, PAGE, |page| {
@@ -163,7 +291,7 @@ pub fn cycles(session: &Session) -> Finding {
     )
 }
 
-pub fn counters(session: &Session) -> Finding {
+fn counters(session: &Session) -> Finding {
     const NAME: &str = "counters";
     match found(session, &COUNTERS, &[]) {
         None => Finding::ok(NAME, "Every card counts its open dependencies right."),
@@ -179,7 +307,7 @@ pub fn counters(session: &Session) -> Finding {
     }
 }
 
-pub fn cancelled_dependencies(session: &Session) -> Finding {
+fn cancelled_dependencies(session: &Session) -> Finding {
     const NAME: &str = "cancelled_dependencies";
     match found(session, &CANCELLED, &[]) {
         None => Finding::ok(NAME, "No open card waits for a cancelled one."),

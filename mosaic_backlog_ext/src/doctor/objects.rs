@@ -7,16 +7,22 @@ use crate::statement::{Session, Statement, statements};
 
 statements! {
     TRIGGERS() =
-        "select tgname::text, tgenabled = 'A' from pg_trigger
-         where tgrelid = 'mosaic.backlog'::regclass and not tgisinternal and tgenabled <> 'D'
+        // One of that name that calls something else is none.
+        "select t.tgname::text, t.tgenabled = 'A' from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+         join pg_class c on c.oid = t.tgrelid and c.relname = 'backlog'
+         join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'mosaic'
+         where not t.tgisinternal and t.tgenabled <> 'D'
+           and t.tgqual is null and p.proname = t.tgname and p.pronamespace = n.oid
          union all
-         select evtname::text, evtenabled in ('O', 'A') from pg_event_trigger where evtenabled <> 'D'";
+         select e.evtname::text, e.evtenabled in ('O', 'A') from pg_event_trigger e
+         join pg_proc p on p.oid = e.evtfoid and p.pronamespace = (select oid from pg_namespace where nspname = 'mosaic')
+         where e.evtenabled <> 'D'";
     INDEXES() =
         "select i.relname::text, x.indisvalid and x.indisready and x.indislive
          from pg_index x
          join pg_class i on i.oid = x.indexrelid
          join pg_class t on t.oid = x.indrelid
-         where t.relnamespace = 'mosaic'::regnamespace";
+         where t.relnamespace = (select oid from pg_namespace where nspname = 'mosaic')";
 }
 
 /// What tells the frontier of changes, and what refuses to drop cards.

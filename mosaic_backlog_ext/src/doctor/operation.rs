@@ -19,7 +19,7 @@ statements! {
            coalesce((select o.option_value::boolean from pg_options_to_table(c.reloptions) o
              where o.option_name = 'autovacuum_enabled'), true)
              and current_setting('autovacuum')::boolean and current_setting('track_counts')::boolean
-         from pg_class c where c.relnamespace = 'mosaic'::regnamespace and c.relkind = 'r'
+         from pg_class c where c.relnamespace = (select oid from pg_namespace where nspname = 'mosaic') and c.relkind = 'r'
          order by c.relname";
 }
 

@@ -134,6 +134,18 @@ impl Head {
             || !self.settled && self.ranges().first().is_some_and(|r| r.from <= last)
     }
 
+    /// Whether members up to `last` may be among what others try at this moment.
+    pub fn tries(&self, last: Key) -> bool {
+        self.trying > 0 && self.trying_from <= last
+    }
+
+    /// Whether the next claim finds the member here, or is told of it by who has it on trial.
+    pub fn covers(&self, key: Key) -> bool {
+        self.candidates().contains(&key)
+            || self.locked[..self.locked_len].iter().any(|l| l.key == key)
+            || !self.settled && self.is_covered(key)
+    }
+
     /// Members were added, or came back, each committed before this call. How much work that is
     /// does not depend on how many there are, but for their logarithm.
     pub fn add(&mut self, added: &Addition) {

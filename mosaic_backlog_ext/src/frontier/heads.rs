@@ -142,6 +142,23 @@ impl Heads {
         }
     }
 
+    /// Of claimable cards that require nothing, by their place in the order and the time that they
+    /// waited for, those that a claim which names nothing would not find.
+    pub fn unseen(&self, cards: &[(Key, Option<Key>)]) -> Vec<Key> {
+        let known = &self.claims[..self.claims_len];
+        let Some(plain) = known.iter().find(|c| c.filter == Filter::default()) else {
+            return Vec::new();
+        };
+        let holds = |head: &Head, key| head.covers(key) || head.tries(key);
+        cards
+            .iter()
+            .filter(|(key, at)| {
+                !holds(&plain.head, *key) && !at.is_some_and(|at| holds(&self.due, at))
+            })
+            .map(|(key, _)| *key)
+            .collect()
+    }
+
     /// A look at claimable cards at the time `now` passes over those that wait for a later one.
     pub fn watch_due_from(&mut self, now: Key) {
         if now < self.due_from {

@@ -19,7 +19,7 @@ use pgrx::prelude::*;
 
 use super::heads::Heads;
 pub use attach::{
-    Sharing, attach, end_session, end_transaction, let_go, mapped, shared_now, sharing,
+    Sharing, attach, end_session, end_transaction, let_go, mapped, peek, shared_now, sharing,
 };
 
 /// Says that a segment is ours, whatever the version.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use super::super::heads::Heads;
 use super::super::transaction;
 use super::{Header, Memory, Segment, ask, lay_out, name_locks, prepared_max, private};
 use crate::statement::{session, statements};
@@ -33,13 +34,18 @@ thread_local! {
 const ASK_AGAIN: i64 = 1_000_000;
 
 statements! {
-    /// Other transactions that have changed something, the prepared ones among them, of whichever
-    /// database. Each holds a lock on its number to the end.
+    /// Other transactions of this database that have changed something, the prepared ones among
+    /// them. Each holds a lock on its number to the end.
     RUNNING() =
         "select l.transactionid from pg_catalog.pg_lock_status() l
+         left join pg_catalog.pg_stat_get_activity(null) a on a.pid operator(pg_catalog.=) l.pid
+         left join pg_catalog.pg_prepared_xact() p on p.transaction operator(pg_catalog.=) l.transactionid
          where l.locktype operator(pg_catalog.=) 'transactionid' and l.granted
            and l.mode operator(pg_catalog.=) 'ExclusiveLock'
-           and (l.pid operator(pg_catalog.=) pg_catalog.pg_backend_pid()) is not true";
+           and (l.pid operator(pg_catalog.=) pg_catalog.pg_backend_pid()) is not true
+           and (coalesce(a.datid, p.dbid) operator(pg_catalog.=)
+             (select d.oid from pg_catalog.pg_database d
+              where d.datname operator(pg_catalog.=) pg_catalog.current_database())) is not false";
 }
 
 /// What the handle leads to.
@@ -176,6 +182,22 @@ pub fn sharing() -> Sharing {
             }
             Err(why) => Sharing::Refused(why),
         },
+    }
+}
+
+/// Reads what the sessions share, if they do, and makes nothing that stays.
+pub fn peek<R>(read: impl FnOnce(&Heads) -> R) -> Option<R> {
+    let own = MAPPED.get().map(|(memory, _)| memory);
+    if let Some(own) = own.filter(|memory| !memory.is_private()) {
+        return Some(read(&own.lock()));
+    }
+    match map(find_place(), false) {
+        Found::Ours(memory) => {
+            let answer = read(&memory.lock());
+            Found::Ours(memory).unmap();
+            Some(answer)
+        }
+        _ => None,
     }
 }
 
