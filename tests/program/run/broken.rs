@@ -159,13 +159,12 @@ fn with_jobs_the_row_is_shared_and_what_is_at_work_may_end() {
     std::fs::write(folder.join("broken"), "").expect("write");
     let (exit, cards) = super::the_end_of(call);
     assert_eq!(exit, 9, "{cards:?}");
-    let mut ends = outcomes(&cards);
-    assert_eq!(ends.pop(), Some("completed"), "{cards:?}");
-    assert_eq!(
-        ends.iter().filter(|end| **end == "failed").count(),
-        2,
-        "{cards:?}"
-    );
+    // In whatever order their ends were told.
+    let ends = outcomes(&cards);
+    let count = |end: &str| ends.iter().filter(|known| **known == end).count();
+    assert_eq!(count("failed"), 2, "{cards:?}");
+    assert_eq!(count("completed"), 1, "{cards:?}");
+    assert_eq!(s.status("c1"), "done");
     assert_eq!(
         s.number("select count(*) from mosaic.backlog where status = 'claimed'"),
         0
