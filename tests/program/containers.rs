@@ -266,6 +266,38 @@ fn whoever_holds_the_lock_out_of_sight_is_respected_and_named() {
 }
 
 #[test]
+fn a_server_that_an_older_version_started_is_started_anew_once_to_hold_the_lock() {
+    let home = Home::new();
+    backlog(&["create", "t", "--id", "A"]).at(&home).json();
+    mosaic(&["db", "stop", "--json"]).at(&home).json();
+    // As version 0.1.0 did it, and as its successor finds it.
+    let mut start = Command::new(programs::postgresql("pg_ctl"));
+    start
+        .args([
+            "start",
+            "--wait",
+            "-o",
+            "-F -p 5432 -c fsync=on -c full_page_writes=on",
+            "-l",
+            "start.log",
+            "-D",
+            ".",
+        ])
+        .current_dir(home.data());
+    programs::run(account::serve(&mut start));
+    fs::remove_file(home.data().join("mosaic.version")).expect("remove");
+    let unguarded = mosaic(&["db", "status", "--json"]).at(&home).json();
+    assert_eq!(unguarded["state"], "running");
+    assert!(unguarded["held_by"].is_null(), "{unguarded}");
+    backlog(&["show", "A"]).at(&home).json();
+    let guarded = mosaic(&["db", "status", "--json"]).at(&home).json();
+    assert_eq!(guarded["held_by"]["pid"], guarded["pid"], "{guarded}");
+    assert_ne!(guarded["pid"], unguarded["pid"]);
+    backlog(&["show", "A"]).at(&home).json();
+    assert_eq!(json!(home.server()), guarded["pid"]);
+}
+
+#[test]
 fn every_process_of_the_server_holds_the_lock_and_none_of_the_call() {
     let home = Home::new();
     backlog(&["list"]).at(&home).json();

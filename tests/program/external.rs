@@ -241,6 +241,45 @@ fn a_password_is_warned_about_on_the_command_line_and_never_shown() {
 }
 
 #[test]
+fn a_password_with_quotes_blanks_or_backslashes_is_not_shown_either() {
+    for address in [
+        "postgresql://u:first'second@127.0.0.1:1/db",
+        "postgresql://u:first\"second@127.0.0.1:1/db",
+        "postgresql://u:first`second@127.0.0.1:1/db",
+        "postgresql://u:first second@127.0.0.1:1/db",
+        "postgresql://u@127.0.0.1:1/db?password=first'second",
+        r"host=127.0.0.1 port=1 password='first\'second'",
+        r"host=127.0.0.1 port=1 password='first\'second",
+        r"host=127.0.0.1 port=1 password=first\ second",
+        "host=127.0.0.1 port=1 password=first'second",
+        "host=127.0.0.1 port=1 password = 'first second'",
+    ] {
+        // As an address, and in a place where it is only quoted back.
+        for call in [
+            &["backlog", "list", "--database-url", address][..],
+            &["backlog", "list", address],
+            &["backlog", "show", address, address],
+            &[address],
+            &["backlog", "list", "--status", address],
+            &["db", "stop", "--database-url", address],
+        ] {
+            for flag in ["--json", "--verbose"] {
+                let mut call = call.to_vec();
+                call.push(flag);
+                let outcome = mosaic(&call).run();
+                assert!([2, 4].contains(&outcome.exit), "{call:?}: {outcome:?}");
+                for part in ["first", "second"] {
+                    assert!(
+                        !outcome.stdout.contains(part) && !outcome.stderr.contains(part),
+                        "{call:?}: {outcome:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn the_program_works_through_a_transaction_pooler() {
     let db = Database::fresh();
     let pooler = Pooler::start(&db, 2);

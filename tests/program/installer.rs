@@ -198,6 +198,41 @@ fn what_is_asked_wrongly_changes_nothing_and_says_why() {
 }
 
 #[test]
+fn the_data_of_a_server_out_of_sight_is_not_purged() {
+    let home = Home::new();
+    let start = program(programs::mosaic(), &["db", "start", "--json"]).at(&home);
+    start.json();
+    program(programs::mosaic(), &["db", "stop", "--json"])
+        .at(&home)
+        .json();
+    let lock = fs::File::options()
+        .write(true)
+        .open(home.data().join("mosaic.lock"))
+        .expect("the lock");
+    // As a server in another container does.
+    lock.try_lock().expect("nobody has it");
+    let prefix = folder::create();
+    let arguments = [
+        "--uninstall",
+        "--purge",
+        "--prefix",
+        prefix.to_str().expect("a path"),
+    ];
+    // With the program, which is to stop it, and without.
+    fs::create_dir(prefix.join("bin")).expect("a folder");
+    std::os::unix::fs::symlink(programs::mosaic(), prefix.join("bin/mosaic")).expect("a link");
+    for _ in 0..2 {
+        let output = install(home.path(), &arguments);
+        assert!(!output.status.success(), "{output:?}");
+        assert!(home.data().join("PG_VERSION").exists(), "{output:?}");
+        let _ = fs::remove_file(prefix.join("bin/mosaic"));
+    }
+    drop(lock);
+    install_well(home.path(), &arguments);
+    assert!(!home.data().exists());
+}
+
+#[test]
 fn it_installs_the_extension_into_the_server_that_pg_config_names() {
     let prefix = folder::create();
     let at = prefix.to_str().expect("UTF-8");

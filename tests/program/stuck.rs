@@ -82,6 +82,24 @@ fn calls_on_a_server_that_is_held_up_end_and_it_can_be_ended_by_force() {
     );
 }
 
+#[test]
+fn a_process_that_is_held_up_does_not_keep_the_server_from_its_end() {
+    let home = Home::new();
+    backlog(&["create", "t", "--id", "A"]).at(&home).json();
+    let helper = "select pid from pg_stat_activity where backend_type = 'walwriter'";
+    let outcome = mosaic(&["db", "psql", "--admin", "--", "-AtXqc", helper])
+        .at(&home)
+        .run();
+    signal("STOP", outcome.stdout.trim().parse().expect("a process"));
+    let start = Instant::now();
+    let stopped = mosaic(&["db", "stop", "--json", "--connect-timeout", "1s"])
+        .at(&home)
+        .json();
+    assert_eq!(stopped["manner"], "immediate");
+    assert!(start.elapsed() < 3 * SOON, "{:?}", start.elapsed());
+    backlog(&["show", "A"]).at(&home).json();
+}
+
 /// A server that does this with every caller.
 fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -50,9 +50,7 @@ pub fn end(pid: u32, data: &Path, patience: Duration) -> Result<Manner, Failure>
         .detail(format!("{error}."))
     };
     server.send(Signal::INT).map_err(cannot)?;
-    if server.ends_within(at_most(patience))
-        || process::is_shutting_down(data) && server.ends_within(CHECKPOINT)
-    {
+    if server.ends_within(at_most(patience)) || is_at_it(data) && server.ends_within(CHECKPOINT) {
         kill_the_rest(data)?;
         return Ok(Manner::Fast);
     }
@@ -79,6 +77,11 @@ pub fn end(pid: u32, data: &Path, patience: Duration) -> Result<Manner, Failure>
     }
     kill_the_rest(data)?;
     Ok(Manner::Killed)
+}
+
+/// Whether the shutdown has begun and can come to an end: one process that is held up keeps all waiting.
+fn is_at_it(data: &Path) -> bool {
+    process::is_shutting_down(data) && !process::all_of(data).into_iter().any(process::is_stopped)
 }
 
 /// Ends by force what outlived its server. Gives how many there were.

@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 
 use super::account::current_uid;
 use super::home::Home;
+use super::progress;
 use crate::failure::{Code, Failure};
 
 /// Longer than a crash recovery, and than the download of an archive.
 const PATIENCE: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_millis(10);
+/// After so long a caller may wonder.
+const SOME_TIME: Duration = Duration::from_secs(5);
 
 pub struct Lock(File);
 
@@ -29,10 +32,17 @@ impl Lock {
         let path = home.lock_file();
         let file = open(home).map_err(|error| super::cannot("open", &path, &error))?;
         let start = Instant::now();
+        let mut is_told = false;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Lock(file)),
                 Err(TryLockError::WouldBlock) if start.elapsed() < patience => {
+                    if !is_told && start.elapsed() > SOME_TIME {
+                        progress::say(
+                            "waiting for another call that sets up, starts or stops the server",
+                        );
+                        is_told = true;
+                    }
                     std::thread::sleep(PAUSE);
                 }
                 Err(TryLockError::WouldBlock) => {
