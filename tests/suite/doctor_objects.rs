@@ -379,4 +379,9 @@ fn cards_in_somebodys_hands_are_not_taken_for_unseen() {
     assert_eq!(found(&mut s, "unseen_cards").0, "ok");
     other.run("rollback");
     assert_eq!(found(&mut s, "unseen_cards").0, "ok");
+    // Others hear at its commit of what a transaction makes claimable.
+    s.run("begin; select from mosaic.backlog_create('t', id => 'own', priority => 9); set local mosaic.clock = '2026-01-01 11:30Z'");
+    assert_eq!(found(&mut s, "unseen_cards").0, "ok");
+    s.run("commit");
+    assert_eq!(found(&mut s, "unseen_cards").0, "ok");
 }

@@ -101,7 +101,7 @@ statements! {
          order by claim_order limit 1000";
     /// Which of them are so still, as versions of rows, and nobody has them in hand.
     FREE(INT8ARRAYOID, TIMESTAMPTZOID) =
-        "select claim_order, not_before, id, ctid::text || ' ' || xmax::text, xmax,
+        "select claim_order, not_before, id, ctid::text || ' ' || xmax::text, xmax, xmin,
            not exists (
              select from pg_lock_status() l where l.relation = tableoid and l.mode = 'RowShareLock'
                and l.pid is distinct from pg_backend_pid())
@@ -154,10 +154,15 @@ fn expired_leases(session: &Session) -> Finding {
 fn free(session: &Session, keys: &[Key], before: i64) -> Vec<(Key, Option<Key>, String, String)> {
     let answer = session.run(&FREE, &[param(keys.to_vec()), param(before)]);
     let is_free = |row: &usize| {
-        let locker: pg_sys::TransactionId = answer.must(*row, 5);
-        // That of several lockers is a number of another kind, and cannot be told from here.
-        locker == pg_sys::InvalidTransactionId
-            || answer.must::<bool>(*row, 6) && unsafe { !pg_sys::TransactionIdIsInProgress(locker) }
+        let (locker, writer): (pg_sys::TransactionId, pg_sys::TransactionId) =
+            (answer.must(*row, 5), answer.must(*row, 6));
+        // What this transaction itself has made claimable, others hear of at its commit. The number of
+        // several lockers is of another kind, and cannot be told from here.
+        let is_own = unsafe { pg_sys::TransactionIdIsCurrentTransactionId(writer) };
+        let is_unlocked = locker == pg_sys::InvalidTransactionId
+            || answer.must::<bool>(*row, 7)
+                && unsafe { !pg_sys::TransactionIdIsInProgress(locker) };
+        is_unlocked && !is_own
     };
     (0..answer.len())
         .filter(is_free)
@@ -175,6 +180,9 @@ fn free(session: &Session, keys: &[Key], before: i64) -> Vec<(Key, Option<Key>, 
 /// Those of `keys` that no claim would find, although nobody has them in hand. Each that somebody takes,
 /// gives back or claims in between is in another version of its row afterwards, or in a head.
 fn unseen_of(session: &Session, keys: &[Key], before: i64) -> Vec<String> {
+    if keys.is_empty() {
+        return Vec::new();
+    }
     let first = free(session, keys, before);
     let cards: Vec<(Key, Option<Key>)> = first.iter().map(|card| (card.0, card.1)).collect();
     let unseen = frontier::unseen(&cards);
@@ -218,7 +226,9 @@ fn unseen(session: &Session) -> Finding {
         };
         from = *last;
         let suspects = frontier::unseen(&cards);
-        if !suspects.is_empty() {
+        if !unseen_of(session, &suspects, before).is_empty() {
+            // Whoever commits just now tells it in a moment.
+            unsafe { pg_sys::pg_usleep(100_000) };
             ids.extend(unseen_of(session, &suspects, before));
         }
         check_for_interrupts!();

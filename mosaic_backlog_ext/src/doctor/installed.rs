@@ -99,6 +99,7 @@ of_catalogue! {
              and e.extname = 'mosaic_backlog_ext'
            cross join lateral (
              select p.prorettype = 'trigger'::regtype or p.proname = 'card_fits') t(runs_as_caller)
+           where p.pronamespace = (select oid from pg_namespace where nspname = 'mosaic')
            union all
            select e.name || ' ' || case when p.oid is null then 'is missing'
              else 'may not be called by ' || e.role end
@@ -114,9 +115,10 @@ of_catalogue! {
              where nspname = 'mosaic'
            union all
            select 'pg_class'::regclass, c.oid, c.relowner from pg_class c
-             where c.relkind in ('r', 'S')
+             where c.relkind in ('r', 'S') and c.relnamespace = (select oid from pg_namespace where nspname = 'mosaic')
            union all
            select 'pg_proc'::regclass, p.oid, p.proowner from pg_proc p
+             where p.pronamespace = (select oid from pg_namespace where nspname = 'mosaic')
            union all
            select 'pg_type'::regclass, t.oid, t.typowner from pg_type t where t.typtype = 'e'
          ) x
