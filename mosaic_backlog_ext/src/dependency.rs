@@ -85,7 +85,7 @@ pub fn lock_closed(
     find: impl Fn() -> Vec<String>,
 ) -> Vec<String> {
     let mut wanted = find();
-    let mut gates = None;
+    let mut gates: Option<Gates> = None;
     for round in 1.. {
         let attempt = Subtransaction::begin();
         session.run(&LOCK, &[param(wanted.clone())]);
@@ -94,7 +94,9 @@ pub fn lock_closed(
         if now.iter().all(|id| locked.contains(id.as_str())) {
             attempt.commit();
             // Whoever comes now waits for the locks.
-            gates.map(Gates::leave);
+            if let Some(gates) = gates {
+                gates.leave();
+            }
             return now;
         }
         drop(attempt);

@@ -156,10 +156,12 @@ impl Sink {
     }
 }
 
+type Feed = Box<dyn FnOnce(&mut Sink) -> Result<(), Refusal>>;
+
 /// Rows of shape `T` that may be too many or too large for the memory: handed over as they are
 /// made.
 pub struct Stream<T: Shape> {
-    feed: Box<dyn FnOnce(&mut Sink) -> Result<(), Refusal>>,
+    feed: Feed,
     shape: PhantomData<T>,
 }
 

@@ -235,10 +235,9 @@ fn check(columns: &[Column]) -> Result<(), String> {
 
 /// Runs `work` so that an error which is the card's own undoes it alone.
 fn attempt<R>(work: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
-    let work = AssertUnwindSafe(work);
     PgTryBuilder::new(AssertUnwindSafe(move || {
         let part = Subtransaction::begin();
-        let made = { work }.0();
+        let made = work();
         part.commit();
         made
     }))
