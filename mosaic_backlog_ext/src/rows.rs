@@ -11,7 +11,7 @@ use pgrx::prelude::*;
 
 use crate::raised;
 use crate::refusal::Refusal;
-use crate::statement::{Answer, Session, jsonb, param};
+use crate::statement::{Answer, Column, Session, jsonb, param};
 
 /// The columns of a result set, as they stand in `RETURNS TABLE (...)`.
 pub trait Shape: 'static {
@@ -31,7 +31,7 @@ impl<T: Shape> Rows<T> {
     pub fn new(session: &Session, answer: &Answer) -> Self {
         unsafe {
             let tuples = (0..answer.len())
-                .map(|row| pg_sys::SPI_copytuple(sendable(answer, row)))
+                .map(|row| pg_sys::SPI_copytuple(sendable(answer, row).0))
                 .collect();
             let inner = pg_sys::MemoryContextSwitchTo(session.outer());
             let descriptor = pg_sys::CreateTupleDescCopy(answer.descriptor());
@@ -202,9 +202,11 @@ const PAGE_MAX: usize = 64 * 1024 * 1024;
 
 /// A row as it can be sent. A value of more than a page, which only somebody who writes past the
 /// functions can store, would make each call that meets it an error: a mark stands in its place.
-pub fn sendable(rows: &Answer, row: usize) -> pg_sys::HeapTuple {
-    if rows.size(row) <= PAGE_MAX {
-        return rows.tuple(row);
+/// Gives its bytes, too.
+fn sendable(rows: &Answer, row: usize) -> (pg_sys::HeapTuple, usize) {
+    let bytes = rows.size(row);
+    if bytes <= PAGE_MAX {
+        return (rows.tuple(row), bytes);
     }
     let mut columns = rows.columns(row);
     for column in &mut columns {
@@ -215,7 +217,8 @@ pub fn sendable(rows: &Answer, row: usize) -> pg_sys::HeapTuple {
             column.value = param(format!("({bytes} bytes left out)"));
         }
     }
-    rows.row_of(&columns)
+    let bytes = columns.iter().map(Column::size).sum();
+    (rows.row_of(&columns), bytes)
 }
 
 /// A page of rows that each have a cursor: it may end before it has as many as asked for, and is
@@ -232,8 +235,9 @@ impl Page {
             if self.bytes >= PAGE_MAX {
                 return false;
             }
-            sink.put_row(sendable(rows, row), rows.descriptor());
-            self.bytes += rows.size(row).min(PAGE_MAX);
+            let (tuple, bytes) = sendable(rows, row);
+            sink.put_row(tuple, rows.descriptor());
+            self.bytes += bytes;
         }
         true
     }
