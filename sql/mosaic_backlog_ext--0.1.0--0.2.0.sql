@@ -64,3 +64,18 @@ comment on function mosaic.backlog_token is
 comment on function mosaic.backlog_get is 'One card, without its token. Errors: invalid_argument, not_found.';
 comment on function mosaic.backlog_complete is
   'Marks a card done and opens the cards that waited for it alone (unblocked). A repeat with another result is claim_lost. force needs mosaic_operator. Errors: invalid_argument, not_found, claim_lost, already_claimed, open_dependencies, bad_transition, unauthorized, busy.';
+
+-- Workers that fail one card after the other.
+create function mosaic.backlog_failing_workers(
+	min_cards INT DEFAULT 3
+) RETURNS TABLE (worker text, cards bigint, since timestamptz, last_at timestamptz, last_card text, last_reason text)
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'backlog_failing_workers_wrapper';
+
+revoke all on function mosaic.backlog_failing_workers from public;
+alter function mosaic.backlog_failing_workers owner to mosaic_owner;
+grant execute on function mosaic.backlog_failing_workers to mosaic_reader;
+comment on function mosaic.backlog_failing_workers is
+  'Workers that failed at least min_cards different cards in a row, without completing one in between, in the last hour. Errors: invalid_argument.';

@@ -651,6 +651,18 @@ AS 'MODULE_PATHNAME', 'backlog_events_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- mosaic_backlog_ext/src/failing.rs:59
+-- mosaic_backlog_ext::failing::backlog_failing_workers
+CREATE  FUNCTION mosaic."backlog_failing_workers"(
+	"min_cards" INT DEFAULT 3 /* Option < i32 > */
+) RETURNS TABLE (worker text, cards bigint, since timestamptz, last_at timestamptz, last_card text, last_reason text) /* Result < Rows < FailingRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_failing_workers_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- mosaic_backlog_ext/src/stats.rs:96
 -- mosaic_backlog_ext::stats::backlog_stats
 CREATE  FUNCTION mosaic."backlog_stats"(
@@ -772,7 +784,8 @@ $$;
 alter function mosaic.backlog_doctor() called on null input;
 
 grant execute on function mosaic.backlog_get, mosaic.backlog_list, mosaic.backlog_stats, mosaic.backlog_why,
-  mosaic.backlog_events, mosaic.backlog_doctor to mosaic_reader;
+  mosaic.backlog_events, mosaic.backlog_doctor,
+  mosaic.backlog_failing_workers to mosaic_reader;
 
 grant execute on function mosaic.backlog_create, mosaic.backlog_create_many, mosaic.backlog_claim,
   mosaic.backlog_renew, mosaic.backlog_release, mosaic.backlog_fail, mosaic.backlog_complete,
@@ -820,6 +833,8 @@ comment on function mosaic.backlog_update is
   'Changes the fields that are given, in any state; clear names fields to set to null. Errors: invalid_argument, not_found.';
 comment on function mosaic.backlog_stats is
   'Counts of cards by state and owner, and the last hour''s throughput and waiting times, of all cards or of one phase. Errors: invalid_argument.';
+comment on function mosaic.backlog_failing_workers is
+  'Workers that failed at least min_cards different cards in a row, without completing one in between, in the last hour. Errors: invalid_argument.';
 comment on function mosaic.backlog_doctor is
   'What is wrong with cards, links, triggers, indexes, settings and tables, and what to do; one row for each thing that was looked at, and nothing is changed. state is ok, warning, error or unknown.';
 comment on function mosaic.backlog_why is

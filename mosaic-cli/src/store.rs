@@ -223,7 +223,8 @@ impl Store {
         }
     }
 
-    fn has(&mut self, function: &str) -> Result<bool, Failure> {
+    /// Whether the extension has a function; an older one has not all.
+    pub fn has(&mut self, function: &str) -> Result<bool, Failure> {
         let name = format!("mosaic.{function}");
         let rows = self.client.query_typed(
             "select pg_catalog.to_regproc($1) is not null",

@@ -50,6 +50,7 @@ mod create;
 mod doctor;
 mod drop;
 mod events;
+mod failing;
 mod lease;
 mod link;
 mod list;

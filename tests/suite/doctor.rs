@@ -7,7 +7,7 @@ use mosaic_backlog_tests::session::Session;
 use mosaic_backlog_tests::wait;
 use serde_json::{Value, json};
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "settings",
     "frontier",
     "triggers",
@@ -22,6 +22,7 @@ const NAMES: [&str; 14] = [
     "cycles",
     "counters",
     "cancelled_dependencies",
+    "failing_workers",
 ];
 
 /// State and detail of a finding.

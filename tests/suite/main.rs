@@ -20,6 +20,7 @@ mod doctor_objects;
 mod dump;
 mod durability;
 mod events;
+mod failing;
 mod failover;
 mod faults;
 mod frontier;

@@ -29,8 +29,15 @@ const WRITING: [&str; 18] = [
     "assert_held('A', 1)",
 ];
 
-const READING: [&str; 7] = [
-    "get('A')", "list()", "stats()", "why('A')", "doctor()", "events()", "export()",
+const READING: [&str; 8] = [
+    "get('A')",
+    "failing_workers()",
+    "list()",
+    "stats()",
+    "why('A')",
+    "doctor()",
+    "events()",
+    "export()",
 ];
 
 fn call(verb: &str) -> String {

@@ -3,8 +3,14 @@
 use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::session::Session;
 
-const READER: [&str; 6] = [
-    "get('A')", "list()", "stats()", "why('A')", "doctor()", "events()",
+const READER: [&str; 7] = [
+    "failing_workers()",
+    "get('A')",
+    "list()",
+    "stats()",
+    "why('A')",
+    "doctor()",
+    "events()",
 ];
 
 const WORKER: [&str; 13] = [

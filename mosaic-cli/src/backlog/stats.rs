@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::input::filled;
 use crate::reply::Reply;
 use crate::screen::{Paint, Screen, one_line};
-use crate::store;
+use crate::store::Store;
 
 /// Count cards, holders and the throughput of the last hour
 #[derive(Args)]
@@ -38,7 +38,13 @@ enum Format {
 impl Stats {
     pub fn run(self, global: &Global) -> Result<Reply, Failure> {
         let call = Call::new("backlog_stats").text("phase", self.phase.clone());
-        let stats = Value::Object(store::row(global, call)?);
+        let mut store = Store::open(global)?;
+        let mut stats = store.row(&call)?;
+        let failing = failing_workers(&mut store)?;
+        if !failing.is_empty() {
+            stats.insert("failing_workers".to_owned(), failing.into());
+        }
+        let stats = Value::Object(stats);
         Ok(match self.format {
             None => Reply::new(stats, view),
             Some(Format::Prometheus) => Reply::new(
@@ -47,6 +53,16 @@ impl Stats {
             ),
         })
     }
+}
+
+/// The workers that fail one card after the other.
+fn failing_workers(store: &mut Store) -> Result<Vec<Value>, Failure> {
+    const FUNCTION: &str = "backlog_failing_workers";
+    if !store.has(FUNCTION)? {
+        return Ok(Vec::new());
+    }
+    let workers = store.rows(&Call::new(FUNCTION))?;
+    Ok(workers.into_iter().map(Value::Object).collect())
 }
 
 fn view(stats: &Value, screen: &Screen) -> String {
@@ -96,6 +112,19 @@ fn view(stats: &Value, screen: &Screen) -> String {
             count("lapsed_last_hour")
         ),
     ));
+    for worker in stats["failing_workers"].as_array().into_iter().flatten() {
+        let text = |column: &str| one_line(worker[column].as_str().unwrap_or_default());
+        lines.push((
+            "failing",
+            format!(
+                "{} failed {} cards in a row, last {}: {}",
+                text("worker"),
+                number(worker, "cards"),
+                text("last_card"),
+                shortened(&text("last_reason"))
+            ),
+        ));
+    }
     for (name, half, most) in [
         ("wait", "wait_p50_seconds", "wait_p95_seconds"),
         ("cycle", "cycle_p50_seconds", "cycle_p95_seconds"),
@@ -111,6 +140,15 @@ fn view(stats: &Value, screen: &Screen) -> String {
             format!("{name}{value}\n")
         })
         .collect()
+}
+
+/// The beginning of a long reason.
+fn shortened(reason: &str) -> String {
+    const LONGEST: usize = 80;
+    match reason.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &reason[..end]),
+        None => reason.to_owned(),
+    }
 }
 
 /// Seconds in the two largest units that matter.

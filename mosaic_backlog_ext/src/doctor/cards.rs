@@ -19,13 +19,14 @@ const UNSEEN_AFTER: i64 = 10_000_000;
 const CYCLE_SHOWN: usize = 10;
 
 /// By the names of what they find.
-pub const CHECKS: [(&str, fn(&Session) -> Finding); 6] = [
+pub const CHECKS: [(&str, fn(&Session) -> Finding); 7] = [
     ("unseen_cards", unseen),
     ("expired_leases", expired_leases),
     ("orphans", orphans),
     ("cycles", cycles),
     ("counters", counters),
     ("cancelled_dependencies", cancelled_dependencies),
+    ("failing_workers", super::operation::failing_workers),
 ];
 
 /// Declares statements that read whole tables. Those that find cards give up to three examples,

@@ -3,6 +3,7 @@
 use pgrx::prelude::*;
 
 use super::{Finding, State};
+use crate::failing::{SUSPECT, failing};
 use crate::frontier::{self, Sharing};
 use crate::settings::{self, Durability};
 use crate::statement::{Session, statements};
@@ -140,5 +141,30 @@ pub fn vacuum(session: &Session) -> Finding {
             "{live} live rows, {dead} dead ones, in {} tables.",
             answer.len()
         ),
+    )
+}
+
+pub fn failing_workers(session: &Session) -> Finding {
+    const NAME: &str = "failing_workers";
+    let answer = failing(session, SUSPECT);
+    if answer.is_empty() {
+        return Finding::ok(NAME, "No worker fails one card after the other.");
+    }
+    let worst = |row| {
+        let (worker, cards): (String, i64) = (answer.must(row, 1), answer.must(row, 2));
+        let reason: String = answer.get(row, 6).unwrap_or_default();
+        let short: String = reason.chars().take(200).collect();
+        format!("Worker {worker} failed {cards} different cards in a row, last for: {short}")
+    };
+    let mut told: Vec<String> = (0..answer.len().min(3)).map(worst).collect();
+    if answer.len() > told.len() {
+        told.push(format!("{} more workers", answer.len() - told.len()));
+    }
+    Finding::not_ok(
+        NAME,
+        State::Warning,
+        format!("{}.", told.join("; ").trim_end_matches('.')),
+        "More likely the worker is broken than all these cards: stop it and mend it. Cards that ran out of \
+         attempts meanwhile are quarantined; unblock them then.",
     )
 }
