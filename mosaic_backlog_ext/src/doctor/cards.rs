@@ -18,8 +18,10 @@ const UNSEEN_AFTER: i64 = 10_000_000;
 /// A longer cycle is not written out.
 const CYCLE_SHOWN: usize = 10;
 
+type Check = fn(&Session) -> Finding;
+
 /// By the names of what they find.
-pub const CHECKS: [(&str, fn(&Session) -> Finding); 7] = [
+pub const CHECKS: [(&str, Check); 7] = [
     ("unseen_cards", unseen),
     ("expired_leases", expired_leases),
     ("orphans", orphans),
