@@ -79,3 +79,14 @@ alter function mosaic.backlog_failing_workers owner to mosaic_owner;
 grant execute on function mosaic.backlog_failing_workers to mosaic_reader;
 comment on function mosaic.backlog_failing_workers is
   'Workers that failed at least min_cards different cards in a row, without completing one in between, in the last hour. Errors: invalid_argument.';
+-- What audits of the frontier have found.
+create function mosaic.backlog_frontier() returns table (shared boolean, audits bigint, lost bigint, last_lost_at timestamptz, last_lost text, stuck bigint, last_stuck_at timestamptz)
+called on null input volatile security definer parallel unsafe
+set search_path to pg_catalog, pg_temp
+language c as 'MODULE_PATHNAME', 'backlog_frontier_wrapper';
+alter function mosaic.backlog_frontier() owner to mosaic_owner;
+revoke all on function mosaic.backlog_frontier() from public;
+grant execute on function mosaic.backlog_frontier() to mosaic_reader;
+grant set on parameter mosaic.frontier_audit to mosaic_operator;
+comment on function mosaic.backlog_frontier is
+  'What audits have found that the frontier did not know, since its shared memory was made: how many there were, how many cards or ended leases had been lost, and looks or trials that did not end. Errors: none.';

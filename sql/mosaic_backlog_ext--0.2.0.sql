@@ -663,6 +663,16 @@ AS 'MODULE_PATHNAME', 'backlog_failing_workers_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- mosaic_backlog_ext/src/frontier/report.rs:29
+-- mosaic_backlog_ext::frontier::report::backlog_frontier
+CREATE  FUNCTION mosaic."backlog_frontier"() RETURNS TABLE (shared boolean, audits bigint, lost bigint, last_lost_at timestamptz, last_lost text, stuck bigint, last_stuck_at timestamptz) /* Result < Rows < FrontierRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+STRICT VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_frontier_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- mosaic_backlog_ext/src/stats.rs:96
 -- mosaic_backlog_ext::stats::backlog_stats
 CREATE  FUNCTION mosaic."backlog_stats"(
@@ -782,9 +792,10 @@ $$;
 
 -- It takes no arguments, so that being strict says nothing; like all others it is not.
 alter function mosaic.backlog_doctor() called on null input;
+alter function mosaic.backlog_frontier() called on null input;
 
 grant execute on function mosaic.backlog_get, mosaic.backlog_list, mosaic.backlog_stats, mosaic.backlog_why,
-  mosaic.backlog_events, mosaic.backlog_doctor,
+  mosaic.backlog_events, mosaic.backlog_doctor, mosaic.backlog_frontier,
   mosaic.backlog_failing_workers to mosaic_reader;
 
 grant execute on function mosaic.backlog_create, mosaic.backlog_create_many, mosaic.backlog_claim,
@@ -796,7 +807,7 @@ grant execute on function mosaic.backlog_cancel, mosaic.backlog_reopen, mosaic.b
   mosaic.backlog_export, mosaic.backlog_token to mosaic_operator;
 
 -- Settings that weaken a guarantee are an operator's at the least; mosaic.clock stays a superuser's.
-grant set on parameter mosaic.durability to mosaic_operator;
+grant set on parameter mosaic.durability, mosaic.frontier_audit to mosaic_operator;
 
 comment on function mosaic.backlog_create is
   'Creates a card. With idempotency_key, the same request again finds the card that the first made (created = false). Errors: invalid_argument, not_found, id_conflict, key_conflict, cycle.';
@@ -831,6 +842,8 @@ comment on function mosaic.backlog_reopen is
   'Makes a done or cancelled card ready again; what depends on a done one is gated again. Gives the cards touched. Errors: invalid_argument, not_found, bad_transition, busy.';
 comment on function mosaic.backlog_update is
   'Changes the fields that are given, in any state; clear names fields to set to null. Errors: invalid_argument, not_found.';
+comment on function mosaic.backlog_frontier is
+  'What audits have found that the frontier did not know, since its shared memory was made: how many there were, how many cards or ended leases had been lost, and looks or trials that did not end. Errors: none.';
 comment on function mosaic.backlog_stats is
   'Counts of cards by state and owner, and the last hour''s throughput and waiting times, of all cards or of one phase. Errors: invalid_argument.';
 comment on function mosaic.backlog_failing_workers is

@@ -165,10 +165,10 @@ fn claim(session: &Session, request: &Request, answers: &mut Answers) -> Result<
     let now = clock::now();
     frontier::begin();
     reclaim::sweep(session, &request.worker, now)?;
-    due::promote(session, now);
+    let all_came = due::promote(session, now);
     let mut wanted = request.max_cards as usize;
     while wanted > 0 {
-        let claimed = take_next(session, request, wanted, now)?;
+        let claimed = take_next(session, request, wanted, all_came, now)?;
         record(session, request, &claimed, now);
         let unanswered = answers.put(&claimed);
         wanted = unanswered.len();

@@ -3,7 +3,7 @@
 use std::thread::LocalKey;
 
 use crate::clock::{self, Micros};
-use crate::frontier::{self, Key, LOOK, Next, Range, Set};
+use crate::frontier::{self, Key, LOOK, Next, Range, Set, Trial};
 use crate::statement::{Session, Statement, param, statements};
 
 statements! {
@@ -18,18 +18,23 @@ statements! {
          where opened and not_before is not null and not_before = any($1)";
 }
 
-/// Lets claims find the cards whose time has come by `now`.
-pub fn promote(session: &Session, now: Micros) {
-    while frontier::concerns(Set::Due, now) {
-        match frontier::peek_due(now, LOOK) {
+/// Lets claims find the cards whose time has come by `now`. False where another session takes long
+/// to do that for some of them.
+#[must_use]
+pub fn promote(session: &Session, now: Micros) -> bool {
+    while frontier::may_come(Set::Due, now) {
+        let mut trial = Trial::begin(Set::Due);
+        match trial.next(now, LOOK) {
             Next::Candidates(times, _) => {
-                frontier::come(&times, orders(session, &times));
+                // A card that is given one of these times by a commit from here on adds it anew.
+                trial.come(&times, orders(session, &times));
             }
             Next::Look(look) => {
                 let times = times(session, &TIMES, look.window(now));
                 look.end_times(&times, now);
             }
-            Next::Unknown | Next::Nothing => break,
+            Next::Unknown => return false,
+            Next::Nothing => break,
         }
     }
     let own = frontier::take_own_due(now);
@@ -38,6 +43,7 @@ pub fn promote(session: &Session, now: Micros) {
             frontier::add_claimable(order);
         }
     }
+    true
 }
 
 /// The cards that wait for these times.

@@ -10,16 +10,20 @@
 //! - `addition`: members that come in together, made ready for the heads
 //! - `few`: lists that allocate nothing
 //! - `head`: the knowledge about one ordered set, as plain data
+//! - `audit`: the knowledge compared with the table, for whatever is wrong in it
 //! - `heads`: all of them of one database
 //! - `memory`: the shared memory that they live in
+//! - `report`: what audits have found, for operators
 //! - `transaction`: commit and rollback
 //! - `watch`: the trigger that sees every change of a card
 
 mod addition;
+mod audit;
 mod few;
 mod head;
 mod heads;
 mod memory;
+mod report;
 mod transaction;
 mod watch;
 
@@ -27,9 +31,11 @@ use pgrx::prelude::*;
 use sha2::{Digest, Sha256};
 
 use addition::Addition;
+pub use audit::{AUDITED, Audit, audit};
 pub use head::{Key, LOOK, Range};
 use heads::Filter;
 pub use heads::Set;
+pub use report::report;
 use memory::Memory;
 pub use memory::{Sharing, sharing};
 pub use transaction::{
@@ -43,6 +49,10 @@ const AGAIN_AFTER: i64 = 10_000;
 const WINDOW: i64 = 1_000_000;
 /// How long one waits for what somebody else does, in milliseconds, before scanning the table.
 const PATIENCE: i64 = 100;
+
+fn now() -> i64 {
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
 
 /// What every call that uses the frontier begins with.
 pub fn begin() {
@@ -98,105 +108,190 @@ pub fn concerns(set: Set, last: Key) -> bool {
         .is_some_and(|head| head.concerns(last))
 }
 
+/// The same, also where another session has them in hand.
+pub fn may_come(set: Set, last: Key) -> bool {
+    memory::attach()
+        .lock()
+        .head(set)
+        .is_some_and(|head| head.concerns(last) || head.tries(last))
+}
+
 /// How to go on.
 pub enum Next {
     /// The first members in order, as far as is known, and up to where that is; they are this
-    /// transaction's to try.
+    /// trial's.
     Candidates(Vec<Key>, Key),
     /// A range has to be looked through first.
     Look(Look),
-    /// Somebody else looks, and takes long.
+    /// Somebody else looks or tries, and takes long.
     Unknown,
     /// There are none.
     Nothing,
 }
 
-/// The next candidates of a set up to `last`, at most `max`. Others wait for what becomes of
-/// them, until `tried`.
-pub fn next(set: Set, last: Key, max: usize) -> Next {
-    let memory = memory::attach();
-    let next = find(set, last, |head| {
-        let mut keys = Vec::new();
-        head.take(last, max, &mut keys);
-        head.begin_trial(&keys);
-        keys
-    });
-    if let Next::Candidates(keys, _) = &next {
-        transaction::begin_trial(memory, set, keys);
+/// Candidates of one set that this session tries. Others wait for what becomes of them, until it
+/// is dropped; where a session is ended without that, until the end of its transaction. Those
+/// that were neither given back nor put aside are done with by then. A trial may be begun while
+/// another is open: a trigger of a user's can claim.
+pub struct Trial {
+    memory: Memory,
+    set: Set,
+    /// Known once there is anything on trial.
+    id: Option<u64>,
+}
+
+impl Trial {
+    pub fn begin(set: Set) -> Self {
+        Self {
+            memory: memory::attach(),
+            set,
+            id: None,
+        }
     }
-    next
-}
 
-/// What became of the candidates taken is decided.
-pub fn tried() {
-    transaction::end_trial();
-}
-
-/// As `next`, but they stay there for others too, until they are `come`.
-pub fn peek_due(now: Key, max: usize) -> Next {
-    find(Set::Due, now, |head| {
-        let mut keys = Vec::new();
-        head.peek(now, max, &mut keys);
-        keys
-    })
-}
-
-/// The cards that waited for `times` have become claimable.
-pub fn come(times: &[Key], mut orders: Vec<Key>) {
-    let memory = memory::attach();
-    transaction::add_taken(memory, Set::Due, times);
-    let added = Addition::new(&mut orders);
-    let mut heads = memory.lock();
-    heads.add_claimable(&added);
-    heads.end_due(times);
-}
-
-fn find(set: Set, last: Key, collect: impl Fn(&mut head::Head) -> Vec<Key>) -> Next {
-    let memory = memory::attach();
-    let deadline = unsafe { pg_sys::GetCurrentTimestamp() } + PATIENCE * 1_000;
-    loop {
-        let now = unsafe { pg_sys::GetCurrentTimestamp() };
-        let mut heads = memory.lock();
-        let resets = heads.resets();
-        let Some(head) = heads.head(set) else {
-            return Next::Unknown;
-        };
-        head.try_again(now);
-        let keys = collect(head);
-        if !keys.is_empty() {
-            return Next::Candidates(keys, head.known());
-        }
-        if let Some(look) = head.begin_look(last) {
+    /// The next candidates of the set up to `last`, at most `max`.
+    pub fn next(&mut self, last: Key, max: usize) -> Next {
+        let deadline = now() + PATIENCE * 1_000;
+        loop {
+            let now = now();
+            let mut heads = self.memory.lock();
+            let resets = heads.resets();
+            let Some(head) = heads.head(self.set) else {
+                return Next::Unknown;
+            };
+            head.try_again(now);
+            let mut keys = Vec::new();
+            head.take(last, max, &mut keys);
+            if !keys.is_empty() {
+                let known = head.known();
+                self.add(heads, &keys);
+                return Next::Candidates(keys, known);
+            }
+            if let Some(look) = head.begin_look(last, now) {
+                drop(heads);
+                return Next::Look(Look {
+                    id: transaction::begin_look(self.memory, self.set, resets, look.number),
+                    memory: self.memory,
+                    set: self.set,
+                    resets,
+                    look,
+                });
+            }
+            // Who has some in hand does not wait for others: they might wait for these.
+            if !head.is_in_motion() || self.id.is_some() {
+                return Next::Nothing;
+            }
             drop(heads);
-            transaction::begin_look(memory, set, resets);
-            return Next::Look(Look {
-                memory,
-                set,
-                resets,
-                look,
-            });
+            if now >= deadline || transaction::has_trial() {
+                return Next::Unknown;
+            }
+            let still = || {
+                let mut heads = self.memory.lock();
+                heads.head(self.set).is_some_and(|head| head.is_in_motion())
+            };
+            debug2!("waiting for cards that another session tries or looks for");
+            self.memory.wait(still, PATIENCE);
+            check_for_interrupts!();
         }
-        // Who has some in hand does not wait for others: they might wait for these.
-        if !head.is_in_motion() || transaction::has_trial() {
-            return Next::Nothing;
-        }
-        drop(heads);
-        if now >= deadline {
-            return Next::Unknown;
-        }
-        let still = || {
-            let mut heads = memory.lock();
-            heads.head(set).is_some_and(|head| head.is_in_motion())
+    }
+
+    /// Puts taken candidates on trial.
+    fn add(&mut self, mut heads: memory::Locked, keys: &[Key]) {
+        let resets = heads.resets();
+        let Some(head) = heads.head(self.set) else {
+            return;
         };
-        debug2!("waiting for cards that another session tries or looks for");
-        memory.wait(still, PATIENCE);
-        check_for_interrupts!();
+        match self.id {
+            Some(id) => {
+                if transaction::resets_of_trial(id) == Some(resets) {
+                    head.extend_trial(keys);
+                }
+                drop(heads);
+                transaction::extend_trial(id, keys);
+            }
+            None => {
+                let epoch = head.begin_trial(keys);
+                drop(heads);
+                let id = transaction::begin_trial(self.memory, self.set, resets, epoch, keys);
+                self.id = Some(id);
+            }
+        }
+    }
+
+    /// Takes all that was put aside, before its time, ascending.
+    pub fn take_locked(&mut self) -> Vec<Key> {
+        let mut heads = self.memory.lock();
+        let keys = heads
+            .head(self.set)
+            .map_or_else(Vec::new, |head| head.take_locked());
+        if !keys.is_empty() {
+            self.add(heads, &keys);
+        }
+        keys
+    }
+
+    /// Takes candidates that may be none any more. Others pass none of them over.
+    pub fn sift(&mut self) -> Vec<Key> {
+        let mut heads = self.memory.lock();
+        let keys = heads
+            .head(self.set)
+            .map_or_else(Vec::new, |head| head.begin_sift(LOOK));
+        if !keys.is_empty() {
+            self.add(heads, &keys);
+            if let Some(id) = self.id {
+                transaction::sift_trial(id);
+            }
+        }
+        keys
+    }
+
+    /// Candidates that were not needed, or are not done with.
+    pub fn give_back(&self, keys: &[Key]) {
+        if !keys.is_empty() {
+            if let Some(head) = self.memory.lock().head(self.set) {
+                head.give_back(keys);
+            }
+            transaction::remove_taken(self.set, keys);
+        }
+    }
+
+    /// Candidates whose cards are members indeed, but locked by somebody else. False if there is
+    /// no room to put them aside.
+    pub fn put_aside(&self, keys: &[Key]) -> bool {
+        if keys.is_empty() {
+            return true;
+        }
+        let again_at = now() + AGAIN_AFTER;
+        let done = self
+            .memory
+            .lock()
+            .head(self.set)
+            .is_none_or(|head| head.put_aside(keys, again_at));
+        transaction::remove_taken(self.set, keys);
+        done
+    }
+
+    /// The cards that waited for `times`, which are this trial's, have become claimable.
+    pub fn come(self, times: &[Key], mut orders: Vec<Key>) {
+        let added = Addition::new(&mut orders);
+        let mut heads = self.memory.lock();
+        heads.add_claimable(&added);
+        heads.end_due(times);
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            transaction::end_trial(id);
+        }
     }
 }
 
 /// A look that this session has begun. Given up if it is dropped before its end, and where a
 /// session is ended without that, by the end of its transaction.
 pub struct Look {
+    id: u64,
     memory: Memory,
     set: Set,
     resets: u64,
@@ -228,7 +323,7 @@ impl Look {
             examined = head.end_look(&self.look, found, rest);
         }
         drop(heads);
-        transaction::end_look(self.memory, self.set, examined);
+        transaction::end_look(self.id, self.memory, self.set, examined);
         self.memory.wake();
     }
 
@@ -263,61 +358,8 @@ impl Look {
 
 impl Drop for Look {
     fn drop(&mut self) {
-        transaction::give_up_look();
+        transaction::give_up_look(self.id);
     }
-}
-
-/// Candidates whose cards are members indeed, but locked by somebody else. False if there is
-/// no room to put them aside.
-pub fn put_aside(set: Set, keys: &[Key]) -> bool {
-    if keys.is_empty() {
-        return true;
-    }
-    let again_at = unsafe { pg_sys::GetCurrentTimestamp() } + AGAIN_AFTER;
-    let done = memory::attach()
-        .lock()
-        .head(set)
-        .is_none_or(|head| head.put_aside(keys, again_at));
-    transaction::remove_taken(set, keys);
-    done
-}
-
-/// Takes candidates that may be none any more. Others wait until they are `tried`, and pass none of
-/// them over.
-pub fn begin_sift(set: Set) -> Vec<Key> {
-    let memory = memory::attach();
-    let sift = |head: &mut head::Head| head.begin_sift(LOOK);
-    let keys = memory.lock().head(set).map_or_else(Vec::new, sift);
-    if !keys.is_empty() {
-        transaction::begin_sift(memory, set, &keys);
-    }
-    keys
-}
-
-/// Candidates that were not needed, or are not done with.
-pub fn give_back(set: Set, keys: &[Key]) {
-    if !keys.is_empty() {
-        if let Some(head) = memory::attach().lock().head(set) {
-            head.give_back(keys);
-        }
-        transaction::remove_taken(set, keys);
-    }
-}
-
-/// Takes all that was put aside, before its time, ascending; as `next`.
-pub fn take_locked(set: Set) -> Vec<Key> {
-    let memory = memory::attach();
-    let mut heads = memory.lock();
-    let mut keys = Vec::new();
-    if let Some(head) = heads.head(set) {
-        keys = head.take_locked();
-        head.begin_trial(&keys);
-    }
-    drop(heads);
-    if !keys.is_empty() {
-        transaction::begin_trial(memory, set, &keys);
-    }
-    keys
 }
 
 /// No member of the set sorts below, whether it is known, unknown or being tried.

@@ -9,13 +9,14 @@ use crate::card::Card;
 use crate::clock::{self, Micros};
 use crate::due;
 use crate::event::{self, Event};
-use crate::frontier::{self, Key, Next, Set};
+use crate::frontier::{self, Audit, Key, Next, Range, Set, Trial};
 use crate::guard;
 use crate::lease;
 use crate::refusal::Refusal;
 use crate::rows::{Rows, shapes};
 use crate::statement::{Session, param, session, statements};
 use crate::status::Status;
+use crate::subtransaction::Subtransaction;
 
 /// Ended leases that one claim sweeps at most, so that a claim's cost stays bounded.
 const SWEEP_MAX: usize = 100;
@@ -38,6 +39,12 @@ statements! {
     ENDED_AT(TIMESTAMPTZARRAYOID, INT4OID) =
         "select id from mosaic.backlog where claim_expires_at = any($1)
          limit $2 for no key update skip locked";
+    /// Ends of leases that no transaction has made that is open, or is ending.
+    TOLD(TIMESTAMPTZARRAYOID) =
+        "select distinct b.claim_expires_at from mosaic.backlog b
+         where b.claim_expires_at = any($1)
+           and not exists (select from pg_catalog.pg_locks l
+                           where l.locktype = 'transactionid' and l.transactionid in (b.xmin, b.xmax))";
     STILL(TIMESTAMPTZARRAYOID) =
         "select claim_expires_at from mosaic.backlog where claim_expires_at = any($1)";
     QUARANTINE(TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT4OID) =
@@ -172,9 +179,13 @@ pub fn sweep(session: &Session, actor: &str, now: Micros) -> Result<(), Refusal>
     if frontier::own_leases_end(now) {
         return sweep_ended(session, now, SWEEP_MAX as i32, Some(actor), now).map(|_| ());
     }
+    if let Some(audit) = frontier::audit(Set::Leases) {
+        prove(session, audit, now);
+    }
     let mut left = SWEEP_MAX;
     while left > 0 && frontier::concerns(Set::Leases, now) {
-        match frontier::next(Set::Leases, now, left) {
+        let mut trial = Trial::begin(Set::Leases);
+        match trial.next(now, left) {
             Next::Candidates(ends, _) => {
                 let at = param(clock::times(&ends));
                 let ended = session.run(&ENDED_AT, &[at, param(left as i32)]);
@@ -185,12 +196,12 @@ pub fn sweep(session: &Session, actor: &str, now: Micros) -> Result<(), Refusal>
                 still.dedup();
                 left -= swept;
                 let known = if left == 0 {
-                    frontier::give_back(Set::Leases, &still);
+                    trial.give_back(&still);
                     true
                 } else {
-                    frontier::put_aside(Set::Leases, &still)
+                    trial.put_aside(&still)
                 };
-                frontier::tried();
+                drop(trial);
                 if !known {
                     // More are locked by others than there is room for.
                     sweep_ended(session, now, left as i32, Some(actor), now)?;
@@ -205,6 +216,29 @@ pub fn sweep(session: &Session, actor: &str, now: Micros) -> Result<(), Refusal>
         }
     }
     Ok(())
+}
+
+/// Compares what is known of the ends of leases with the table.
+fn prove(session: &Session, audit: Audit, now: Micros) {
+    let first = Range {
+        from: clock::FIRST,
+        to: now.saturating_add(1),
+    };
+    let suspects = audit.suspect(&due::times(session, &ENDS, first));
+    let mut free = Vec::new();
+    if !suspects.is_empty() {
+        let told = session.run(&TOLD, &[param(clock::times(&suspects))]);
+        for row in 0..told.len() {
+            let end: Key = told.must(row, 1);
+            let subtransaction = Subtransaction::begin();
+            let at = param(clock::times(&[end]));
+            if !session.run(&ENDED_AT, &[at, param(1)]).is_empty() {
+                free.push((end, None));
+            }
+            drop(subtransaction);
+        }
+    }
+    audit.end(&free);
 }
 
 /// Sweeps one locked card whose lease has ended.

@@ -21,6 +21,7 @@ pub static DURABILITY: GucSetting<Durability> = GucSetting::<Durability>::new(Du
 pub static RETRY_BASE: GucSetting<i32> = GucSetting::<i32>::new(10);
 pub static RETRY_MAX: GucSetting<i32> = GucSetting::<i32>::new(3600);
 pub static NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(true);
+pub static FRONTIER_AUDIT: GucSetting<i32> = GucSetting::<i32>::new(10);
 pub static ALLOW_DROP: GucSetting<bool> = GucSetting::<bool>::new(false);
 
 pub fn register() {
@@ -77,6 +78,16 @@ pub fn register() {
         &NOTIFY,
         GucContext::Userset,
         GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"mosaic.frontier_audit",
+        c"Age of a proof, after which a claim compares what it knows with the table.",
+        c"Whatever is wrong in memory makes a card late by at most that. 0: each claim does.",
+        &FRONTIER_AUDIT,
+        0,
+        3600,
+        GucContext::Suset,
+        GucFlags::UNIT_S,
     );
     GucRegistry::define_bool_guc(
         c"mosaic.allow_drop",

@@ -24,6 +24,7 @@ mod failing;
 mod failover;
 mod faults;
 mod frontier;
+mod frontier_audit;
 mod frontier_clocks;
 mod frontier_looks;
 mod frontier_memory;

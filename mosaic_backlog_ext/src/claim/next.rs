@@ -7,12 +7,13 @@ use super::Request;
 use super::take::{orders, take, take_candidates};
 use crate::card::Card;
 use crate::clock::Micros;
-use crate::frontier::{self, Key, LOOK, Look, Next, Set};
+use crate::frontier::{self, AUDITED, Audit, Key, LOOK, Look, Next, Set, Trial};
 use crate::reclaim;
 use crate::refusal::Refusal;
 use crate::settings;
 use crate::statement::{Answer, Session, param, statements};
 use crate::status::Status;
+use crate::subtransaction::Subtransaction;
 
 statements! {
     /// What has become of candidates that could not be taken.
@@ -36,6 +37,15 @@ statements! {
            and (not_before is null or not_before <= $3) and requires <@ $4
            and phase = $5 and labels @> $6
          order by claim_order limit $7";
+    /// Those that are claimable and that no transaction has changed that is open, or is ending.
+    TOLD(INT8ARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID, TEXTARRAYOID) =
+        "select b.claim_order, b.id, b.not_before from mosaic.backlog b
+         where b.claim_order = any($1) and b.opened and (b.not_before is null or b.not_before <= $2)
+           and b.requires <@ $3 and ($4 is null or b.phase = $4) and b.labels @> $5
+           and not exists (select from pg_catalog.pg_locks l
+                           where l.locktype = 'transactionid' and l.transactionid in (b.xmin, b.xmax))";
+    FREE(TEXTOID) =
+        "select from mosaic.backlog where id = $1 and opened for no key update skip locked";
     /// The last card of all in claim order, whatever its status.
     LAST() =
         "select max(last.claim_order) from unnest(enum_range(null::mosaic.backlog_status)) as s(status)
@@ -55,24 +65,33 @@ statements! {
 const OWN_MAX: usize = 1_000;
 
 /// Takes the next `wanted` claimable cards, as far as the frontier knows of them, and looks further
-/// where it does not.
+/// where it does not. `all_came`: the cards whose time has come by `now` are known as claimable.
 pub fn take_next(
     session: &Session,
     request: &Request,
     mut wanted: usize,
+    all_came: bool,
     now: Micros,
 ) -> Result<Vec<Answer>, Refusal> {
     let set = frontier::claims(request.phase.as_deref(), &request.labels, &request.offers);
-    let mut claimed = Vec::new();
+    if let Some(audit) = frontier::audit(set) {
+        prove(session, request, audit, now);
+    }
+    if !all_came {
+        return Ok(vec![scan_from(session, request, Key::MIN, wanted, now)?]);
+    }
     let Some(mut own) = frontier::own_claimable(OWN_MAX) else {
         return Ok(vec![scan(session, request, set, wanted, now)?]);
     };
+    let mut claimed = Vec::new();
     // What somebody else has locked is tried once, and once more before the claim gives up.
     let mut tried = HashSet::new();
     while wanted > 0 {
-        let (shared, known) = match gather(session, request, set, wanted, now) {
+        let mut trial = Trial::begin(set);
+        let (shared, known) = match gather(session, request, &mut trial, wanted, now) {
             Gathered::Candidates(keys, known) => (keys, known),
             Gathered::Unknown => {
+                drop(trial);
                 claimed.push(scan(session, request, set, wanted, now)?);
                 break;
             }
@@ -86,11 +105,11 @@ pub fn take_next(
         keys.truncate(wanted);
         let chosen: HashSet<Key> = keys.iter().copied().collect();
         let surplus: Vec<Key> = shared.into_iter().filter(|k| !chosen.contains(k)).collect();
-        frontier::give_back(set, &surplus);
+        trial.give_back(&surplus);
         own.retain(|key| !chosen.contains(key));
-        let mut has_room = frontier::put_aside(set, &again);
+        let mut has_room = trial.put_aside(&again);
         if keys.is_empty() {
-            frontier::tried();
+            drop(trial);
             if again.is_empty() {
                 claimed.extend(take_locked(session, request, set, wanted, now)?);
                 break;
@@ -104,8 +123,8 @@ pub fn take_next(
         frontier::own_taken(&taken);
         keys.retain(|key| !taken.contains(key));
         let locked = settle(session, request, &keys, now)?;
-        has_room &= frontier::put_aside(set, &locked);
-        frontier::tried();
+        has_room &= trial.put_aside(&locked);
+        drop(trial);
         if !has_room && wanted > 0 {
             claimed.push(scan(session, request, set, wanted, now)?);
             break;
@@ -118,6 +137,37 @@ pub fn take_next(
     Ok(claimed)
 }
 
+/// Compares what is known of the first claimable cards with the table.
+fn prove(session: &Session, request: &Request, audit: Audit, now: Micros) {
+    let found = first_claimable(session, request, (Key::MIN, Key::MAX), AUDITED, now);
+    let suspects = audit.suspect(&found);
+    let mut free = Vec::new();
+    if !suspects.is_empty() {
+        // What a transaction that is ending has done is visible before it tells of it. It holds the
+        // lock of its number until then.
+        let told = session.run(
+            &TOLD,
+            &[
+                param(suspects),
+                param(now),
+                param(request.offers.clone()),
+                param(request.phase.as_deref()),
+                param(request.labels.clone()),
+            ],
+        );
+        for row in 0..told.len() {
+            let id: String = told.must(row, 2);
+            let subtransaction = Subtransaction::begin();
+            let is_free = !session.run(&FREE, &[param(id.as_str())]).is_empty();
+            drop(subtransaction);
+            if is_free {
+                free.push((told.must(row, 1), told.get(row, 3)));
+            }
+        }
+    }
+    audit.end(&free);
+}
+
 /// Takes what was locked when it was tried, as far as it is free by now: nothing else is left.
 fn take_locked(
     session: &Session,
@@ -127,7 +177,8 @@ fn take_locked(
     now: Micros,
 ) -> Result<Vec<Answer>, Refusal> {
     let mut claimed = Vec::new();
-    let mut left = frontier::take_locked(set);
+    let mut trial = Trial::begin(set);
+    let mut left = trial.take_locked();
     left.reverse();
     while wanted > 0
         && let Some(key) = left.pop()
@@ -135,14 +186,13 @@ fn take_locked(
         let answers = take_candidates(session, &[key], request, now);
         if answers.iter().all(Answer::is_empty) {
             let locked = settle(session, request, &[key], now)?;
-            frontier::put_aside(set, &locked);
+            trial.put_aside(&locked);
         } else {
             wanted -= 1;
             claimed.extend(answers);
         }
     }
-    frontier::put_aside(set, &left);
-    frontier::tried();
+    trial.put_aside(&left);
     Ok(claimed)
 }
 
@@ -153,10 +203,16 @@ enum Gathered {
 }
 
 /// Collects candidates for `wanted` cards, looking through what has not been examined.
-fn gather(session: &Session, request: &Request, set: Set, wanted: usize, now: Micros) -> Gathered {
+fn gather(
+    session: &Session,
+    request: &Request,
+    trial: &mut Trial,
+    wanted: usize,
+    now: Micros,
+) -> Gathered {
     let mut keys = Vec::new();
     loop {
-        match frontier::next(set, Key::MAX, wanted - keys.len()) {
+        match trial.next(Key::MAX, wanted - keys.len()) {
             Next::Candidates(more, known) => {
                 keys.extend(more);
                 if keys.len() == wanted {
@@ -166,8 +222,7 @@ fn gather(session: &Session, request: &Request, set: Set, wanted: usize, now: Mi
             Next::Look(look) => examine(session, request, look, wanted, now),
             Next::Nothing => return Gathered::Candidates(keys, Key::MAX),
             Next::Unknown => {
-                frontier::give_back(set, &keys);
-                frontier::tried();
+                trial.give_back(&keys);
                 return Gathered::Unknown;
             }
         }
@@ -176,11 +231,11 @@ fn gather(session: &Session, request: &Request, set: Set, wanted: usize, now: Mi
 
 /// After a vain attempt: drops the candidates that are none any more, all with one look.
 fn sift(session: &Session, set: Set) {
-    let keys = frontier::begin_sift(set);
+    let mut trial = Trial::begin(set);
+    let keys = trial.sift();
     if !keys.is_empty() {
         let left = session.run(&STILL_THERE, &[param(keys)]);
-        frontier::give_back(set, &left.column::<Key>(1));
-        frontier::tried();
+        trial.give_back(&left.column::<Key>(1));
     }
 }
 
@@ -241,6 +296,22 @@ fn quarantine(session: &Session, card: &Card, request: &Request, now: Micros) {
 fn examine(session: &Session, request: &Request, mut look: Look, wanted: usize, now: Micros) {
     let range = look.range();
     let limit = wanted.clamp(LOOK, 2 * LOOK);
+    let found = first_claimable(session, request, (range.from, range.last()), limit, now);
+    if found.is_empty() && look.is_first() {
+        look.set_highest(session.run(&LAST, &[]).get(0, 1));
+    }
+    look.end_claims(&found, limit, now);
+}
+
+/// The first `limit` cards in a part of the order that the claim may have, whoever has them
+/// locked.
+fn first_claimable(
+    session: &Session,
+    request: &Request,
+    (first, last): (Key, Key),
+    limit: usize,
+    now: Micros,
+) -> Vec<Key> {
     let examine = match request.phase {
         Some(_) => &EXAMINE_PHASE,
         None => &EXAMINE,
@@ -248,8 +319,8 @@ fn examine(session: &Session, request: &Request, mut look: Look, wanted: usize, 
     let found = session.run(
         examine,
         &[
-            param(range.from),
-            param(range.last()),
+            param(first),
+            param(last),
             param(now),
             param(request.offers.clone()),
             param(request.phase.as_deref()),
@@ -257,11 +328,7 @@ fn examine(session: &Session, request: &Request, mut look: Look, wanted: usize, 
             param(limit as i32),
         ],
     );
-    let found: Vec<Key> = found.column(1);
-    if found.is_empty() && look.is_first() {
-        look.set_highest(session.run(&LAST, &[]).get(0, 1));
-    }
-    look.end_claims(&found, limit, now);
+    found.column(1)
 }
 
 /// Takes cards by a scan, past everything that is locked: where the frontier cannot tell.
@@ -273,6 +340,16 @@ fn scan(
     now: Micros,
 ) -> Result<Answer, Refusal> {
     let from = frontier::floor(set).min(frontier::own_floor());
+    scan_from(session, request, from, wanted, now)
+}
+
+fn scan_from(
+    session: &Session,
+    request: &Request,
+    from: Key,
+    wanted: usize,
+    now: Micros,
+) -> Result<Answer, Refusal> {
     loop {
         let answer = session.run(
             &PICK,

@@ -3,6 +3,7 @@
 use pgrx::prelude::*;
 
 use super::{Finding, State};
+use crate::clock;
 use crate::failing::{SUSPECT, failing};
 use crate::frontier::{self, Sharing};
 use crate::settings::{self, Durability};
@@ -57,7 +58,7 @@ pub fn settings() -> Finding {
     )
 }
 
-pub fn frontier() -> Finding {
+pub fn frontier(session: &Session) -> Finding {
     const NAME: &str = "frontier";
     if unsafe { pg_sys::RecoveryInProgress() } {
         return Finding::not_ok(
@@ -68,7 +69,7 @@ pub fn frontier() -> Finding {
         );
     }
     match frontier::sharing() {
-        Sharing::Shared => Finding::ok(NAME, "Claims are fast: the frontier is shared."),
+        Sharing::Shared => audited(session, NAME),
         Sharing::NotYet => Finding::ok(
             NAME,
             "No claim since the server started; the next one makes the frontier's memory.",
@@ -93,6 +94,46 @@ pub fn frontier() -> Finding {
              find memory that is new.",
         ),
     }
+}
+
+/// What audits of the frontier have found.
+fn audited(session: &Session, name: &'static str) -> Finding {
+    let report = frontier::report(session);
+    let (audits, lost, stuck): (i64, i64, i64) =
+        (report.must(0, 2), report.must(0, 3), report.must(0, 6));
+    let at = |column| clock::rfc3339(report.must(0, column));
+    if lost > 0 {
+        let last = report
+            .get(0, 5)
+            .map_or_else(String::new, |id: String| format!(" (card \"{id}\")"));
+        return Finding::not_ok(
+            name,
+            State::Error,
+            format!(
+                "The frontier had lost {lost} cards or ended leases, the last at {}{last}; an audit found them, \
+                 and they were handed out late.",
+                at(4)
+            ),
+            "Nothing is lost and nothing has to be done, but this is a fault of the extension, or triggers of ours \
+             were switched off: please report it. The count begins anew when the server restarts, or when nobody was connected for a while.",
+        );
+    }
+    if stuck > 0 {
+        return Finding::not_ok(
+            name,
+            State::Warning,
+            format!(
+                "{stuck} times a claim was in the midst of its work for so long that others gave up waiting for it, \
+                 the last at {}.",
+                at(7)
+            ),
+            "A trigger of your own on mosaic.backlog that takes long makes claims slow; make it shorter.",
+        );
+    }
+    Finding::ok(
+        name,
+        format!("Claims are fast: the frontier is shared; {audits} audits found nothing."),
+    )
 }
 
 pub fn vacuum(session: &Session) -> Finding {

@@ -13,6 +13,7 @@ pub type Key = i64;
 const CANDIDATES: usize = 128;
 const RANGES: usize = 16;
 const LOCKED: usize = 16;
+const SUSPECTS: usize = 16;
 
 /// Keys that one look collects. The rest of the room is for those that come in between.
 pub const LOOK: usize = 64;
@@ -56,10 +57,12 @@ pub struct Head {
     highest: Key,
     /// Nothing has been added since a look found the last range empty.
     settled: bool,
-    /// Candidates that somebody tries at this moment.
+    /// Trials that are open at this moment.
     trying: usize,
-    /// None of them sorts below.
+    /// None of their candidates sorts below.
     trying_from: Key,
+    /// A trial is of the epoch that it began in; each audit begins another.
+    epoch: u64,
     /// The first of those that somebody sifts; `Key::MAX`: nobody does.
     sifted_from: Key,
     /// A look is under way; what came in meanwhile may lie in what it has examined.
@@ -67,6 +70,47 @@ pub struct Head {
     looking_from: Key,
     added_meanwhile: bool,
     smallest_meanwhile: Key,
+    /// Tells one look from the next.
+    looks: u64,
+    looking_since: i64,
+    proof: Proof,
+    stuck: Stuck,
+}
+
+/// When all this was last compared with the table, and what has come of it.
+#[derive(Clone, Copy)]
+struct Proof {
+    /// When an audit last ended, and began; microseconds of the server's clock.
+    proved_at: i64,
+    begun_at: i64,
+    /// Members that the table has and that were not known here. Whoever has them in hand after
+    /// all says so, and takes them off.
+    suspects: Few<Key, SUSPECTS>,
+    /// Trials that were open when they were found, and have not ended.
+    older: usize,
+    /// An audit is under way.
+    running: bool,
+    /// Tells one audit from the next.
+    number: u64,
+}
+
+/// Members that nobody knew of, and that nobody had in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    pub count: u64,
+    pub first: Key,
+}
+
+/// Trials that do not end hold up every claim that finds nothing.
+#[derive(Clone, Copy)]
+struct Stuck {
+    /// When those were counted that were open.
+    at: i64,
+    /// The epoch that began then.
+    epoch: u64,
+    count: usize,
+    /// Trials of before are not counted any more.
+    ignored_before: u64,
 }
 
 /// A look at the first unexamined range, to be ended by `Head::end_look` or `give_up_look`.
@@ -75,11 +119,12 @@ pub struct Look {
     pub range: Range,
     /// No key above has been seen; what appears there meanwhile has told so.
     pub highest: Option<Key>,
+    pub number: u64,
 }
 
 impl Head {
-    /// Of a set of which nothing is known but that it has no keys below `from`.
-    pub const fn unexamined(from: Key) -> Self {
+    /// Of a set of which nothing is known at the time `now` but that it has no keys below `from`.
+    pub const fn unexamined(from: Key, now: i64) -> Self {
         Self {
             candidates: [0; CANDIDATES],
             candidates_len: 0,
@@ -94,11 +139,28 @@ impl Head {
             settled: false,
             trying: 0,
             trying_from: Key::MAX,
+            epoch: 1,
             sifted_from: Key::MAX,
             looking: false,
             looking_from: Key::MIN,
             added_meanwhile: false,
             smallest_meanwhile: Key::MAX,
+            looks: 0,
+            looking_since: 0,
+            proof: Proof {
+                proved_at: now,
+                begun_at: now,
+                suspects: Few::new(0),
+                older: 0,
+                running: false,
+                number: 0,
+            },
+            stuck: Stuck {
+                at: now,
+                epoch: 0,
+                count: 0,
+                ignored_before: 0,
+            },
         }
     }
 
@@ -156,6 +218,7 @@ impl Head {
         if self.looking {
             self.tell_look(added.first_from(self.looking_from).as_slice());
         }
+        self.absolve(|key| added.first_from(key) == Some(key));
         self.settled = false;
         // What lies in a range is found by the next look.
         let mut unknown: Few<Key, { CANDIDATES + 1 }> = Few::new(0);
@@ -330,38 +393,23 @@ impl Head {
         }
     }
 
-    /// The same without taking them.
-    pub fn peek(&self, last: Key, max: usize, seen: &mut Vec<Key>) {
-        let mut copy = *self;
-        copy.take(last, max, seen);
-    }
-
-    /// Removes candidates.
-    pub fn remove(&mut self, keys: &[Key]) {
-        let mut left = 0;
-        for at in 0..self.candidates_len {
-            if !keys.contains(&self.candidates[at]) {
-                self.candidates[left] = self.candidates[at];
-                left += 1;
-            }
-        }
-        self.candidates_len = left;
-    }
-
     /// Begins a look at the first unexamined range, if there is one up to `last`, nothing sorts
     /// before it and nobody looks already.
-    pub fn begin_look(&mut self, last: Key) -> Option<Look> {
+    pub fn begin_look(&mut self, last: Key, now: i64) -> Option<Look> {
         let range = *self.ranges().first()?;
         if self.settled || self.looking || range.from > last {
             return None;
         }
         self.looking = true;
+        self.looking_since = now;
+        self.looks += 1;
         self.looking_from = range.from;
         self.added_meanwhile = false;
         self.smallest_meanwhile = Key::MAX;
         Some(Look {
             range,
             highest: self.highest(),
+            number: self.looks,
         })
     }
 
@@ -369,17 +417,38 @@ impl Head {
         self.looking
     }
 
-    /// Candidates were taken that may come back at once.
-    pub fn begin_trial(&mut self, keys: &[Key]) {
-        self.trying += keys.len();
+    /// Candidates were taken that may come back at once. Gives the epoch of the trial.
+    pub fn begin_trial(&mut self, keys: &[Key]) -> u64 {
+        self.trying += 1;
+        self.extend_trial(keys);
+        self.epoch
+    }
+
+    /// More were taken for a trial that is open.
+    pub fn extend_trial(&mut self, keys: &[Key]) {
         self.trying_from = keys.iter().copied().fold(self.trying_from, Key::min);
     }
 
-    pub fn end_trial(&mut self, count: usize) {
-        self.trying = self.trying.saturating_sub(count);
+    /// What became of `keys` is decided. Gives the members that turn out to have been lost.
+    pub fn end_trial(&mut self, epoch: u64, keys: &[Key], sifts: bool) -> Option<Lost> {
+        if sifts {
+            self.sifted_from = Key::MAX;
+        }
+        if epoch < self.stuck.ignored_before {
+            return None;
+        }
+        self.trying = self.trying.saturating_sub(1);
         if self.trying == 0 {
             self.trying_from = Key::MAX;
         }
+        if epoch < self.stuck.epoch {
+            self.stuck.count = self.stuck.count.saturating_sub(1);
+        }
+        if epoch < self.epoch {
+            self.absolve(|key| keys.contains(&key));
+            self.proof.older = self.proof.older.saturating_sub(1);
+        }
+        self.convict()
     }
 
     /// Takes the next candidates, up to `max`, that may be none any more. Nobody takes what sorts
@@ -389,13 +458,8 @@ impl Head {
         if self.sifted_from == Key::MAX {
             self.take(Key::MAX, max, &mut keys);
             self.sifted_from = keys.first().copied().unwrap_or(Key::MAX);
-            self.begin_trial(&keys);
         }
         keys
-    }
-
-    pub fn end_sift(&mut self) {
-        self.sifted_from = Key::MAX;
     }
 
     /// Whether there may be more in a moment.
@@ -403,14 +467,20 @@ impl Head {
         self.looking || self.trying > 0
     }
 
-    pub fn give_up_look(&mut self) {
-        self.looking = false;
+    pub fn give_up_look(&mut self, number: u64) {
+        if number == self.looks {
+            self.looking = false;
+        }
     }
 
     /// Ends a look. `found` are the members of the range in ascending order up to the first
     /// that is not in `found`; that is at `rest` or behind it, `None`: there is none.
     /// Gives the part of the order that is known now.
     pub fn end_look(&mut self, look: &Look, found: &[Key], rest: Option<Key>) -> Range {
+        if !self.looking || look.number != self.looks {
+            // It was given up for lost.
+            return Range::default();
+        }
         self.looking = false;
         let seen = found.last().copied().unwrap_or(Key::MIN);
         // A key that was added before the look began is at most `look.highest`; one that was
@@ -519,10 +589,130 @@ impl Head {
 
     /// Makes candidates of taken keys again.
     pub fn give_back(&mut self, keys: &[Key]) {
+        self.absolve(|key| keys.contains(&key));
+        self.make_candidates(keys);
+    }
+
+    fn make_candidates(&mut self, keys: &[Key]) {
         if let [key] = keys {
             self.remember(*key);
         } else if !keys.is_empty() {
             self.remember_many(keys);
         }
+    }
+
+    /// Whether all this was not compared with the table for `interval`, and nobody does that. One
+    /// that has not ended for `patience` does not count.
+    pub fn is_unproved(&self, now: i64, interval: i64, patience: i64) -> bool {
+        if self.proof.running && now - self.proof.begun_at < patience {
+            return false;
+        }
+        let last = self.proof.proved_at.max(self.proof.begun_at);
+        // A time ahead is one from before the clock was set back.
+        now - last >= interval || now < last
+    }
+
+    /// An audit begins. What has not ended for `patience` is given up for lost. Gives the number
+    /// of the audit, and whether anything was given up.
+    pub fn begin_audit(&mut self, now: i64, patience: i64) -> (u64, bool) {
+        self.proof.begun_at = now;
+        self.proof.running = true;
+        self.proof.number += 1;
+        self.proof.suspects = Few::new(0);
+        let mut was_stuck = false;
+        if self.looking && now - self.looking_since >= patience {
+            self.looking = false;
+            was_stuck = true;
+        }
+        if now - self.stuck.at >= patience {
+            if self.stuck.count > 0 {
+                self.trying = self.trying.saturating_sub(self.stuck.count);
+                self.stuck.ignored_before = self.stuck.epoch;
+                self.sifted_from = Key::MAX;
+                if self.trying == 0 {
+                    self.trying_from = Key::MAX;
+                }
+                was_stuck = true;
+            }
+            self.epoch += 1;
+            self.stuck.at = now;
+            self.stuck.epoch = self.epoch;
+            self.stuck.count = self.trying;
+        }
+        (self.proof.number, was_stuck)
+    }
+
+    fn is_audited_by(&self, number: u64) -> bool {
+        self.proof.running && self.proof.number == number
+    }
+
+    /// The audit was cut off: the next claim makes another.
+    pub fn give_up_audit(&mut self, number: u64) {
+        if self.is_audited_by(number) {
+            self.proof.begun_at = self.proof.proved_at;
+            self.proof.running = false;
+            self.proof.suspects = Few::new(0);
+        }
+    }
+
+    /// Which of the members that the table has, ascending, are not known here. They may be in
+    /// somebody's hands: whoever has them says so from now on.
+    pub fn suspect(&mut self, number: u64, found: &[Key]) -> Vec<Key> {
+        if !self.is_audited_by(number) {
+            return Vec::new();
+        }
+        let unknown: Vec<Key> = found
+            .iter()
+            .copied()
+            .filter(|key| !self.covers(*key))
+            .collect();
+        self.epoch += 1;
+        let proof = &mut self.proof;
+        proof.older = self.trying;
+        proof.suspects = Few::new(0);
+        for key in &unknown {
+            proof.suspects.push(*key);
+        }
+        unknown
+    }
+
+    /// Ends an audit: of the suspects, `free` can be claimed indeed, and nobody is about to tell of
+    /// them. Gives those that turn out to have been lost; others may later, when trials end.
+    pub fn end_audit(&mut self, number: u64, free: &[Key], now: i64) -> Option<Lost> {
+        if !self.is_audited_by(number) {
+            return None;
+        }
+        self.absolve(|key| !free.contains(&key));
+        self.proof.running = false;
+        self.proof.proved_at = now;
+        self.settled &= free.is_empty();
+        self.make_candidates(free);
+        self.convict()
+    }
+
+    /// These were in somebody's hands.
+    fn absolve(&mut self, was_in_hand: impl Fn(Key) -> bool) {
+        if self.proof.suspects.items().is_empty() {
+            return;
+        }
+        let mut kept = Few::new(0);
+        for key in self.proof.suspects.items() {
+            if !was_in_hand(*key) {
+                kept.push(*key);
+            }
+        }
+        self.proof.suspects = kept;
+    }
+
+    /// The suspects were in nobody's hands, once all have spoken.
+    fn convict(&mut self) -> Option<Lost> {
+        if self.proof.running || self.proof.older > 0 {
+            return None;
+        }
+        let suspects = std::mem::replace(&mut self.proof.suspects, Few::new(0));
+        suspects.items().first().map(|first| Lost {
+            count: suspects.items().len() as u64,
+            first: *first,
+        })
     }
 }

@@ -2,7 +2,8 @@
 //! one for cards that wait for their time.
 
 use super::addition::Addition;
-use super::head::{Head, Key, Range};
+use super::head::{Head, Key, Lost, Range};
+use super::now;
 
 pub const FILTERS: usize = 256;
 /// A session that has so many heads of its own makes room among these.
@@ -50,7 +51,29 @@ pub struct Heads {
     resets: u64,
     /// When waiters were last woken.
     woken_at: i64,
+    audits: Audits,
 }
+
+/// What audits have found, of all sets.
+#[derive(Clone, Copy)]
+pub struct Audits {
+    /// How many there were.
+    pub count: u64,
+    /// Cards, and ends of leases, that nobody knew of; when the last was found, and where.
+    pub lost: u64,
+    pub lost_at: i64,
+    pub last: Option<(Set, Key)>,
+    /// How many of them the server's log tells of.
+    pub told: u64,
+    /// Looks and trials that did not end.
+    pub stuck: u64,
+    pub stuck_at: i64,
+    /// No audit before, so that they do not take more than a part of the time.
+    free_at: i64,
+}
+
+/// How much longer than an audit took it is until the next.
+const AUDIT_SHARE: i64 = 10;
 
 /// One of the ordered sets of cards.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -95,7 +118,7 @@ impl Heads {
                 used_at: 0,
                 user,
                 seen_at: now,
-                head: Head::unexamined(Key::MIN),
+                head: Head::unexamined(Key::MIN, now),
             };
             slot
         });
@@ -180,7 +203,6 @@ impl Heads {
 
     /// The cards that wait for `times` are known to claims.
     pub fn end_due(&mut self, times: &[Key]) {
-        self.due.remove(times);
         for time in times {
             self.due_until = self.due_until.max(*time);
         }
@@ -189,8 +211,8 @@ impl Heads {
     /// Forgets all. Looks that are under way end without effect.
     pub fn reset(&mut self) {
         self.resets += 1;
-        self.leases = Head::unexamined(Key::MIN);
-        self.due = Head::unexamined(Key::MAX);
+        self.leases = Head::unexamined(Key::MIN, now());
+        self.due = Head::unexamined(Key::MAX, now());
         self.due_from = Key::MAX;
         self.due_until = Key::MIN;
         self.claims_len = 0;
@@ -215,5 +237,89 @@ impl Heads {
 
     pub fn resets(&self) -> u64 {
         self.resets
+    }
+
+    /// A trial is over, of candidates of one of the sets.
+    pub fn end_trial(&mut self, set: Set, epoch: u64, keys: &[Key], sifts: bool) {
+        let lost = self
+            .head(set)
+            .and_then(|head| head.end_trial(epoch, keys, sifts));
+        self.add_lost(set, lost);
+    }
+
+    /// Begins an audit of the set if none was made for `interval`, and the last ones left time.
+    /// Gives its number.
+    pub fn begin_audit(
+        &mut self,
+        set: Set,
+        now: i64,
+        interval: i64,
+        patience: i64,
+    ) -> Option<u64> {
+        let is_free = interval == 0
+            || now >= self.audits.free_at
+            || self.audits.free_at - now > AUDIT_SHARE * patience.max(interval);
+        let head = self.head(set)?;
+        if !is_free || !head.is_unproved(now, interval, patience) {
+            return None;
+        }
+        let (number, was_stuck) = head.begin_audit(now, patience);
+        self.audits.count += 1;
+        if was_stuck {
+            self.audits.stuck += 1;
+            self.audits.stuck_at = now;
+        }
+        Some(number)
+    }
+
+    /// Ends an audit of the set that began at the time `begun`. `free` are the suspects that
+    /// nobody has, each with the time that it waited for.
+    pub fn end_audit(&mut self, set: Set, number: u64, free: &[(Key, Option<Key>)], begun: i64) {
+        // What waited for a time may be known by it, or be on trial with it.
+        let due = &self.due;
+        let keys: Vec<Key> = free
+            .iter()
+            .filter(|(_, at)| at.is_none_or(|at| !due.covers(at) && !due.tries(at)))
+            .map(|(key, _)| *key)
+            .collect();
+        let now = now();
+        let lost = self
+            .head(set)
+            .and_then(|head| head.end_audit(number, &keys, now));
+        self.add_lost(set, lost);
+        self.audits.free_at = now + AUDIT_SHARE * (now - begun).max(0);
+    }
+
+    fn add_lost(&mut self, set: Set, lost: Option<Lost>) {
+        if let Some(lost) = lost {
+            self.audits.lost += lost.count;
+            self.audits.lost_at = now();
+            self.audits.last = Some((set, lost.first));
+        }
+    }
+
+    /// The memory is new.
+    pub fn forget_audits(&mut self) {
+        self.audits = Audits {
+            count: 0,
+            lost: 0,
+            lost_at: 0,
+            last: None,
+            told: 0,
+            stuck: 0,
+            stuck_at: 0,
+            free_at: 0,
+        };
+    }
+
+    pub fn audits(&self) -> Audits {
+        self.audits
+    }
+
+    /// How many were lost that nobody was told of.
+    pub fn take_untold(&mut self) -> u64 {
+        let untold = self.audits.lost.saturating_sub(self.audits.told);
+        self.audits.told = self.audits.lost;
+        untold
     }
 }

@@ -134,6 +134,7 @@ unsafe fn lay_out(segment: *mut Segment, table: pg_sys::Oid, prepared_room: usiz
         pg_sys::LWLockInitialize(&raw mut (*segment).lock, TRANCHE);
         pg_sys::ConditionVariableInit(&raw mut (*segment).changed);
         (*segment).heads.reset();
+        (*segment).heads.forget_audits();
         name_locks();
         (*segment).header.magic = MAGIC;
         Memory(segment)

@@ -38,15 +38,40 @@ enum Undone {
     Examined(Set, Range),
 }
 
+/// Candidates of a set that are being tried.
+struct Trial {
+    id: u64,
+    by: pg_sys::SubTransactionId,
+    memory: Memory,
+    set: Set,
+    /// How often all had been forgotten when it began: what was forgotten knows of no trial.
+    resets: u64,
+    epoch: u64,
+    keys: Vec<Key>,
+    /// Whether others pass none of them over.
+    sifts: bool,
+}
+
+/// A look at a range of a set.
+struct Look {
+    id: u64,
+    by: pg_sys::SubTransactionId,
+    memory: Memory,
+    set: Set,
+    resets: u64,
+    number: u64,
+}
+
 #[derive(Default)]
 struct Pending {
     changes: Vec<Changes>,
     undo: Vec<Undo>,
-    /// Candidates that are being tried at this moment, and how many.
-    trial: Option<(Memory, Set, usize)>,
-    /// Whether others wait for all of them.
-    sifts: bool,
-    look: Option<(Memory, Set, u64)>,
+    /// Those that are open, the innermost last: a trigger of a user's can claim while a claim
+    /// writes.
+    trials: Vec<Trial>,
+    looks: Vec<Look>,
+    /// How many of them were opened.
+    opened: u64,
     /// Memories of extensions that were dropped.
     dropped: Vec<(pg_sys::SubTransactionId, Memory)>,
     /// Memories of extensions that were created.
@@ -184,40 +209,80 @@ fn add_undo(memory: Memory, what: Undone) {
     pending(|pending| pending.undo.push(Undo { by, memory, what }));
 }
 
-/// Candidates were taken to be tried.
-pub fn begin_trial(memory: Memory, set: Set, keys: &[Key]) {
+/// Candidates were taken to be tried. `epoch` is what the head gave.
+pub fn begin_trial(memory: Memory, set: Set, resets: u64, epoch: u64, keys: &[Key]) -> u64 {
     add_taken(memory, set, keys);
+    let by = current();
     pending(|pending| {
-        let before = pending.trial.map_or(0, |(.., count)| count);
-        pending.trial = Some((memory, set, before + keys.len()));
+        pending.opened += 1;
+        pending.trials.push(Trial {
+            id: pending.opened,
+            by,
+            memory,
+            set,
+            resets,
+            epoch,
+            keys: keys.to_vec(),
+            sifts: false,
+        });
+        pending.opened
+    })
+}
+
+/// More candidates were taken to be tried with those of a trial.
+pub fn extend_trial(id: u64, keys: &[Key]) {
+    let more = pending(|pending| {
+        let trial = pending.trials.iter_mut().find(|trial| trial.id == id)?;
+        trial.keys.extend(keys);
+        Some((trial.memory, trial.set))
     });
+    if let Some((memory, set)) = more {
+        add_taken(memory, set, keys);
+    }
 }
 
-/// The same, and others pass none of them over.
-pub fn begin_sift(memory: Memory, set: Set, keys: &[Key]) {
-    begin_trial(memory, set, keys);
-    pending(|pending| pending.sifts = true);
-}
-
-/// Whether candidates of this transaction are being tried.
-pub fn has_trial() -> bool {
-    PENDING.with_borrow(|pending| pending.trial.is_some())
-}
-
-/// What was being tried has been decided.
-pub fn end_trial() {
-    let (trial, sifts) = PENDING.with_borrow_mut(|pending| {
-        let sifts = std::mem::take(&mut pending.sifts);
-        (pending.trial.take(), sifts)
-    });
-    if let Some((memory, set, count)) = trial {
-        if let Some(head) = memory.lock().head(set) {
-            head.end_trial(count);
-            if sifts {
-                head.end_sift();
-            }
+/// Others pass none of the trial's candidates over.
+pub fn sift_trial(id: u64) {
+    pending(|pending| {
+        if let Some(trial) = pending.trials.iter_mut().find(|trial| trial.id == id) {
+            trial.sifts = true;
         }
-        memory.wake();
+    });
+}
+
+/// Whether the head of the trial is still the one that it began with.
+pub fn resets_of_trial(id: u64) -> Option<u64> {
+    PENDING.with_borrow(|pending| {
+        let trial = pending.trials.iter().find(|trial| trial.id == id);
+        trial.map(|trial| trial.resets)
+    })
+}
+
+/// Whether this transaction tries candidates.
+pub fn has_trial() -> bool {
+    PENDING.with_borrow(|pending| !pending.trials.is_empty())
+}
+
+/// What a trial tried has been decided.
+pub fn end_trial(id: u64) {
+    end_trials(|trial| trial.id == id);
+}
+
+fn end_trials(ends: impl Fn(&Trial) -> bool) {
+    let ended = PENDING.with_borrow_mut(|pending| {
+        let (ended, left) = std::mem::take(&mut pending.trials)
+            .into_iter()
+            .partition::<Vec<_>, _>(ends);
+        pending.trials = left;
+        ended
+    });
+    for trial in ended {
+        let mut heads = trial.memory.lock();
+        if heads.resets() == trial.resets {
+            heads.end_trial(trial.set, trial.epoch, &trial.keys, trial.sifts);
+        }
+        drop(heads);
+        trial.memory.wake();
     }
 }
 
@@ -237,28 +302,50 @@ pub fn remove_taken(set: Set, keys: &[Key]) {
     });
 }
 
-pub fn begin_look(memory: Memory, set: Set, resets: u64) {
-    pending(|pending| pending.look = Some((memory, set, resets)));
+pub fn begin_look(memory: Memory, set: Set, resets: u64, number: u64) -> u64 {
+    let by = current();
+    pending(|pending| {
+        pending.opened += 1;
+        pending.looks.push(Look {
+            id: pending.opened,
+            by,
+            memory,
+            set,
+            resets,
+            number,
+        });
+        pending.opened
+    })
 }
 
 /// The look is over; `examined` is known from now on, unless this transaction is undone.
-pub fn end_look(memory: Memory, set: Set, examined: Range) {
-    pending(|pending| pending.look = None);
+pub fn end_look(id: u64, memory: Memory, set: Set, examined: Range) {
+    pending(|pending| pending.looks.retain(|look| look.id != id));
     add_undo(memory, Undone::Examined(set, examined));
 }
 
-/// The look, if one is open, was cut off.
-pub fn give_up_look() {
-    let look = PENDING.with_borrow_mut(|pending| pending.look.take());
-    if let Some((memory, set, resets)) = look {
-        let mut heads = memory.lock();
-        if heads.resets() == resets
-            && let Some(head) = heads.head(set)
+/// The look, if it is still open, was cut off.
+pub fn give_up_look(id: u64) {
+    give_up_looks(|look| look.id == id);
+}
+
+fn give_up_looks(ends: impl Fn(&Look) -> bool) {
+    let ended = PENDING.with_borrow_mut(|pending| {
+        let (ended, left) = std::mem::take(&mut pending.looks)
+            .into_iter()
+            .partition::<Vec<_>, _>(ends);
+        pending.looks = left;
+        ended
+    });
+    for look in ended {
+        let mut heads = look.memory.lock();
+        if heads.resets() == look.resets
+            && let Some(head) = heads.head(look.set)
         {
-            head.give_up_look();
+            head.give_up_look(look.number);
         }
         drop(heads);
-        memory.wake();
+        look.memory.wake();
     }
 }
 
@@ -350,7 +437,7 @@ unsafe extern "C-unwind" fn transaction_event(
     match event {
         pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => before_commit(),
         pg_sys::XactEvent::XACT_EVENT_COMMIT => {
-            end_trial();
+            end_trials(|_| true);
             let pending = PENDING.take();
             pending.changes.into_iter().for_each(Changes::commit);
             for (_, memory) in pending.dropped {
@@ -359,8 +446,8 @@ unsafe extern "C-unwind" fn transaction_event(
             memory::end_transaction();
         }
         pg_sys::XactEvent::XACT_EVENT_ABORT => {
-            end_trial();
-            give_up_look();
+            end_trials(|_| true);
+            give_up_looks(|_| true);
             // Of its own cards there is nothing left.
             let pending = PENDING.take();
             let shared = |undo: &&Undo| !matches!(undo.what, Undone::TakenOwn(_));
@@ -387,7 +474,7 @@ unsafe extern "C-unwind" fn transaction_event(
             }
         }
         pg_sys::XactEvent::XACT_EVENT_PREPARE => {
-            end_trial();
+            end_trials(|_| true);
             drop(PENDING.take());
             memory::end_transaction();
         }
@@ -406,16 +493,20 @@ unsafe extern "C-unwind" fn subtransaction_event(
         pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => PENDING.with_borrow_mut(|pending| {
             let undo = pending.undo.iter_mut().map(|undo| &mut undo.by);
             let memories = pending.dropped.iter_mut().chain(&mut pending.made);
-            for by in undo
+            let trials = pending.trials.iter_mut().map(|trial| &mut trial.by);
+            let looks = pending.looks.iter_mut().map(|look| &mut look.by);
+            let all = undo
                 .chain(memories.map(|(by, _)| by))
-                .filter(|by| **by == own)
-            {
+                .chain(trials)
+                .chain(looks);
+            for by in all.filter(|by| **by == own) {
                 *by = parent;
             }
         }),
         pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
-            end_trial();
-            give_up_look();
+            // What the callers of this subtransaction try and look at goes on.
+            end_trials(|trial| trial.by == own);
+            give_up_looks(|look| look.by == own);
             let (undone, unmade) = PENDING.with_borrow_mut(|pending| {
                 pending.dropped.retain(|(by, _)| *by != own);
                 let unmade: Vec<_> = pending.made.extract_if(.., |(by, _)| *by == own).collect();
