@@ -35,9 +35,9 @@ pub use audit::{AUDITED, Audit, audit};
 pub use head::{Key, LOOK, Range};
 use heads::Filter;
 pub use heads::Set;
-pub use report::report;
 use memory::Memory;
 pub use memory::{Sharing, sharing};
+pub use report::report;
 pub use transaction::{
     add_claimable, add_lease, own_claimable, own_floor, own_leases_end, own_taken, take_own_due,
 };

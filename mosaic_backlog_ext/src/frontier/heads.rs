@@ -249,13 +249,7 @@ impl Heads {
 
     /// Begins an audit of the set if none was made for `interval`, and the last ones left time.
     /// Gives its number.
-    pub fn begin_audit(
-        &mut self,
-        set: Set,
-        now: i64,
-        interval: i64,
-        patience: i64,
-    ) -> Option<u64> {
+    pub fn begin_audit(&mut self, set: Set, now: i64, interval: i64, patience: i64) -> Option<u64> {
         let is_free = interval == 0
             || now >= self.audits.free_at
             || self.audits.free_at - now > AUDIT_SHARE * patience.max(interval);

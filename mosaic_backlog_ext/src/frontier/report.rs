@@ -48,7 +48,14 @@ pub fn report(session: &Session) -> Answer {
                 at(found.lost, found.lost_at),
                 at(found.stuck, found.stuck_at),
             );
-            (found.count, found.lost, lost_at, last, found.stuck, stuck_at)
+            (
+                found.count,
+                found.lost,
+                lost_at,
+                last,
+                found.stuck,
+                stuck_at,
+            )
         }
     };
     session.run(
