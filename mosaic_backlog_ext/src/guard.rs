@@ -62,10 +62,10 @@ unsafe extern "C-unwind" fn transaction_event(
     _argument: *mut std::ffi::c_void,
 ) {
     match event {
-        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT | pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => {
-            if WRITTEN.take() {
-                raise_durability();
-            }
+        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT | pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE
+            if WRITTEN.take() =>
+        {
+            raise_durability();
         }
         pg_sys::XactEvent::XACT_EVENT_ABORT => WRITTEN.set(false),
         _ => {}

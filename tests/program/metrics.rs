@@ -144,7 +144,7 @@ fn every_figure_of_stats_is_a_metric_that_prometheus_understands() {
 }
 
 #[test]
-fn every_metric_is_a_documented_gauge_of_its_own() {
+fn every_metric_is_documented_and_a_gauge_or_a_counter_of_its_own() {
     let db = Database::fresh();
     let text = metrics(&db, &[]);
     assert!(text.ends_with('\n') && !text.ends_with("\n\n"));
@@ -153,12 +153,17 @@ fn every_metric_is_a_documented_gauge_of_its_own() {
         .expect("the reference");
     let mut names = Vec::new();
     for family in families.as_array().expect("families") {
-        let name = family[0].as_str().expect("a name").to_owned();
-        assert_eq!(family[1], "gauge", "{name}");
+        let mut name = family[0].as_str().expect("a name").to_owned();
+        let is_counter = name.contains("_frontier_");
+        let kind = if is_counter { "counter" } else { "gauge" };
+        assert_eq!(family[1], kind, "{name}");
         assert!(
             !name.ends_with("_total") && !name.ends_with("_count"),
             "{name}"
         );
+        if is_counter {
+            name.push_str("_total");
+        }
         assert!(family[2].as_str().is_some_and(|help| help.ends_with('.')));
         assert!(
             page.contains(&format!("| `{name}` |")),
@@ -168,7 +173,7 @@ fn every_metric_is_a_documented_gauge_of_its_own() {
     }
     let found = names.len();
     names.dedup();
-    assert_eq!((names.len(), found), (8, 8));
+    assert_eq!((names.len(), found), (10, 10));
     // Of an empty backlog there are counts and no times.
     assert_eq!(samples(&families, "mosaic_backlog_wait_seconds"), []);
     assert_eq!(samples(&families, "mosaic_backlog_cards").len(), 5);
@@ -199,4 +204,20 @@ fn without_an_answer_there_is_nothing_that_looks_like_metrics() {
         backlog(&["stats", "--format", "prometheus"]).code(2),
         "usage"
     );
+}
+
+#[test]
+fn what_audits_have_found_is_a_counter_of_the_whole_backlog() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    assert_eq!(s.claim_next("w").as_deref(), Some("A"));
+    let text = metrics(&db, &[]);
+    assert!(text.contains("# TYPE mosaic_backlog_frontier_lost_total counter\n"));
+    let families = parsed(&text);
+    for name in ["frontier_lost", "frontier_stuck"] {
+        let found = samples(&families, &format!("mosaic_backlog_{name}"));
+        assert_eq!(found, [(json!({}), 0.0)], "{name}");
+    }
+    assert!(!metrics(&db, &["--phase", "p"]).contains("frontier"));
 }

@@ -31,7 +31,7 @@ fn drained(head: &mut Head, table: &BTreeSet<Key>) -> Vec<Key> {
         if !keys.is_empty() {
             continue;
         }
-        let Some(look) = head.begin_look(Key::MAX) else {
+        let Some(look) = head.begin_look(Key::MAX, 0) else {
             return found.into_iter().collect();
         };
         let Range { from, .. } = look.range;
@@ -44,7 +44,7 @@ fn drained(head: &mut Head, table: &BTreeSet<Key>) -> Vec<Key> {
 
 /// A head that has seen `table` to its end and has handed it out.
 fn settled(table: &BTreeSet<Key>) -> Head {
-    let mut head = Head::unexamined(Key::MIN);
+    let mut head = Head::unexamined(Key::MIN, 0);
     assert_eq!(drained(&mut head, table).len(), table.len());
     head
 }
@@ -81,10 +81,10 @@ fn what_comes_in_during_a_look_is_found() {
     let mut random = fastrand::Rng::with_seed(6);
     for round in 0..300 {
         let mut table: BTreeSet<Key> = random_keys(&mut random, 300, 10_000).into_iter().collect();
-        let mut head = Head::unexamined(Key::MIN);
+        let mut head = Head::unexamined(Key::MIN, 0);
         let mut found = Vec::new();
         for _ in 0..random.usize(0..4) {
-            let Some(look) = head.begin_look(Key::MAX) else {
+            let Some(look) = head.begin_look(Key::MAX, 0) else {
                 break;
             };
             let inside = table.range(look.range.from..=look.range.last());

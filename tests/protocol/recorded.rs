@@ -245,7 +245,7 @@ fn what_a_real_fleet_did_is_what_the_models_allow() {
         for row in s.rows(&format!(
             "select id, status, attempts, claim_token, open_dependencies,
                extract(epoch from claim_expires_at - '{START}')::bigint as end
-             from mosaic.backlog_list('{ready,claimed,blocked,done,cancelled}', max_cards => 100)"
+             from mosaic.backlog"
         )) {
             let card = number(&row["id"]);
             let (lease, gate) = (&replayed.cards.cards[card], &replayed.links.cards[card]);

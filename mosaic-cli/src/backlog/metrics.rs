@@ -90,6 +90,26 @@ pub fn prometheus(stats: &Value, phase: Option<&str>) -> String {
             }
         }
     }
+    let counters = [
+        (
+            "frontier_lost",
+            "Cards and ended leases that an audit found and no claim knew of.",
+            &stats["frontier"]["lost"],
+        ),
+        (
+            "frontier_stuck",
+            "Claims in the midst of their work for so long that others stopped waiting for them.",
+            &stats["frontier"]["stuck"],
+        ),
+    ];
+    for (name, help, value) in counters {
+        if !value.is_null() {
+            text.push_str(&format!(
+                "# HELP mosaic_backlog_{name}_total {help}\n# TYPE mosaic_backlog_{name}_total counter\n\
+                 mosaic_backlog_{name}_total {value}\n"
+            ));
+        }
+    }
     text
 }
 

@@ -44,6 +44,9 @@ impl Stats {
         if !failing.is_empty() {
             stats.insert("failing_workers".to_owned(), failing.into());
         }
+        if self.format.is_some() && self.phase.is_none() {
+            stats.insert("frontier".to_owned(), frontier(&mut store)?);
+        }
         let stats = Value::Object(stats);
         Ok(match self.format {
             None => Reply::new(stats, view),
@@ -63,6 +66,15 @@ fn failing_workers(store: &mut Store) -> Result<Vec<Value>, Failure> {
     }
     let workers = store.rows(&Call::new(FUNCTION))?;
     Ok(workers.into_iter().map(Value::Object).collect())
+}
+
+/// What audits of the frontier have found; null where the extension does not tell.
+fn frontier(store: &mut Store) -> Result<Value, Failure> {
+    const FUNCTION: &str = "backlog_frontier";
+    if !store.has(FUNCTION)? {
+        return Ok(Value::Null);
+    }
+    Ok(Value::Object(store.row(&Call::new(FUNCTION))?))
 }
 
 fn view(stats: &Value, screen: &Screen) -> String {
