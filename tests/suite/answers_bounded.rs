@@ -248,7 +248,7 @@ fn a_value_that_nobody_could_be_sent_is_left_out_of_what_is_read_with_a_mark() {
     store(&mut s, "c3", "result", "to_jsonb(repeat('x', 80000000))");
     let page = s.rows("select * from mosaic.backlog_list()");
     assert_eq!(page.len(), 3);
-    assert_eq!(page[0]["cursor"].as_str().is_some(), true);
+    assert!(page[0]["cursor"].is_string());
     assert_eq!(page[1]["body"], "(600000004 bytes left out)");
     assert!(page[2]["result"]["omitted_bytes"].as_u64() > Some(80_000_000));
     assert_eq!(s.card("c2")["body"], page[1]["body"]);
