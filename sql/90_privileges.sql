@@ -82,7 +82,7 @@ comment on function mosaic.backlog_reopen is
 comment on function mosaic.backlog_update is
   'Changes the fields that are given, in any state; clear names fields to set to null. Errors: invalid_argument, not_found.';
 comment on function mosaic.backlog_frontier is
-  'What audits have found that the frontier did not know, since its shared memory was made: how many there were, how many cards or ended leases had been lost, and looks or trials that did not end. Errors: none.';
+  'What audits have found that the frontier did not know, since its shared memory was made: how many there were, how many cards or ended leases had been lost, and looks or trials that did not end.';
 comment on function mosaic.backlog_stats is
   'Counts of cards by state and owner, and the last hour''s throughput and waiting times, of all cards or of one phase. Errors: invalid_argument.';
 comment on function mosaic.backlog_failing_workers is

@@ -89,4 +89,4 @@ revoke all on function mosaic.backlog_frontier() from public;
 grant execute on function mosaic.backlog_frontier() to mosaic_reader;
 grant set on parameter mosaic.frontier_audit to mosaic_operator;
 comment on function mosaic.backlog_frontier is
-  'What audits have found that the frontier did not know, since its shared memory was made: how many there were, how many cards or ended leases had been lost, and looks or trials that did not end. Errors: none.';
+  'What audits have found that the frontier did not know, since its shared memory was made: how many there were, how many cards or ended leases had been lost, and looks or trials that did not end.';

@@ -224,7 +224,11 @@ fn prove(session: &Session, audit: Audit, now: Micros) {
         from: clock::FIRST,
         to: now.saturating_add(1),
     };
-    let suspects = audit.suspect(&due::times(session, &ENDS, first));
+    let found: Vec<(Key, Option<Key>)> = due::times(session, &ENDS, first)
+        .into_iter()
+        .map(|end| (end, None))
+        .collect();
+    let suspects = audit.suspect(&found);
     let mut free = Vec::new();
     if !suspects.is_empty() {
         let told = session.run(&TOLD, &[param(clock::times(&suspects))]);

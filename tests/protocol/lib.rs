@@ -8,6 +8,7 @@
 //! - `lease`: claims, leases, fencing tokens, attempts, the sweep, crashes
 //! - `gate`: links, completions, counters and the order of locks
 //! - `head`: what the frontier knows of one ordered set, with little room
+//! - `belt`: audits of the frontier's own heads, against planted bugs
 //! - `real_head`: the code of the extension that is plain data, as it is
 //! - `frontier`: claims by the frontier beside commits, rollbacks and the ends of sessions
 //! - `replay`: a history, told to the models of lease and gate event by event
@@ -15,6 +16,7 @@
 
 #![cfg(test)]
 
+mod belt;
 mod check;
 mod frontier;
 mod gate;

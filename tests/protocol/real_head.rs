@@ -1,9 +1,10 @@
 //! The frontier's own code, which is plain data: what comes in at once, and which head gives way.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 #[path = "../../mosaic_backlog_ext/src/frontier"]
-mod frontier {
+pub mod frontier {
     #![allow(dead_code)]
 
     pub mod addition;
@@ -11,15 +12,23 @@ mod frontier {
     pub mod head;
     pub mod heads;
 
-    /// The server's clock stands still.
+    /// The server's clock.
     pub fn now() -> i64 {
-        0
+        super::CLOCK.get()
     }
 }
 
 use frontier::addition::Addition;
 use frontier::head::{Head, Key, LOOK, Range};
 use frontier::heads::{FILTERS, Filter, Heads, SHARE, Set};
+
+thread_local! {
+    static CLOCK: Cell<i64> = const { Cell::new(0) };
+}
+
+pub fn set_clock(now: i64) {
+    CLOCK.set(now);
+}
 
 /// The keys that claims one after the other would be given, by candidates and by looks at `table`.
 fn drained(head: &mut Head, table: &BTreeSet<Key>) -> Vec<Key> {
@@ -132,10 +141,11 @@ fn filter(number: usize) -> Filter {
     filter
 }
 
-fn heads() -> Box<Heads> {
+pub fn empty_heads() -> Box<Heads> {
     // As in shared memory.
     let mut heads: Box<Heads> = unsafe { Box::<Heads>::new_zeroed().assume_init() };
     heads.reset();
+    heads.forget_audits();
     heads
 }
 
@@ -145,7 +155,7 @@ fn is_there(heads: &mut Heads, set: Set) -> bool {
 
 #[test]
 fn the_head_of_claims_that_name_nothing_never_gives_way() {
-    let mut heads = heads();
+    let mut heads = empty_heads();
     let plain = heads.claims(Filter::default(), 1, 0);
     for n in 0..10 * FILTERS {
         heads.claims(filter(n), n as i32 + 2, 1_000_000 * n as i64);
@@ -155,7 +165,7 @@ fn the_head_of_claims_that_name_nothing_never_gives_way() {
 
 #[test]
 fn one_session_with_many_filters_pushes_out_its_own() {
-    let mut heads = heads();
+    let mut heads = empty_heads();
     let theirs: Vec<Set> = (0..FILTERS - 2 * SHARE)
         .map(|n| heads.claims(filter(n), 7, 0))
         .collect();
@@ -169,7 +179,7 @@ fn one_session_with_many_filters_pushes_out_its_own() {
 
 #[test]
 fn filters_of_sessions_that_come_and_go_do_not_push_out_what_several_use() {
-    let mut heads = heads();
+    let mut heads = empty_heads();
     let shared = heads.claims(filter(0), 1, 0);
     let mut now = 0;
     for n in 0..10 * FILTERS {

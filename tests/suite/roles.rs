@@ -3,8 +3,9 @@
 use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::session::Session;
 
-const READER: [&str; 7] = [
+const READER: [&str; 8] = [
     "failing_workers()",
+    "frontier()",
     "get('A')",
     "list()",
     "stats()",

@@ -25,14 +25,14 @@ statements! {
         "select claim_order from mosaic.backlog where claim_order = any($1) and opened";
     /// Looks through a part of the order, whatever is locked in it.
     EXAMINE(INT8OID, INT8OID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID, TEXTARRAYOID, INT4OID) =
-        "select claim_order from mosaic.backlog
+        "select claim_order, not_before from mosaic.backlog
          where opened and claim_order between $1 and $2
            and (not_before is null or not_before <= $3) and requires <@ $4
            and $5 is null and labels @> $6
          order by claim_order limit $7";
     /// The same within one phase.
     EXAMINE_PHASE(INT8OID, INT8OID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID, TEXTARRAYOID, INT4OID) =
-        "select claim_order from mosaic.backlog
+        "select claim_order, not_before from mosaic.backlog
          where opened and claim_order between $1 and $2
            and (not_before is null or not_before <= $3) and requires <@ $4
            and phase = $5 and labels @> $6
@@ -114,6 +114,11 @@ pub fn take_next(
                 claimed.extend(take_locked(session, request, set, wanted, now)?);
                 break;
             }
+            if !has_room {
+                // Others put aside so much meanwhile that these would be tried again at once.
+                claimed.push(scan(session, request, set, wanted, now)?);
+                break;
+            }
             continue;
         }
         let answers = take_candidates(session, &keys, request, now);
@@ -139,7 +144,10 @@ pub fn take_next(
 
 /// Compares what is known of the first claimable cards with the table.
 fn prove(session: &Session, request: &Request, audit: Audit, now: Micros) {
-    let found = first_claimable(session, request, (Key::MIN, Key::MAX), AUDITED, now);
+    let first = first_claimable(session, request, (Key::MIN, Key::MAX), AUDITED, now);
+    let found: Vec<(Key, Option<Key>)> = (0..first.len())
+        .map(|row| (first.must(row, 1), first.get(row, 2)))
+        .collect();
     let suspects = audit.suspect(&found);
     let mut free = Vec::new();
     if !suspects.is_empty() {
@@ -296,7 +304,8 @@ fn quarantine(session: &Session, card: &Card, request: &Request, now: Micros) {
 fn examine(session: &Session, request: &Request, mut look: Look, wanted: usize, now: Micros) {
     let range = look.range();
     let limit = wanted.clamp(LOOK, 2 * LOOK);
-    let found = first_claimable(session, request, (range.from, range.last()), limit, now);
+    let first = first_claimable(session, request, (range.from, range.last()), limit, now);
+    let found: Vec<Key> = first.column(1);
     if found.is_empty() && look.is_first() {
         look.set_highest(session.run(&LAST, &[]).get(0, 1));
     }
@@ -304,19 +313,19 @@ fn examine(session: &Session, request: &Request, mut look: Look, wanted: usize, 
 }
 
 /// The first `limit` cards in a part of the order that the claim may have, whoever has them
-/// locked.
+/// locked, each with the time that it waited for.
 fn first_claimable(
     session: &Session,
     request: &Request,
     (first, last): (Key, Key),
     limit: usize,
     now: Micros,
-) -> Vec<Key> {
+) -> Answer {
     let examine = match request.phase {
         Some(_) => &EXAMINE_PHASE,
         None => &EXAMINE,
     };
-    let found = session.run(
+    session.run(
         examine,
         &[
             param(first),
@@ -327,8 +336,7 @@ fn first_claimable(
             param(request.labels.clone()),
             param(limit as i32),
         ],
-    );
-    found.column(1)
+    )
 }
 
 /// Takes cards by a scan, past everything that is locked: where the frontier cannot tell.

@@ -65,15 +65,14 @@ fn tell(mut heads: memory::Locked) {
 }
 
 impl Audit {
-    /// Which of the first members that the table has, ascending, the head does not know.
-    pub fn suspect(&self, found: &[Key]) -> Vec<Key> {
+    /// Which of the first members that the table has, ascending and each with the time that it
+    /// waited for, are not known.
+    pub fn suspect(&self, found: &[(Key, Option<Key>)]) -> Vec<Key> {
         let mut heads = self.memory.lock();
         if heads.resets() != self.resets {
             return Vec::new();
         }
-        heads
-            .head(self.set)
-            .map_or_else(Vec::new, |head| head.suspect(self.number, found))
+        heads.suspect(self.set, self.number, found)
     }
 
     /// `free` are the suspects that nobody has locked or has just changed, each with the time that

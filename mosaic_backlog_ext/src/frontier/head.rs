@@ -397,7 +397,8 @@ impl Head {
     /// before it and nobody looks already.
     pub fn begin_look(&mut self, last: Key, now: i64) -> Option<Look> {
         let range = *self.ranges().first()?;
-        if self.settled || self.looking || range.from > last {
+        // Of what lies behind a sift nobody takes anything: a look would find the same again.
+        if self.settled || self.looking || range.from > last.min(self.sifted_from) {
             return None;
         }
         self.looking = true;
@@ -619,6 +620,11 @@ impl Head {
         self.proof.running = true;
         self.proof.number += 1;
         self.proof.suspects = Few::new(0);
+        (self.proof.number, self.give_up_stuck(now, patience))
+    }
+
+    /// Gives up for lost what has not ended for `patience`. Whether there was anything.
+    pub fn give_up_stuck(&mut self, now: i64, patience: i64) -> bool {
         let mut was_stuck = false;
         if self.looking && now - self.looking_since >= patience {
             self.looking = false;
@@ -639,7 +645,7 @@ impl Head {
             self.stuck.epoch = self.epoch;
             self.stuck.count = self.trying;
         }
-        (self.proof.number, was_stuck)
+        was_stuck
     }
 
     fn is_audited_by(&self, number: u64) -> bool {

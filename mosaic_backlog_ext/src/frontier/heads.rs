@@ -257,7 +257,9 @@ impl Heads {
         if !is_free || !head.is_unproved(now, interval, patience) {
             return None;
         }
-        let (number, was_stuck) = head.begin_audit(now, patience);
+        let (number, mut was_stuck) = head.begin_audit(now, patience);
+        // Times are not compared by themselves: whose card nobody knows of is found by its order.
+        was_stuck |= self.due.give_up_stuck(now, patience);
         self.audits.count += 1;
         if was_stuck {
             self.audits.stuck += 1;
@@ -266,22 +268,35 @@ impl Heads {
         Some(number)
     }
 
+    /// Which of the first members of the set that the table has, ascending and each with the time
+    /// that it waited for, are not known.
+    pub fn suspect(&mut self, set: Set, number: u64, found: &[(Key, Option<Key>)]) -> Vec<Key> {
+        let keys = self.unknown_to_due(found);
+        self.head(set)
+            .map_or_else(Vec::new, |head| head.suspect(number, &keys))
+    }
+
     /// Ends an audit of the set that began at the time `begun`. `free` are the suspects that
     /// nobody has, each with the time that it waited for.
     pub fn end_audit(&mut self, set: Set, number: u64, free: &[(Key, Option<Key>)], begun: i64) {
-        // What waited for a time may be known by it, or be on trial with it.
-        let due = &self.due;
-        let keys: Vec<Key> = free
-            .iter()
-            .filter(|(_, at)| at.is_none_or(|at| !due.covers(at) && !due.tries(at)))
-            .map(|(key, _)| *key)
-            .collect();
+        let keys = self.unknown_to_due(free);
         let now = now();
         let lost = self
             .head(set)
             .and_then(|head| head.end_audit(number, &keys, now));
         self.add_lost(set, lost);
         self.audits.free_at = now + AUDIT_SHARE * (now - begun).max(0);
+    }
+
+    /// What waited for a time may be known by it, or be on trial with it. Both pass: a trial ends,
+    /// and a commit tells of its times. So it is asked when an audit has read and when it ends.
+    fn unknown_to_due(&self, cards: &[(Key, Option<Key>)]) -> Vec<Key> {
+        let is_unknown = |at: Key| !self.due.covers(at) && !self.due.tries(at);
+        let cards = cards.iter();
+        cards
+            .filter(|(_, at)| at.is_none_or(is_unknown))
+            .map(|(key, _)| *key)
+            .collect()
     }
 
     fn add_lost(&mut self, set: Set, lost: Option<Lost>) {

@@ -446,12 +446,14 @@ unsafe extern "C-unwind" fn transaction_event(
             memory::end_transaction();
         }
         pg_sys::XactEvent::XACT_EVENT_ABORT => {
+            let undone = PENDING.with_borrow_mut(|pending| std::mem::take(&mut pending.undo));
+            // Of its own cards there is nothing left.
+            let shared = |undo: &&Undo| !matches!(undo.what, Undone::TakenOwn(_));
+            undone.iter().filter(shared).for_each(Undo::run);
+            // Not before: an audit asks trials for what is in nobody else's hands.
             end_trials(|_| true);
             give_up_looks(|_| true);
-            // Of its own cards there is nothing left.
             let pending = PENDING.take();
-            let shared = |undo: &&Undo| !matches!(undo.what, Undone::TakenOwn(_));
-            pending.undo.iter().filter(shared).for_each(Undo::run);
             for (_, memory) in pending.made {
                 memory::let_go(memory);
             }
@@ -504,9 +506,6 @@ unsafe extern "C-unwind" fn subtransaction_event(
             }
         }),
         pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
-            // What the callers of this subtransaction try and look at goes on.
-            end_trials(|trial| trial.by == own);
-            give_up_looks(|look| look.by == own);
             let (undone, unmade) = PENDING.with_borrow_mut(|pending| {
                 pending.dropped.retain(|(by, _)| *by != own);
                 let unmade: Vec<_> = pending.made.extract_if(.., |(by, _)| *by == own).collect();
@@ -517,6 +516,9 @@ unsafe extern "C-unwind" fn subtransaction_event(
                 (undone, unmade)
             });
             undone.iter().for_each(Undo::run);
+            // What the callers of this subtransaction try and look at goes on.
+            end_trials(|trial| trial.by == own);
+            give_up_looks(|look| look.by == own);
             for (_, memory) in unmade {
                 memory::let_go(memory);
             }

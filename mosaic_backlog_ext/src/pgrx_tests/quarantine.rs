@@ -34,7 +34,7 @@ mod tests {
         assert_eq!(
             rows(
                 "select actor, claim_token, old_status, new_status, detail ->> 'reason'
-                 from backlog_events('A') where new_status = 'blocked'"
+                 from backlog_event where card_id = 'A' and new_status = 'blocked'"
             ),
             format!("w|{token}|claimed|blocked|no luck")
         );

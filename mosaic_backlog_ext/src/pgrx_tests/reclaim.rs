@@ -42,7 +42,10 @@ mod tests {
             ),
             "ready|null|null|null|1"
         );
-        assert_eq!(card("C", "status, claim_token"), format!("claimed|{live}"));
+        assert_eq!(
+            rows("select status, claim_token from backlog where id = 'C'"),
+            format!("claimed|{live}")
+        );
         assert_eq!(
             rows(
                 "select card_id, actor, old_status, new_status, detail ->> 'previous_owner' from backlog_event

@@ -158,7 +158,7 @@ mod tests {
             "select backlog_update('A', title => 'new', requires => '{gpu}', not_before => '2031-01-01')",
         );
         assert_eq!(
-            card("A", "status, claim_token, claim_owner"),
+            rows("select status, claim_token, claim_owner from backlog where id = 'A'"),
             format!("claimed|{token}|w1")
         );
         run(&format!("select backlog_complete('A', {token})"));
