@@ -11,6 +11,7 @@
 //! - `belt`: audits of the frontier's own heads, against planted bugs
 //! - `real_head`: the code of the extension that is plain data, as it is
 //! - `frontier`: claims by the frontier beside commits, rollbacks and the ends of sessions
+//! - `times`: cards that wait for a time, several for the same
 //! - `replay`: a history, told to the models of lease and gate event by event
 //! - `recorded`: the histories of real fleets
 
@@ -25,3 +26,4 @@ mod lease;
 mod real_head;
 mod recorded;
 mod replay;
+mod times;
