@@ -22,6 +22,7 @@ pub static RETRY_BASE: GucSetting<i32> = GucSetting::<i32>::new(10);
 pub static RETRY_MAX: GucSetting<i32> = GucSetting::<i32>::new(3600);
 pub static NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(true);
 pub static FRONTIER_AUDIT: GucSetting<i32> = GucSetting::<i32>::new(10);
+pub static FRONTIER_KEPT: GucSetting<i32> = GucSetting::<i32>::new(600);
 pub static ALLOW_DROP: GucSetting<bool> = GucSetting::<bool>::new(false);
 
 pub fn register() {
@@ -86,6 +87,16 @@ pub fn register() {
         &FRONTIER_AUDIT,
         0,
         3600,
+        GucContext::Suset,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"mosaic.frontier_kept",
+        c"How long what claims know is kept while no session uses it.",
+        c"By a background worker. 0: no longer than a session is there that has it.",
+        &FRONTIER_KEPT,
+        0,
+        86_400,
         GucContext::Suset,
         GucFlags::UNIT_S,
     );

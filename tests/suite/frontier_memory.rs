@@ -3,11 +3,12 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use mosaic_backlog_tests::cluster::Cluster;
 use mosaic_backlog_tests::faults::Disk;
 use mosaic_backlog_tests::session::Session;
-use mosaic_backlog_tests::{account, wait};
+use mosaic_backlog_tests::{account, programs, wait};
 
 use crate::frontier::drain;
 
@@ -76,7 +77,7 @@ fn a_database_that_is_dropped_leaves_no_shared_memory() {
         s.run("create extension mosaic_backlog_ext");
         s.create("A");
         assert_eq!(s.claim_next("w").as_deref(), Some("A"));
-        assert_eq!(server.segments(), before + 1);
+        server.assert_segments(before + 1);
         drop(s);
         admin.run("drop database work with (force)");
     }
@@ -120,8 +121,113 @@ fn an_extension_whose_creation_is_rolled_back_leaves_no_shared_memory() {
     }
     s.run("begin; drop extension mosaic_backlog_ext; rollback");
     assert_eq!(drain(&mut server.session()), ["A"]);
+    end(&server, s);
+    // The one that is in use is kept.
+    assert_eq!(server.segments(), before + 1);
+}
+
+/// How many audits there were in the memory that sessions share now.
+fn audits(s: &mut Session) -> i64 {
+    s.number("select audits from mosaic.backlog_frontier()")
+}
+
+/// The processes of the server that keep the memory; they are in no view.
+fn keepers(server: &Server) -> Vec<String> {
+    let pid_file = server.0.data().join("postmaster.pid");
+    let postmaster = fs::read_to_string(pid_file).expect("a file");
+    let postmaster = postmaster.lines().next().expect("a pid").to_owned();
+    let is_keeper = |process: &std::path::Path| {
+        let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
+        let parent = stat
+            .rsplit(") ")
+            .next()
+            .and_then(|rest| rest.split(' ').nth(1));
+        let title = fs::read_to_string(process.join("cmdline")).unwrap_or_default();
+        parent == Some(&postmaster) && title.contains("mosaic_backlog frontier")
+    };
+    fs::read_dir("/proc")
+        .expect("processes")
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|process| is_keeper(process))
+        .filter_map(|process| Some(process.file_name()?.to_str()?.to_owned()))
+        .collect()
+}
+
+fn one_keeper(server: &Server) -> String {
+    wait::until("one keeper", || {
+        let mut keepers = keepers(server);
+        (keepers.len() == 1).then(|| keepers.remove(0))
+    })
+}
+
+/// The session is gone from the server, not only from here.
+fn end(server: &Server, mut s: Session) {
+    let pid = s.number("select pg_backend_pid()");
     drop(s);
+    let mut watcher = server.session();
+    wait::until("the session is gone", || {
+        let left = format!("select count(*) from pg_stat_activity where pid = {pid}");
+        (watcher.number(&left) == 0).then_some(())
+    });
+}
+
+#[test]
+fn what_claims_know_outlives_their_sessions() {
+    let (server, mut s) = Server::with_the_extension();
+    s.run("set mosaic.frontier_audit = 0");
+    assert_eq!(s.claim_next("w"), None);
+    let before = audits(&mut s);
+    assert!(before > 0);
+    // Nobody is there that has it, again and again.
+    for _ in 0..5 {
+        end(&server, s);
+        s = server.session();
+        assert_eq!(audits(&mut s), before);
+        assert_eq!(s.claim_next("w"), None);
+        one_keeper(&server);
+    }
+    // A keeper that is ended is replaced by the next that uses the memory.
+    let first = one_keeper(&server);
+    programs::run(Command::new("kill").arg(&first));
+    wait::until("the keeper is gone", || {
+        keepers(&server).is_empty().then_some(())
+    });
+    assert_eq!(s.claim_next("w"), None);
+    assert_ne!(one_keeper(&server), first);
+    end(&server, s);
+    assert_eq!(audits(&mut server.session()), before);
+}
+
+#[test]
+fn memory_that_nobody_uses_is_let_go_after_the_time_that_is_set() {
+    let (server, mut s) = Server::with_the_extension();
+    let before = server.segments();
+    s.run("set mosaic.frontier_kept = 1");
+    s.create("A");
+    end(&server, s);
     server.assert_segments(before);
+    let mut s = server.session();
+    s.run("set mosaic.frontier_kept = 0");
+    assert_eq!(drain(&mut s), ["A"]);
+    assert_eq!(keepers(&server), NONE);
+    end(&server, s);
+    assert_eq!(server.segments(), before);
+}
+
+#[test]
+fn a_server_without_workers_to_give_serves_all_calls() {
+    let server = Server(Cluster::start(&[
+        "dynamic_shared_memory_type = mmap",
+        "max_worker_processes = 0",
+    ]));
+    let mut s = server.session();
+    s.run("create extension mosaic_backlog_ext");
+    let before = server.segments();
+    s.create("A");
+    assert_eq!(drain(&mut s), ["A"]);
+    assert_eq!(keepers(&server), NONE);
+    end(&server, s);
+    assert_eq!(server.segments(), before);
 }
 
 #[test]
@@ -137,6 +243,10 @@ fn calls_that_fail_or_are_rolled_back_leave_no_shared_memory() {
     ] {
         for _ in 0..10 {
             let mut s = server.session();
+            if call.ends_with("rollback to a; commit") {
+                // What commits has the memory kept.
+                s.run("set mosaic.frontier_kept = 0");
+            }
             let _ = s.attempt_run(call);
             assert!(server.segments() <= before + 1, "{call}");
             drop(s);

@@ -235,6 +235,11 @@ impl Heads {
         }
     }
 
+    /// How often claims asked for a head.
+    pub fn uses(&self) -> u64 {
+        self.uses
+    }
+
     pub fn resets(&self) -> u64 {
         self.resets
     }

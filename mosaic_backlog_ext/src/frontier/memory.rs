@@ -1,15 +1,17 @@
 //! Where the heads live: a segment of shared memory a database, made by whoever needs it first.
 //!
 //! It is a dynamic segment, so that nothing has to be preloaded. Its handle is kept in a sequence,
-//! because that is read and written outside of transactions. It lives as long as a session has it
-//! mapped: nobody else could find out that its database is gone. After that, and after a restart
-//! or a promotion, the handle leads nowhere, and an empty segment is made.
+//! because that is read and written outside of transactions. It lives as long as a process has it
+//! mapped, a session or the worker that keeps it: PostgreSQL could not find out that its database is
+//! gone. After that, and after a restart or a promotion, the handle leads nowhere, and an empty
+//! segment is made.
 //!
 //! A newer library that lays the segment out in another way cannot share it. It makes one of its
 //! own, and retires the other: sessions with the older library are ended when they next need it.
 
 mod ask;
 mod attach;
+mod keeper;
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
@@ -60,6 +62,13 @@ impl Header {
         self.retired.load(Ordering::SeqCst) != 0
     }
 
+    /// The segment stays although nobody may have it mapped for a while.
+    fn pin(&self) {
+        if self.pinned.swap(1, Ordering::SeqCst) == 0 {
+            unsafe { pg_sys::dsm_pin_segment(pg_sys::dsm_find_mapping(self.handle)) };
+        }
+    }
+
     /// Lets the segment go once nobody has it mapped any more.
     fn unpin(&self) {
         if self.pinned.swap(0, Ordering::SeqCst) != 0 {
@@ -74,6 +83,10 @@ struct Segment {
     lock: pg_sys::LWLock,
     changed: pg_sys::ConditionVariable,
     heads: Heads,
+    /// 1: a worker keeps it, or is about to.
+    kept: AtomicU32,
+    /// 1: nobody finds it any more.
+    abandoned: AtomicU32,
     /// Transactions follow that may tell nobody here what they change: prepared ones, and those
     /// that ran when the segment was made. When one of them ends, nothing is known any more.
     prepared_room: usize,

@@ -427,6 +427,14 @@ fn before_commit() {
     if PENDING.with_borrow(|pending| pending.changes.iter().any(|c| c.memory.is_retired())) {
         memory::end_session();
     }
+    // What the transaction lets go of is not kept.
+    let is_left = |memory: &Memory| {
+        !memory.is_private()
+            && PENDING.with_borrow(|pending| pending.dropped.iter().all(|(_, m)| m != memory))
+    };
+    if let Some(memory) = memory::mapped().filter(is_left) {
+        memory.keep();
+    }
 }
 
 #[pg_guard]

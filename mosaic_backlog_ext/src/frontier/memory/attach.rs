@@ -103,6 +103,7 @@ fn use_from_now(memory: Memory) {
         if let Some(last) = LAST.replace(Some(memory))
             && last != memory
         {
+            last.abandon();
             outdated.push(last);
         }
     });
@@ -110,6 +111,7 @@ fn use_from_now(memory: Memory) {
 
 /// The memory is of a table that is no more.
 pub fn let_go(memory: Memory) {
+    memory.abandon();
     if LAST.get() == Some(memory) {
         LAST.set(None);
         OUTDATED.with_borrow_mut(|outdated| outdated.push(memory));
