@@ -3,14 +3,15 @@ create sequence mosaic.backlog_event_id_seq as bigint;
 -- No foreign key to cards: the history outlives them.
 create table mosaic.backlog_event (
   event_id     bigint primary key,
-  card_id      text not null,
+  -- Null, as the status is, where the event is about the backlog and not about a card.
+  card_id      text,
   at           timestamptz not null,
   kind         text not null,
   actor        text not null,
   login_role   text not null,
   claim_token  bigint,
   old_status   mosaic.backlog_status,
-  new_status   mosaic.backlog_status not null,
+  new_status   mosaic.backlog_status,
   detail       jsonb not null default '{}',
   -- Internal: the next transaction id when event_id was drawn. Once no older transaction
   -- runs, no smaller event_id can still appear, so a reader may pass this event.
@@ -22,7 +23,10 @@ create index backlog_event_at on mosaic.backlog_event using brin (at) with (page
 
 create index backlog_event_card on mosaic.backlog_event (card_id, event_id);
 
-comment on table mosaic.backlog_event is 'Append-only history: one row a change of a card.';
+-- The newest token that was handed out, with which the sequence is compared.
+create index backlog_event_token on mosaic.backlog_event (claim_token) where kind = 'claimed';
+
+comment on table mosaic.backlog_event is 'Append-only history: one row a change of a card, or of the backlog as a whole.';
 comment on column mosaic.backlog_event.actor is 'who did it, as the caller says';
 comment on column mosaic.backlog_event.login_role is 'who did it, as the server knows';
 comment on column mosaic.backlog_event.horizon is 'internal: lets a reader follow the history without a gap';

@@ -43,7 +43,7 @@ grant execute on function mosaic.backlog_create, mosaic.backlog_create_many, mos
   mosaic.backlog_reclaim, mosaic.backlog_assert_held to mosaic_worker;
 
 grant execute on function mosaic.backlog_cancel, mosaic.backlog_reopen, mosaic.backlog_update, mosaic.backlog_import,
-  mosaic.backlog_export, mosaic.backlog_token to mosaic_operator;
+  mosaic.backlog_export, mosaic.backlog_token, mosaic.backlog_resume_after_restore to mosaic_operator;
 
 -- Settings that weaken a guarantee are an operator's at the least; mosaic.clock stays a superuser's.
 grant set on parameter mosaic.durability, mosaic.frontier_audit, mosaic.frontier_kept to mosaic_operator;
@@ -95,6 +95,8 @@ comment on function mosaic.backlog_events is
   'The history, oldest first; after is the cursor of the last event seen, and a reader that follows it misses none. Errors: invalid_argument.';
 comment on function mosaic.backlog_token is
   'The token under which a card is held; the history says who asked. Errors: invalid_argument, not_found, bad_transition, unauthorized.';
+comment on function mosaic.backlog_resume_after_restore is
+  'Makes it safe to go on after a restore to an earlier moment, or on a logical replica: no token, event number or generated id that was given since comes again. Errors: invalid_argument.';
 comment on function mosaic.backlog_assert_held is
   'Errors with claim_lost unless the card is held under the token, and else locks it until the caller''s transaction ends. Errors: invalid_argument, not_found, claim_lost.';
 comment on function mosaic.backlog_export is

@@ -79,6 +79,29 @@ alter function mosaic.backlog_failing_workers owner to mosaic_owner;
 grant execute on function mosaic.backlog_failing_workers to mosaic_reader;
 comment on function mosaic.backlog_failing_workers is
   'Workers that failed at least min_cards different cards in a row, without completing one in between, in the last hour. Errors: invalid_argument.';
+
+-- The history also tells what happened to the backlog as a whole.
+alter table mosaic.backlog_event alter column card_id drop not null, alter column new_status drop not null;
+comment on table mosaic.backlog_event is 'Append-only history: one row a change of a card, or of the backlog as a whole.';
+
+-- The newest token that was handed out, with which the sequence is compared.
+create index backlog_event_token on mosaic.backlog_event (claim_token) where kind = 'claimed';
+
+create function mosaic.backlog_resume_after_restore(
+	last_token bigint DEFAULT NULL,
+	actor TEXT DEFAULT NULL
+) RETURNS TABLE (name text, before bigint, after bigint)
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'backlog_resume_after_restore_wrapper';
+
+alter function mosaic.backlog_resume_after_restore owner to mosaic_owner;
+revoke all on function mosaic.backlog_resume_after_restore from public;
+grant execute on function mosaic.backlog_resume_after_restore to mosaic_operator;
+comment on function mosaic.backlog_resume_after_restore is
+  'Makes it safe to go on after a restore to an earlier moment, or on a logical replica: no token, event number or generated id that was given since comes again. Errors: invalid_argument.';
+
 -- What audits of the frontier have found.
 create function mosaic.backlog_frontier() returns table (shared boolean, audits bigint, lost bigint, last_lost_at timestamptz, last_lost text, stuck bigint, last_stuck_at timestamptz)
 called on null input volatile security definer parallel unsafe

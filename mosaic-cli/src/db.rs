@@ -13,6 +13,7 @@ use crate::embedded::{self, Report};
 use crate::extension::{self, Migration};
 use crate::failure::{self, Code, Exit, Failure};
 use crate::reply::{Reply, warn};
+use crate::resume;
 use crate::screen::{Paint, Screen, one_line};
 use crate::shape::Prints;
 use crate::store::{self, Choice};
@@ -54,6 +55,7 @@ pub enum Verb {
     Migrate,
     Backup(backup::Backup),
     Restore(backup::Restore),
+    ResumeAfterRestore(resume::Resume),
     /// One step of setting up the server, as the user that it runs as
     #[command(hide = true)]
     Step(embedded::Step),
@@ -77,6 +79,7 @@ pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
         Verb::Migrate => return migrate(global),
         Verb::Backup(backup) => return backup.run(global),
         Verb::Restore(restore) => return restore.run(global),
+        Verb::ResumeAfterRestore(resume) => return resume.run(global),
         verb => verb,
     };
     if global.database_url.is_some() {
@@ -126,7 +129,11 @@ pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
         Verb::Psql { .. } if global.json => Err(Failure::usage("psql does not speak JSON")
             .hint("`mosaic db url --json` gives the address; `psql --csv` and SQL's own JSON functions give data.")),
         Verb::Psql { admin, arguments } => psql(&store, admin, arguments),
-        Verb::Migrate | Verb::Backup(_) | Verb::Restore(_) | Verb::Step(_) => unreachable!("handled above"),
+        Verb::Migrate
+        | Verb::Backup(_)
+        | Verb::Restore(_)
+        | Verb::ResumeAfterRestore(_)
+        | Verb::Step(_) => unreachable!("handled above"),
     }
 }
 

@@ -12,21 +12,25 @@ pub fn as_commands(hint: &str) -> String {
         return hint.to_owned();
     }
     let program = crate::Cli::command();
-    let backlog = program.find_subcommand("backlog").expect("a command");
     let mut told = String::new();
     let mut rest = hint;
     while let Some((before, name)) = rest.split_once(FUNCTION) {
         let end = name.find(|c: char| !c.is_ascii_lowercase() && c != '_');
         let (verb, after) = name.split_at(end.unwrap_or(name.len()));
         told.push_str(before);
-        if backlog.find_subcommand(verb).is_none() {
+        let verb = verb.replace('_', "-");
+        let group = ["backlog", "db"].into_iter().find(|group| {
+            let group = program.find_subcommand(group).expect("a command");
+            group.find_subcommand(&verb).is_some()
+        });
+        let Some(group) = group else {
             told.push_str(FUNCTION);
             rest = name;
             continue;
-        }
+        };
         let (argument, after) = argument(after);
         let space = if argument.is_empty() { "" } else { " " };
-        told.push_str(&format!("`mosaic backlog {verb}{space}{argument}`"));
+        told.push_str(&format!("`mosaic {group} {verb}{space}{argument}`"));
         rest = after;
     }
     told + rest
@@ -60,6 +64,10 @@ mod tests {
             (
                 "alter table mosaic.backlog_event enable trigger backlog_watch",
                 "alter table mosaic.backlog_event enable trigger backlog_watch",
+            ),
+            (
+                "As an operator, call mosaic.backlog_resume_after_restore().",
+                "As an operator, call `mosaic db resume-after-restore`.",
             ),
             ("Try again.", "Try again."),
         ] {

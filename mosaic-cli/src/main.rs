@@ -28,6 +28,7 @@ mod progress;
 mod redact;
 mod replacement;
 mod reply;
+mod resume;
 mod screen;
 mod session;
 mod shape;
@@ -308,6 +309,7 @@ mod tests {
             "backlog import - --no-dependencies --no-events --actor me",
             "db backup f --json",
             "db restore f",
+            "db resume-after-restore --last-token 5 --actor me",
             "backlog prime --write f --json",
             "mcp --worker w --on-exit release",
         ] {

@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 
 use crate::clock::Micros;
 use crate::guard;
-use crate::sequence;
+use crate::sequence::Sequence;
 use crate::statement::{Session, jsonb, param, statements};
 use crate::status::{Status, Statuses};
 use crate::table::{Store, Table, Writer, Writes, known};
@@ -58,8 +58,7 @@ pub fn record_many(session: &Session, at: Micros, events: &[Event]) {
     if events.is_empty() {
         return;
     }
-    let next = |_| sequence::next(c"backlog_event_id_seq");
-    let ids: Vec<i64> = events.iter().map(next).collect();
+    let ids: Vec<i64> = events.iter().map(|_| Sequence::Events.next()).collect();
     let login_role = guard::login_role();
     let horizon = horizon();
     if let Some(history) = History::open() {

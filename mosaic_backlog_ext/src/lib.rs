@@ -55,6 +55,7 @@ mod lease;
 mod link;
 mod list;
 mod reclaim;
+mod resume;
 mod stats;
 mod transfer;
 mod update;

@@ -62,6 +62,17 @@ pub fn leave_gate(number: u32, mode: u32) {
     }
 }
 
+/// One session at a time looks where the sequences are, and sets them. Left at once.
+pub fn setting_sequences(work: impl FnOnce()) {
+    let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
+    let history = table::relation_id(c"backlog_event");
+    take(c"backlog_event", 0, 0);
+    work();
+    unsafe {
+        pg_sys::UnlockDatabaseObject(history, pg_sys::InvalidOid, 0, mode);
+    }
+}
+
 fn take(table: &CStr, object: u32, part: u16) {
     let mode = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
     unsafe {

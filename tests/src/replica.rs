@@ -8,6 +8,24 @@ use crate::home::signal;
 use crate::session::Session;
 use crate::{folder, programs, wait};
 
+/// A place with a base backup of a server that runs; it is not started.
+#[track_caller]
+pub fn base_backup(primary: &Cluster, more: &[&str]) -> Cluster {
+    let copy = Cluster::placed(folder::kept(), primary.bin());
+    programs::run(
+        copy.program("pg_basebackup")
+            .args(["--no-sync", "--checkpoint", "fast"])
+            .args(more)
+            .args(["-U", SUPERUSER, "-p", &PORT.to_string()])
+            .arg("-h")
+            .arg(primary.folder())
+            .arg("-D")
+            .arg(copy.data()),
+    );
+    copy.listen_here();
+    copy
+}
+
 pub struct Pair {
     pub primary: Cluster,
     pub standby: Cluster,
@@ -18,18 +36,7 @@ impl Pair {
     #[track_caller]
     pub fn start(settings: &[&str]) -> Self {
         let primary = Cluster::start(settings);
-        let standby = Cluster::placed(folder::kept(), primary.bin());
-        programs::run(
-            standby
-                .program("pg_basebackup")
-                .args(["--no-sync", "--checkpoint", "fast", "--write-recovery-conf"])
-                .args(["-U", SUPERUSER, "-p", &PORT.to_string()])
-                .arg("-h")
-                .arg(primary.folder())
-                .arg("-D")
-                .arg(standby.data()),
-        );
-        standby.listen_here();
+        let standby = base_backup(&primary, &["--write-recovery-conf"]);
         standby.resume();
         let pair = Self { primary, standby };
         pair.until("the standby streams", |primary| {

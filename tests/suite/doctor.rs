@@ -7,7 +7,7 @@ use mosaic_backlog_tests::session::Session;
 use mosaic_backlog_tests::wait;
 use serde_json::{Value, json};
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "settings",
     "frontier",
     "triggers",
@@ -16,6 +16,7 @@ const NAMES: [&str; 15] = [
     "functions",
     "ownership",
     "vacuum",
+    "sequences",
     "unseen_cards",
     "expired_leases",
     "orphans",

@@ -55,6 +55,7 @@ mod raised;
 mod reclaim;
 mod roles;
 mod sabotage;
+mod sequences;
 mod settings;
 mod shadowing;
 mod state_table;

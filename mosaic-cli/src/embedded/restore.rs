@@ -146,15 +146,23 @@ pub fn refuse_cards(database: &mut Client) -> Result<i64, Failure> {
     Ok(row.try_get(1)?)
 }
 
-/// Makes sure that no token up to `last_token` is drawn again, and says what is there.
+/// Makes sure that no token is given again that was given since the backup was made, or up to
+/// `last_token`, and says what is there.
 pub fn finish_restore(database: &mut Client, last_token: i64) -> Result<Restored, Failure> {
     let row = database.query_one(
         "select (select count(*) from mosaic.backlog), \
            (select extversion from pg_catalog.pg_extension where extname = 'mosaic_backlog_ext'), \
-           (select pg_catalog.setval('mosaic.backlog_claim_token_seq', $1) \
-            from mosaic.backlog_claim_token_seq where last_value < $1 or (last_value = $1 and not is_called))",
-        &[&last_token],
+           pg_catalog.to_regproc('mosaic.backlog_resume_after_restore') is not null",
+        &[],
     )?;
+    // A server with the files of 0.1.0 has no function for it.
+    let resume = if row.try_get(2)? {
+        "select from mosaic.backlog_resume_after_restore($1)"
+    } else {
+        "select pg_catalog.setval('mosaic.backlog_claim_token_seq', greatest(last_value, $1) + 1000000000) \
+         from mosaic.backlog_claim_token_seq"
+    };
+    database.execute(resume, &[&last_token])?;
     Ok(Restored {
         cards: row.try_get(0)?,
         extension_version: row.try_get(1)?,

@@ -5,7 +5,7 @@ use super::Request;
 use crate::card::row::{Cards, Places, Row};
 use crate::clock::{Micros, SECOND};
 use crate::frontier::Key;
-use crate::sequence;
+use crate::sequence::Sequence;
 use crate::settings;
 use crate::statement::{Answer, Parameter, param};
 use crate::status::Status;
@@ -74,7 +74,7 @@ fn claimed(
 ) -> [(usize, Parameter); 10] {
     let attempts = card.get::<i32>(places.attempts).unwrap_or_default() + 1;
     // Drawn once the card is locked: whoever claimed it before has drawn a smaller one.
-    let token = sequence::next(c"backlog_claim_token_seq");
+    let token = Sequence::Tokens.next();
     let end = now + i64::from(request.ttl) * SECOND;
     [
         (places.status, places.status(Status::Claimed)),

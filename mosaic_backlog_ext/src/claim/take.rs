@@ -13,6 +13,7 @@ use crate::frontier::{self, Key};
 #[cfg(feature = "bench")]
 use crate::rows::Sink;
 use crate::rows::shapes;
+use crate::sequence::Sequence;
 use crate::settings;
 use crate::statement::{Answer, Parameter, Session, param, statements};
 use crate::status::Status;
@@ -109,26 +110,25 @@ pub fn take_candidates(
 
 fn take_by_statement(session: &Session, keys: &[Key], request: &Request, now: Micros) -> Answer {
     let [worker, ttl, at, until] = request.lease(now);
-    session.run(
-        &TAKE_CANDIDATES,
-        &[
-            param(keys.to_vec()),
-            worker,
-            ttl,
-            at,
-            until,
-            param(request.offers.clone()),
-            param(request.phase.as_deref()),
-            param(request.labels.clone()),
-            param(settings::MAX_ATTEMPTS.get()),
-        ],
-    )
+    let parameters = [
+        param(keys.to_vec()),
+        worker,
+        ttl,
+        at,
+        until,
+        param(request.offers.clone()),
+        param(request.phase.as_deref()),
+        param(request.labels.clone()),
+        param(settings::MAX_ATTEMPTS.get()),
+    ];
+    Sequence::Tokens.drawing(|| session.run(&TAKE_CANDIDATES, &parameters))
 }
 
 /// Claims locked, claimable cards.
 pub fn take(session: &Session, ids: Vec<String>, request: &Request, now: Micros) -> Answer {
     let [worker, ttl, at, until] = request.lease(now);
-    session.run(&TAKE, &[param(ids), worker, ttl, at, until])
+    let parameters = [param(ids), worker, ttl, at, until];
+    Sequence::Tokens.drawing(|| session.run(&TAKE, &parameters))
 }
 
 /// What a claim of `ids` would do if it had not to find them.

@@ -11,6 +11,7 @@ use crate::cycle::Links;
 use crate::dependency::{self, Gates};
 use crate::event::{self, Event};
 use crate::refusal::Refusal;
+use crate::sequence::Sequence;
 use crate::statement::{Parameter, Session, param, statements};
 use crate::status::Status;
 use crate::wake;
@@ -18,8 +19,6 @@ use crate::wake;
 statements! {
     FIND(TEXTARRAYOID) =
         "select idempotency_key, id, creation_request::text from mosaic.backlog where idempotency_key = any($1)";
-    NEXT_SEQ(INT4OID) =
-        "select pg_catalog.nextval('mosaic.backlog_creation_seq') from pg_catalog.generate_series(1, $1)";
     INSERT(TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
            TEXTARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID, INT4ARRAYOID, BOOLARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
            TIMESTAMPTZOID) =
@@ -214,15 +213,10 @@ impl Batch<'_> {
     /// their id or key.
     fn insert_missing(&mut self, done: &HashSet<String>) {
         let now = clock::now();
-        let count = self.missing().count();
-        let seqs: Vec<i64> = self
-            .session
-            .run(&NEXT_SEQ, &[param(count as i32)])
-            .column(1);
         let mut new: Vec<(usize, String, i64)> = self
             .missing()
-            .zip(seqs)
-            .map(|(i, seq)| {
+            .map(|i| {
+                let seq = Sequence::Creations.next();
                 (
                     i,
                     self.drafts[i]

@@ -8,7 +8,7 @@ use crate::clock::{self, Micros};
 use crate::event;
 use crate::frontier;
 use crate::refusal::Refusal;
-use crate::sequence;
+use crate::sequence::Sequence;
 use crate::statement::{Answer, Session, jsonb, param, statements};
 use crate::status::Status;
 use crate::wake;
@@ -80,7 +80,7 @@ fn insert(draft: &Draft, id: &str, seq: i64, now: Micros) -> Option<Answer> {
 pub fn create(session: &Session, draft: &Draft, actor: Option<&str>) -> Result<Answer, Refusal> {
     let now = clock::now();
     loop {
-        let seq = sequence::next(c"backlog_creation_seq");
+        let seq = Sequence::Creations.next();
         let id = draft.id.clone().unwrap_or_else(|| generated_id(seq));
         let directly = insert(draft, &id, seq, now);
         let answer = directly.unwrap_or_else(|| {

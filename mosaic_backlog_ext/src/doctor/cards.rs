@@ -21,7 +21,8 @@ const CYCLE_SHOWN: usize = 10;
 type Check = fn(&Session) -> Finding;
 
 /// By the names of what they find.
-pub const CHECKS: [(&str, Check); 7] = [
+pub const CHECKS: [(&str, Check); 8] = [
+    ("sequences", super::operation::sequences),
     ("unseen_cards", unseen),
     ("expired_leases", expired_leases),
     ("orphans", orphans),

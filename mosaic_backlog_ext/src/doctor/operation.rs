@@ -6,6 +6,7 @@ use super::{Finding, State};
 use crate::clock;
 use crate::failing::{SUSPECT, failing};
 use crate::frontier::{self, Sharing};
+use crate::sequence;
 use crate::settings::{self, Durability};
 use crate::statement::{Session, statements};
 
@@ -182,6 +183,39 @@ pub fn vacuum(session: &Session) -> Finding {
             "{live} live rows, {dead} dead ones, in {} tables.",
             answer.len()
         ),
+    )
+}
+
+/// What the tables know was drawn from the sequences, or they were set back.
+pub fn sequences(session: &Session) -> Finding {
+    const NAME: &str = "sequences";
+    let drawn = sequence::drawn();
+    let known = sequence::known(session);
+    let behind: Vec<String> = sequence::ALL
+        .into_iter()
+        .zip(drawn)
+        .zip(known)
+        .filter(|((_, drawn), known)| drawn < known)
+        .map(|((sequence, drawn), known)| {
+            let name = sequence.name().to_string_lossy();
+            format!("mosaic.{name} is at {drawn}, and the tables know {known}")
+        })
+        .collect();
+    if behind.is_empty() {
+        return Finding::ok(
+            NAME,
+            format!(
+                "Tokens go on after {}, events after {}, creations after {}.",
+                drawn[0], drawn[1], drawn[2]
+            ),
+        );
+    }
+    Finding::not_ok(
+        NAME,
+        State::Error,
+        format!("{}.", behind.join("; ")),
+        "The rows came without their sequences, or these were set back. As an operator, call \
+         mosaic.backlog_resume_after_restore(), after which no token comes again.",
     )
 }
 

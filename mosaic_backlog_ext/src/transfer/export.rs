@@ -48,7 +48,7 @@ macro_rules! document {
 statements! {
     COUNTS() =
         "select (select count(*) from mosaic.backlog), (select count(*) from mosaic.backlog_dependency),
-           (select count(*) from mosaic.backlog_event), s.last_value,
+           (select count(*) from mosaic.backlog_event where card_id is not null), s.last_value,
            (select x.extversion from pg_catalog.pg_extension x where x.extname = 'mosaic_backlog_ext')
          from mosaic.backlog_claim_token_seq s";
     LINE(TEXTOID) = "select $1";
@@ -74,7 +74,7 @@ statements! {
         "pg_catalog.jsonb_build_object('card_id', e.card_id, 'at', e.at, 'kind', e.kind,
            'actor', e.actor, 'login_role', e.login_role, 'claim_token', e.claim_token,
            'old_status', e.old_status, 'new_status', e.new_status, 'detail', e.detail)"),
-        " from (select * from mosaic.backlog_event order by event_id offset 0) e");
+        " from (select * from mosaic.backlog_event where card_id is not null order by event_id offset 0) e");
 }
 
 /// The whole backlog as JSON lines: a header, the cards in the order of their creation, their

@@ -12,6 +12,7 @@ use crate::clock::Micros;
 use crate::create::array_literal;
 use crate::guard;
 use crate::refusal::Refusal;
+use crate::sequence::Sequence;
 use crate::statement::{Parameter, Session, param, statements};
 use crate::status::Status;
 
@@ -19,26 +20,23 @@ statements! {
     CARDS(TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
           TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID, INT4ARRAYOID,
           TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
-          TIMESTAMPTZARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID) =
+          TIMESTAMPTZARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT8ARRAYOID) =
         "insert into mosaic.backlog (id, title, body, phase, labels, requires, priority, status, acceptance,
            idempotency_key, creation_request, not_before, attempts, max_attempts, block_kind, block_reason, result,
            created_at, updated_at, completed_at, settled_token, claimable_since, last_failure, creation_seq)
          select n.id, n.title, n.body, n.phase, n.labels::text[], n.requires::text[], n.priority,
            n.status::mosaic.backlog_status, n.acceptance::jsonb, n.idempotency_key, n.creation_request::jsonb,
            n.not_before, n.attempts, n.max_attempts, n.block_kind, n.block_reason, n.result::jsonb,
-           n.created_at, n.updated_at, n.completed_at, n.settled_token, n.claimable_since, n.last_failure,
-           pg_catalog.nextval('mosaic.backlog_creation_seq')
+           n.created_at, n.updated_at, n.completed_at, n.settled_token, n.claimable_since, n.last_failure, n.creation_seq
          from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-                     $21, $22, $23)
+                     $21, $22, $23, $24)
            as n(id, title, body, phase, labels, requires, priority, status, acceptance, idempotency_key,
                 creation_request, not_before, attempts, max_attempts, block_kind, block_reason, result,
-                created_at, updated_at, completed_at, settled_token, claimable_since, last_failure)
+                created_at, updated_at, completed_at, settled_token, claimable_since, last_failure, creation_seq)
          on conflict do nothing
          returning id";
     DEPENDENCIES(TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID) =
         "insert into mosaic.backlog_dependency (card_id, depends_on, created_at) select * from unnest($1, $2, $3)";
-    EVENT_IDS(INT4OID) =
-        "select pg_catalog.nextval('mosaic.backlog_event_id_seq') from pg_catalog.generate_series(1, $1)";
     EVENTS(INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID,
            TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID) =
         "insert into mosaic.backlog_event
@@ -106,6 +104,7 @@ pub fn cards(session: &Session, cards: &[(u64, Card)], now: Micros) -> HashSet<S
             column(&rows, |c| c.settled_token),
             column(&rows, |c| or_now(c, c.claimable_since)),
             column(&rows, |c| c.last_failure.clone()),
+            column(&rows, |_| Sequence::Creations.next()),
         ],
     );
     answer.column(1).into_iter().collect()
@@ -167,9 +166,7 @@ pub fn events(session: &Session, rows: &[Event]) {
     unsafe {
         pg_sys::GetCurrentTransactionId();
     }
-    let ids: Vec<i64> = session
-        .run(&EVENT_IDS, &[param(rows.len() as i32)])
-        .column(1);
+    let ids: Vec<i64> = rows.iter().map(|_| Sequence::Events.next()).collect();
     let horizon = unsafe { pg_sys::ReadNextFullTransactionId().value };
     session.run(
         &EVENTS,

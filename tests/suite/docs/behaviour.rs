@@ -100,6 +100,7 @@ fn the_errors_are_those_that_are_raised() {
 
 /// Leads cards through every kind of change.
 const LIFE: &str = r#"
+    select from mosaic.backlog_resume_after_restore();
     select from mosaic.backlog_create('t', id => 'a');
     select from mosaic.backlog_create('t', id => 'b', depends_on => '{a}');
     select from mosaic.backlog_create('t', id => 'c', max_attempts => 1);
@@ -187,7 +188,7 @@ fn the_history_holds_what_the_page_says() {
     let mut seen = BTreeSet::new();
     let mut faults = Faults::default();
     let events = session.rows(
-        "select kind, coalesce(old_status::text, '') as old, new_status::text as new,
+        "select kind, coalesce(old_status::text, '') as old, coalesce(new_status::text, '') as new,
            array(select jsonb_object_keys(detail)) as keys
          from mosaic.backlog_event order by event_id",
     );
