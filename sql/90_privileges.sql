@@ -1,17 +1,25 @@
--- Everything belongs to a role that cannot log in and is no superuser; the functions run as it.
+-- Everything belongs to a role that cannot log in and is no superuser; the functions run as it. Nobody
+-- has a right but by the grants below: neither PUBLIC, nor whom default privileges name.
 do $$
 declare
   member record;
+  grantee text;
 begin
-  grant usage on schema mosaic to mosaic_owner, mosaic_reader;
   for member in
-    select d.classid, d.objid, i.type, i.identity
+    select i.type, i.identity, o.owner, o.acl
     from pg_catalog.pg_depend d
     join pg_catalog.pg_extension e on e.oid operator(pg_catalog.=) d.refobjid
       and e.extname operator(pg_catalog.=) 'mosaic_backlog_ext'
     cross join lateral pg_catalog.pg_identify_object(d.classid, d.objid, 0) i
+    join (
+      select 'pg_catalog.pg_class'::pg_catalog.regclass as classid, oid, relowner as owner, relacl as acl from pg_catalog.pg_class
+      union all select 'pg_catalog.pg_proc'::pg_catalog.regclass, oid, proowner, proacl from pg_catalog.pg_proc
+      union all select 'pg_catalog.pg_type'::pg_catalog.regclass, oid, typowner, typacl from pg_catalog.pg_type
+      union all select 'pg_catalog.pg_namespace'::pg_catalog.regclass, oid, nspowner, nspacl from pg_catalog.pg_namespace
+    ) o on o.classid operator(pg_catalog.=) d.classid and o.oid operator(pg_catalog.=) d.objid
     where d.refclassid operator(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
       and d.deptype operator(pg_catalog.=) 'e'
+      and i.type operator(pg_catalog.=) any (array['function', 'table', 'sequence', 'type', 'schema'])
       -- The types of arrays and of rows, which newer majors list too, follow what they are made of.
       and not exists (
         select from pg_catalog.pg_type t
@@ -19,15 +27,24 @@ begin
           and t.oid operator(pg_catalog.=) d.objid
           and (t.typcategory operator(pg_catalog.=) 'A' or t.typtype operator(pg_catalog.=) 'c'))
   loop
-    if member.type operator(pg_catalog.=) 'function' then
-      execute pg_catalog.format('revoke all on function %s from public', member.identity);
-    end if;
-    if member.type operator(pg_catalog.=) any (array['function', 'table', 'sequence', 'type', 'schema']) then
+    -- Where it is so already, sessions at work are not waited for.
+    if member.owner operator(pg_catalog.<>) 'mosaic_owner'::pg_catalog.regrole then
       execute pg_catalog.format('alter %s %s owner to mosaic_owner', member.type, member.identity);
     end if;
+    execute pg_catalog.format('revoke all on %s %s from public', member.type, member.identity);
+    for grantee in
+      select distinct r.rolname from pg_catalog.aclexplode(member.acl) a
+      join pg_catalog.pg_roles r on r.oid operator(pg_catalog.=) a.grantee
+      where r.rolname operator(pg_catalog.<>) 'mosaic_owner'
+    loop
+      execute pg_catalog.format('revoke all on %s %s from %I cascade', member.type, member.identity, grantee);
+    end loop;
   end loop;
 end
 $$;
+
+grant usage on schema mosaic to mosaic_reader;
+grant usage on type mosaic.backlog_status to public;
 
 -- It takes no arguments, so that being strict says nothing; like all others it is not.
 alter function mosaic.backlog_doctor() called on null input;

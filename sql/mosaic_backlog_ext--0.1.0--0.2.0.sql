@@ -2,6 +2,10 @@
 -- with a new installation.
 \echo Use "alter extension mosaic_backlog_ext update" to load this file. \quit
 
+-- In the order in which calls take them.
+lock table mosaic.backlog, mosaic.backlog_dependency, mosaic.backlog_event, mosaic.backlog_claim_request
+  in access exclusive mode;
+
 -- DROP OWNED takes the extension along where whoever installed it is named.
 drop event trigger mosaic_backlog_refuse_drop;
 
@@ -113,3 +117,63 @@ grant execute on function mosaic.backlog_frontier() to mosaic_reader;
 grant set on parameter mosaic.frontier_audit, mosaic.frontier_kept to mosaic_operator;
 comment on function mosaic.backlog_frontier is
   'What audits have found that the frontier did not know, since its shared memory was made: how many there were, how many cards or ended leases had been lost, and looks or trials that did not end.';
+
+-- Default privileges gave rights on what 0.1.0 made, and may have on what was made above. Nobody has one but
+-- by the grants below.
+do $$
+declare
+  member record;
+  grantee text;
+begin
+  for member in
+    select i.type, i.identity, o.owner, o.acl
+    from pg_catalog.pg_depend d
+    join pg_catalog.pg_extension e on e.oid operator(pg_catalog.=) d.refobjid
+      and e.extname operator(pg_catalog.=) 'mosaic_backlog_ext'
+    cross join lateral pg_catalog.pg_identify_object(d.classid, d.objid, 0) i
+    join (
+      select 'pg_catalog.pg_class'::pg_catalog.regclass as classid, oid, relowner as owner, relacl as acl from pg_catalog.pg_class
+      union all select 'pg_catalog.pg_proc'::pg_catalog.regclass, oid, proowner, proacl from pg_catalog.pg_proc
+      union all select 'pg_catalog.pg_type'::pg_catalog.regclass, oid, typowner, typacl from pg_catalog.pg_type
+      union all select 'pg_catalog.pg_namespace'::pg_catalog.regclass, oid, nspowner, nspacl from pg_catalog.pg_namespace
+    ) o on o.classid operator(pg_catalog.=) d.classid and o.oid operator(pg_catalog.=) d.objid
+    where d.refclassid operator(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass
+      and d.deptype operator(pg_catalog.=) 'e'
+      and i.type operator(pg_catalog.=) any (array['function', 'table', 'sequence', 'type', 'schema'])
+      -- The types of arrays and of rows, which newer majors list too, follow what they are made of.
+      and not exists (
+        select from pg_catalog.pg_type t
+        where d.classid operator(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
+          and t.oid operator(pg_catalog.=) d.objid
+          and (t.typcategory operator(pg_catalog.=) 'A' or t.typtype operator(pg_catalog.=) 'c'))
+  loop
+    -- Where it is so already, sessions at work are not waited for.
+    if member.owner operator(pg_catalog.<>) 'mosaic_owner'::pg_catalog.regrole then
+      execute pg_catalog.format('alter %s %s owner to mosaic_owner', member.type, member.identity);
+    end if;
+    execute pg_catalog.format('revoke all on %s %s from public', member.type, member.identity);
+    for grantee in
+      select distinct r.rolname from pg_catalog.aclexplode(member.acl) a
+      join pg_catalog.pg_roles r on r.oid operator(pg_catalog.=) a.grantee
+      where r.rolname operator(pg_catalog.<>) 'mosaic_owner'
+    loop
+      execute pg_catalog.format('revoke all on %s %s from %I cascade', member.type, member.identity, grantee);
+    end loop;
+  end loop;
+end
+$$;
+
+grant usage on schema mosaic to mosaic_reader;
+grant usage on type mosaic.backlog_status to public;
+
+grant execute on function mosaic.backlog_get, mosaic.backlog_list, mosaic.backlog_stats, mosaic.backlog_why,
+  mosaic.backlog_events, mosaic.backlog_doctor, mosaic.backlog_frontier,
+  mosaic.backlog_failing_workers to mosaic_reader;
+
+grant execute on function mosaic.backlog_create, mosaic.backlog_create_many, mosaic.backlog_claim,
+  mosaic.backlog_renew, mosaic.backlog_release, mosaic.backlog_fail, mosaic.backlog_complete,
+  mosaic.backlog_block, mosaic.backlog_unblock, mosaic.backlog_link, mosaic.backlog_unlink,
+  mosaic.backlog_reclaim, mosaic.backlog_assert_held to mosaic_worker;
+
+grant execute on function mosaic.backlog_cancel, mosaic.backlog_reopen, mosaic.backlog_update, mosaic.backlog_import,
+  mosaic.backlog_export, mosaic.backlog_token, mosaic.backlog_resume_after_restore to mosaic_operator;

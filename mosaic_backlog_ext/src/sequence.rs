@@ -55,7 +55,7 @@ statements! {
         "select event_id from mosaic.backlog_event where event_id < 1::bigint << 62 order by event_id desc limit 1";
     NEWEST_CREATION() =
         "select max(c.creation_seq) from (
-           select kind, card_id from mosaic.backlog_event order by event_id desc limit 100) e
+           select kind, card_id from mosaic.backlog_event order by event_id desc limit 20) e
          join mosaic.backlog c on c.id = e.card_id
          where e.kind = 'created' and c.creation_seq < 1::bigint << 42";
 }

@@ -270,11 +270,31 @@ fn another_owner_and_an_owner_with_rights_are_found() {
             "open to everybody (select)",
         ),
         (
+            "grant update, usage on sequence mosaic.backlog_claim_token_seq to reader",
+            "mosaic.backlog_claim_token_seq is open to reader (update, usage)",
+        ),
+        (
+            "grant execute on function mosaic.backlog_cancel to worker",
+            "function mosaic.backlog_cancel is open to worker (execute)",
+        ),
+        (
+            "grant execute on function mosaic.backlog_import to mosaic_worker",
+            "function mosaic.backlog_import is open to mosaic_worker (execute)",
+        ),
+        (
+            "grant update (title) on mosaic.backlog to reader",
+            "mosaic.backlog is open to reader (update)",
+        ),
+        (
+            "grant usage on schema mosaic to strangers",
+            "schema mosaic is open to strangers (usage)",
+        ),
+        (
             "grant create on schema mosaic to reader",
             "schema mosaic is open to reader (create)",
         ),
     ] {
-        s.run("begin");
+        s.run("begin; create role strangers");
         s.run(grant);
         assert_found(&mut s, "ownership", "warning", &[part]);
         s.run("rollback");

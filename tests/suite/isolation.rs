@@ -4,7 +4,8 @@ use mosaic_backlog_tests::database::Database;
 
 /// A call of every writing function that succeeds on a card "A" held under the token `$t`, or
 /// on the cards "B" and "C" that nobody holds.
-const WRITES: [&str; 19] = [
+const WRITES: [&str; 20] = [
+    "resume_after_restore()",
     "create('t')",
     "create_many('[{\"title\": \"t\"}]')",
     "claim('w')",

@@ -301,6 +301,58 @@ fn an_updated_database_is_in_all_like_a_new_one() {
     );
 }
 
+/// What an operator may have said before our objects were made.
+const DEFAULTS: &str = "create role app;
+    alter default privileges grant all on tables to app, public, mosaic_reader;
+    alter default privileges grant all on sequences to app with grant option;
+    alter default privileges grant all on functions to app;
+    alter default privileges grant all on types to app;
+    alter default privileges grant all on schemas to app";
+/// So that the roles are there, and as in the other databases of the cluster.
+const CREATE_AND_DROP: &str =
+    "create extension mosaic_backlog_ext; drop extension mosaic_backlog_ext";
+
+#[test]
+fn default_privileges_give_nobody_rights_on_what_is_ours() {
+    let plain = catalogue(&[CREATE]);
+    for creation in [&[CREATE][..], &[CREATE_OLD, UPDATE]] {
+        let steps = [&[CREATE_AND_DROP, DEFAULTS], creation].concat();
+        let theirs = catalogue(&steps);
+        let more: Vec<&String> = theirs.difference(&plain).collect();
+        let less: Vec<&String> = plain.difference(&theirs).collect();
+        assert!(
+            more.is_empty() && less.is_empty(),
+            "{creation:?}: more {more:#?}, less {less:#?}"
+        );
+    }
+}
+
+#[test]
+fn rights_that_0_1_0_let_default_privileges_give_are_found_and_taken_away() {
+    let cluster = Cluster::start(&[]);
+    let mut s = cluster.session("postgres");
+    for step in [CREATE_AND_DROP, DEFAULTS, CREATE_OLD] {
+        s.run(step);
+    }
+    s.create("A");
+    let doctor = "select detail from mosaic.backlog_doctor() where name = 'ownership'";
+    assert!(s.text(doctor).contains("open to app"), "{}", s.text(doctor));
+    s.run("set role app; select setval('mosaic.backlog_claim_token_seq', 1); reset role");
+    s.run(UPDATE);
+    for denied in [
+        "delete from mosaic.backlog_event",
+        "select nextval('mosaic.backlog_claim_token_seq')",
+        "select mosaic.backlog_cancel('A', 'why')",
+        "select id from mosaic.backlog",
+    ] {
+        s.run("set role app");
+        let refused = s.attempt_run(denied).expect_err(denied);
+        assert_eq!(refused.sqlstate, "42501", "{denied}");
+        s.run("reset role");
+    }
+    assert_eq!(s.number("select count(*) from mosaic.backlog_list()"), 1);
+}
+
 /// Calls each function of 0.1.0 in turn, and asks of each for what it is called for.
 fn use_all_of_0_1_0(s: &mut Session) {
     let mut called = BTreeSet::new();
@@ -524,6 +576,7 @@ fn the_new_program_works_with_a_database_that_0_1_0_made() {
             "extension",
             "extension_files",
             "durability",
+            "indexes",
             "tables",
             "functions"
         ]

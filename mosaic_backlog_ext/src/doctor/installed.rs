@@ -38,7 +38,7 @@ of_catalogue! {
         "select coalesce(pg_catalog.bool_and(has_table_privilege(current_user, c.oid, 'select')
              and has_schema_privilege(current_user, c.relnamespace, 'usage')), false)
          from unnest($1) e(name)
-         left join pg_class c on c.relname = e.name and c.relkind = 'r'
+         left join pg_class c on c.relname = e.name and c.relkind in ('r', 'S')
            and c.relnamespace = (select oid from pg_namespace where nspname = 'mosaic')";
     COLUMNS(TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLARRAYOID, BOOLARRAYOID) =
         "select e.name || '.' || e.col || ' ' || p.wrong
@@ -144,19 +144,31 @@ of_catalogue! {
          select quote_ident(g.rolname) || ' has the rights of mosaic_owner'
          from pg_auth_members m join pg_roles r on r.oid = m.roleid join pg_roles g on g.oid = m.member
          where r.rolname = 'mosaic_owner' and pg_has_role(g.oid, r.oid, 'usage')";
-    GRANTED() =
-        "select x.what || ' is open to ' || case when a.grantee = 0 then 'everybody'
-             else quote_ident(pg_get_userbyid(a.grantee)) end || ' (' || lower(a.privilege_type) || ')'
+    // Rights that the script does not give; which of ours another version gives is not known. Who may read tables by name may; that everybody may call a
+    // function is found with it.
+    GRANTED(TEXTARRAYOID, TEXTARRAYOID, BOOLOID) =
+        "select x.what || ' is open to ' || g.who || ' (' || string_agg(lower(a.privilege_type), ', ' order by a.privilege_type) || ')'
          from (
-           select 'schema mosaic' as what, nspowner as owner, nspacl as acl from pg_namespace
+           select 'schema mosaic' as what, 'mosaic' as name, nspowner as owner, nspacl as acl from pg_namespace
              where nspname = 'mosaic'
            union all
-           select 'mosaic.' || relname, relowner, relacl from pg_class
-             where relnamespace = (select oid from pg_namespace where nspname = 'mosaic') and relkind in ('r', 'S')
+           select 'mosaic.' || c.relname, c.relname, c.relowner, t.acl from pg_class c
+             cross join lateral (
+               select c.relacl as acl union all select attacl from pg_attribute where attrelid = c.oid and attacl is not null) t
+             where c.relnamespace = (select oid from pg_namespace where nspname = 'mosaic') and c.relkind in ('r', 'S')
+           union all
+           select 'function mosaic.' || proname, proname, proowner, proacl from pg_proc
+             where pronamespace = (select oid from pg_namespace where nspname = 'mosaic')
          ) x
          cross join lateral aclexplode(x.acl) a
-         where a.grantee <> x.owner and (a.grantee = 0
-           or a.privilege_type in ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER', 'CREATE'))
+         cross join lateral (
+           select case when a.grantee = 0 then 'everybody' else quote_ident(pg_get_userbyid(a.grantee)) end) g(who)
+         where a.grantee <> x.owner and (a.grantee = 0 or a.privilege_type <> 'SELECT')
+           and (x.what || ' ' || g.who || ' ' || a.privilege_type) <> 'schema mosaic mosaic_reader USAGE'
+           and not (a.privilege_type = 'EXECUTE' and (a.grantee = 0 or exists (
+             select from unnest($1, $2) e(name, role) where e.name = x.name and e.role = g.who)
+             or $3 and g.who in ('mosaic_reader', 'mosaic_worker', 'mosaic_operator')))
+         group by x.what, g.who
          order by 1";
 }
 
@@ -243,14 +255,16 @@ fn callable() -> (Vec<&'static str>, Vec<&'static str>) {
     (functions, roles)
 }
 
-/// Whether the tables are there and can be read: else nothing can be said about what is in them.
+/// Whether tables and sequences are there and can be read: else nothing can be said about what is in
+/// them.
 pub fn is_readable(session: &Session) -> bool {
-    let tables: Vec<Option<&str>> = script().tables.into_iter().map(Some).collect();
-    session.run(&READABLE, &[param(tables)]).must(0, 1)
+    let script = script();
+    let relations: Vec<&str> = [script.tables, script.sequences].concat();
+    session.run(&READABLE, &[param(relations)]).must(0, 1)
 }
 
 /// The version of the objects, if it is not that of the library.
-fn other_version(session: &Session) -> Option<String> {
+pub fn other_version(session: &Session) -> Option<String> {
     let answer = session.run(&VERSION, &[]);
     let version: String = if answer.is_empty() {
         String::new()
@@ -260,7 +274,7 @@ fn other_version(session: &Session) -> Option<String> {
     (version != env!("CARGO_PKG_VERSION")).then_some(version)
 }
 
-fn of_another_version(name: &'static str, version: &str) -> Finding {
+pub fn of_another_version(name: &'static str, version: &str) -> Finding {
     Finding::not_ok(
         name,
         State::Unknown,
@@ -396,16 +410,23 @@ pub fn ownership(session: &Session) -> Finding {
              not log in, and has no other role.",
         );
     }
-    let granted = all(session, &GRANTED, &[]);
+    let (functions, roles) = callable();
+    let other = other_version(session).is_some();
+    let granted = all(
+        session,
+        &GRANTED,
+        &[param(functions), param(roles), param(other)],
+    );
     if !granted.is_empty() {
         return Finding::not_ok(
             NAME,
             State::Warning,
             format!(
-                "Who writes past the functions keeps no promise: {}.",
+                "Somebody may write past the functions, or call what is not for them: {}.",
                 listed(&granted)
             ),
-            "As a superuser, `revoke` it, and grant mosaic_reader, mosaic_worker or mosaic_operator.",
+            "As a superuser, `revoke` it, and grant mosaic_reader, mosaic_worker or mosaic_operator. If default \
+             privileges gave it, they give nothing since 0.2.0: update the extension.",
         );
     }
     Finding::ok(

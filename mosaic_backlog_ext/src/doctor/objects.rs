@@ -2,7 +2,7 @@
 
 use std::thread::LocalKey;
 
-use super::{Finding, State};
+use super::{Finding, State, installed};
 use crate::statement::{Session, Statement, statements};
 
 statements! {
@@ -118,6 +118,9 @@ pub fn triggers(session: &Session) -> Finding {
 
 pub fn indexes(session: &Session) -> Finding {
     const NAME: &str = "indexes";
+    if let Some(version) = installed::other_version(session) {
+        return installed::of_another_version(NAME, &version);
+    }
     let there = named(session, &INDEXES);
     let expected = expected_indexes();
     let (missing, useless) = compare(expected.iter().map(|(name, _)| name.as_str()), &there);

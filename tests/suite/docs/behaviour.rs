@@ -100,7 +100,6 @@ fn the_errors_are_those_that_are_raised() {
 
 /// Leads cards through every kind of change.
 const LIFE: &str = r#"
-    select from mosaic.backlog_resume_after_restore();
     select from mosaic.backlog_create('t', id => 'a');
     select from mosaic.backlog_create('t', id => 'b', depends_on => '{a}');
     select from mosaic.backlog_create('t', id => 'c', max_attempts => 1);
@@ -159,6 +158,7 @@ const LIFE: &str = r#"
        "created_at": "2025-01-31T09:00:00Z", "updated_at": "2025-01-31T09:00:00Z",
        "claimable_since": "2025-01-31T09:00:00Z"},
       {"type": "end", "cards": 2, "dependencies": null, "events": null}]');
+    select from mosaic.backlog_resume_after_restore()
 "#;
 
 const STATES: [&str; 5] = ["ready", "claimed", "blocked", "done", "cancelled"];
