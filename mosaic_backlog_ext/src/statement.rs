@@ -18,6 +18,7 @@ pub struct Statement {
     types: &'static [pg_sys::Oid],
     bitmaps: bool,
     scans: bool,
+    lookups: bool,
     plan: Cell<pg_sys::SPIPlanPtr>,
     updates_cards: Cell<bool>,
 }
@@ -51,6 +52,7 @@ impl Statement {
             types,
             bitmaps: false,
             scans: false,
+            lookups: false,
             plan: Cell::new(std::ptr::null_mut()),
             updates_cards: Cell::new(false),
         }
@@ -62,11 +64,19 @@ impl Statement {
         self
     }
 
-    /// For a statement that reads whole tables by intent. In one process, as it has to work also
-    /// where the server has no shared memory to give.
+    /// For a statement that reads whole tables by intent, and joins them by hashes: no plan for few rows
+    /// reads one table anew for each row of another. In one process, as it has to work also where the server
+    /// has no shared memory to give.
     pub const fn with_scans(mut self) -> Self {
         self.scans = true;
         self.with_bitmaps()
+    }
+
+    /// For a statement that looks up each row of a join, as one that recurses: no step of it reads a whole
+    /// table.
+    pub const fn with_lookups(mut self) -> Self {
+        self.lookups = true;
+        self
     }
 
     unsafe fn plan(&self) -> pg_sys::SPIPlanPtr {
@@ -119,6 +129,9 @@ impl Drop for OwnUpdate {
 struct ByIndex {
     seqscan: bool,
     bitmapscan: bool,
+    nestloop: bool,
+    hashjoin: bool,
+    mergejoin: bool,
     jit: bool,
 }
 
@@ -128,10 +141,20 @@ impl ByIndex {
             let before = Self {
                 seqscan: pg_sys::enable_seqscan,
                 bitmapscan: pg_sys::enable_bitmapscan,
+                nestloop: pg_sys::enable_nestloop,
+                hashjoin: pg_sys::enable_hashjoin,
+                mergejoin: pg_sys::enable_mergejoin,
                 jit: pg_sys::jit_enabled,
             };
             pg_sys::enable_seqscan = statement.scans;
             pg_sys::enable_bitmapscan = statement.bitmaps;
+            if statement.scans {
+                pg_sys::enable_nestloop = false;
+            }
+            if statement.lookups {
+                pg_sys::enable_hashjoin = false;
+                pg_sys::enable_mergejoin = false;
+            }
             pg_sys::jit_enabled = false;
             before
         }
@@ -143,6 +166,9 @@ impl Drop for ByIndex {
         unsafe {
             pg_sys::enable_seqscan = self.seqscan;
             pg_sys::enable_bitmapscan = self.bitmapscan;
+            pg_sys::enable_nestloop = self.nestloop;
+            pg_sys::enable_hashjoin = self.hashjoin;
+            pg_sys::enable_mergejoin = self.mergejoin;
             pg_sys::jit_enabled = self.jit;
         }
     }
@@ -226,7 +252,8 @@ impl Session {
         statement.with(|statement| unsafe {
             debug_assert_eq!(statement.types.len(), parameters.len(), "{}", statement.sql);
             // What is of the calling statement's moment reads whole tables by intent.
-            let by_index = (moment == Moment::Now).then(|| ByIndex::begin(statement));
+            let guided = moment == Moment::Now || statement.scans;
+            let by_index = guided.then(|| ByIndex::begin(statement));
             let plan = statement.plan();
             let (mut values, nulls) = in_two(parameters);
             let portal = pg_sys::SPI_cursor_open(

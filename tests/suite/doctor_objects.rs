@@ -214,6 +214,47 @@ fn a_function_that_runs_otherwise_or_for_others_is_found() {
 }
 
 #[test]
+fn rights_that_our_roles_lack_are_found() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    for (damage, part) in [
+        (
+            "revoke mosaic_reader from mosaic_worker",
+            "mosaic_worker has not the rights of mosaic_reader",
+        ),
+        (
+            "revoke mosaic_worker from mosaic_operator",
+            "mosaic_operator has not the rights of mosaic_worker",
+        ),
+        (
+            "revoke usage on schema mosaic from mosaic_reader",
+            "mosaic_reader may not use the schema",
+        ),
+        (
+            "set mosaic.allow_drop = on; drop owned by mosaic_worker",
+            "backlog_claim may not be called by mosaic_worker",
+        ),
+    ] {
+        assert_seen(&mut s, damage, "functions", part);
+    }
+    s.run("begin; alter event trigger mosaic_backlog_refuse_drop enable");
+    assert_found(&mut s, "triggers", "error", &["mosaic_backlog_refuse_drop"]);
+    s.run("rollback");
+    assert_well(&mut s, &[]);
+}
+
+#[test]
+fn cards_are_not_dropped_by_a_session_that_applies_a_replicas_changes() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    s.run("set session_replication_role = replica");
+    let dropped = s.attempt_run("drop extension mosaic_backlog_ext");
+    assert_eq!(dropped.expect_err("cards exist").code, "bad_transition");
+    assert_eq!(s.status("A"), "ready");
+}
+
+#[test]
 fn another_owner_and_an_owner_with_rights_are_found() {
     let db = Database::fresh();
     let mut s = db.session();

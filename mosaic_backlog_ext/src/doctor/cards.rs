@@ -76,8 +76,13 @@ reports! {
          where (c.open_dependencies <> coalesce(l.open, 0) and l.is_torn is not true)
            or (l.card_id is not null and not c.linked)
          order by c.id limit 3";
-    CANCELLED() =
-        "with recursive direct as (
+}
+
+thread_local! {
+    /// Open cards that wait for a cancelled one, directly or through others.
+    static CANCELLED: Statement = const {
+        Statement::new(
+            "with recursive direct as (
            select c.id, x.id as depends_on
            from mosaic.backlog x
            join mosaic.backlog_dependency d on d.depends_on = x.id
@@ -93,7 +98,12 @@ reports! {
            where c.status in ('ready', 'claimed', 'blocked')
          )
          select format('%s waits for %s', id, depends_on), (select count(*) from stuck)
-         from direct order by id, depends_on limit 3";
+         from direct order by id, depends_on limit 3",
+            &[],
+        )
+        .with_bitmaps()
+        .with_lookups()
+    };
 }
 
 statements! {
@@ -107,7 +117,7 @@ statements! {
     FREE(INT8ARRAYOID, TIMESTAMPTZOID) =
         "select claim_order, not_before, id, ctid::text || ' ' || xmax::text, xmax, xmin,
            not exists (
-             select from pg_lock_status() l where l.relation = tableoid and l.mode = 'RowShareLock'
+             select from pg_lock_status() l where l.relation = 'mosaic.backlog'::regclass and l.mode = 'RowShareLock'
                and l.pid is distinct from pg_backend_pid())
          from mosaic.backlog
          where claim_order = any($1) and opened and requires = '{}' and claimable_since <= $2

@@ -107,6 +107,15 @@ of_catalogue! {
            left join pg_proc p on p.proname = e.name and p.pronamespace = (select oid from pg_namespace where nspname = 'mosaic')
            left join pg_roles r on r.rolname = e.role
            where p.oid is null or r.oid is null or not has_function_privilege(r.oid, p.oid, 'execute')
+           union all
+           select m.role || ' has not the rights of ' || m.of
+           from (values ('mosaic_worker', 'mosaic_reader'), ('mosaic_operator', 'mosaic_worker')) m(role, of)
+           join pg_roles r on r.rolname = m.role join pg_roles o on o.rolname = m.of
+           where not pg_has_role(r.oid, o.oid, 'usage')
+           union all
+           select 'mosaic_reader may not use the schema mosaic'
+           from pg_roles r join pg_namespace n on n.nspname = 'mosaic'
+           where r.rolname = 'mosaic_reader' and not has_schema_privilege(r.oid, n.oid, 'usage')
          ) x where w is not null order by w";
     OWNED() =
         "select i.type || ' ' || i.identity || ' belongs to ' || quote_ident(r.rolname)
@@ -389,7 +398,8 @@ pub fn functions(session: &Session) -> Finding {
         State::Error,
         format!("Changed by hand: {}.", listed(&wrong)),
         "Who calls them may get rights, or be refused. As a superuser, make them as in the extension's install \
-         script on the server.",
+         script on the server, which grants also mosaic_reader to mosaic_worker, mosaic_worker to mosaic_operator, and \
+         usage on schema mosaic to mosaic_reader.",
     )
 }
 

@@ -14,7 +14,7 @@ statements! {
          where not t.tgisinternal and t.tgenabled <> 'D'
            and t.tgqual is null and p.proname = t.tgname and p.pronamespace = n.oid
          union all
-         select e.evtname::text, e.evtenabled in ('O', 'A') from pg_event_trigger e
+         select e.evtname::text, e.evtenabled = 'A' from pg_event_trigger e
          join pg_proc p on p.oid = e.evtfoid and p.pronamespace = (select oid from pg_namespace where nspname = 'mosaic')
          where e.evtenabled <> 'D'";
     INDEXES() =
@@ -105,13 +105,16 @@ pub fn triggers(session: &Session) -> Finding {
         return Finding::ok(NAME, "All triggers of the extension are enabled.");
     }
     let detail = listed("Missing or disabled", &missing)
-        + &listed("Not enabled for the rows of a replica", &useless);
+        + &listed(
+            "Not enabled whatever session_replication_role says",
+            &useless,
+        );
     Finding::not_ok(
         NAME,
         State::Error,
         format!("{detail}Claims may miss cards, or cards may be dropped with the extension."),
         "As a superuser: `alter table mosaic.backlog enable always trigger backlog_watch, enable always \
-         trigger backlog_watch_hand; alter event trigger mosaic_backlog_refuse_drop enable`, and then \
+         trigger backlog_watch_hand; alter event trigger mosaic_backlog_refuse_drop enable always`, and then \
          `update mosaic.backlog set id = id where false`, after which claims look at all cards anew.",
     )
 }
