@@ -139,10 +139,15 @@ fn a_path_that_means_another_folder_in_every_working_folder_is_refused() {
 
 #[test]
 fn without_a_home_folder_a_tilde_is_refused() {
+    // Where a folder of that name would lie.
+    let home = Home::named("~/backlog");
+    let above = home.path().ancestors().nth(2).expect("a folder");
     let call = backlog(&["list"])
         .env("HOME", "relative")
-        .env("MOSAIC_HOME", "~/backlog");
+        .env("MOSAIC_HOME", "~/backlog")
+        .within(above);
     assert_eq!(call.run().json(2)["error"]["code"], "usage");
+    assert!(!home.path().exists());
 }
 
 #[test]
