@@ -43,6 +43,16 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 # --- what was asked for ---------------------------------------------------------------------------
 
+# expanded PATH: with the home folder for a ~ at its beginning, which the shell leaves after a "=".
+# shellcheck disable=SC2088 # the literal ~ is meant
+expanded() {
+    case $1 in
+        '~') say "${HOME:?has to be set, as a path begins with ~}" ;;
+        '~/'*) say "${HOME:?has to be set, as a path begins with ~}/${1#'~/'}" ;;
+        *) say "$1" ;;
+    esac
+}
+
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 prefix=
 pg_config=
@@ -75,6 +85,16 @@ while [ $# -gt 0 ]; do
 done
 [ "$purge" = no ] || [ "$uninstall" = yes ] || err "--purge goes with --uninstall"
 [ "$demo" = no ] || [ "$uninstall" = no ] || err "--demo does not go with --uninstall"
+
+prefix=$(expanded "$prefix")
+pg_config=$(expanded "$pg_config")
+if [ -n "${MOSAIC_HOME:-}" ]; then
+    MOSAIC_HOME=$(expanded "$MOSAIC_HOME")
+    case $MOSAIC_HOME in
+        /*) ;;
+        *) err "MOSAIC_HOME is not a whole path: '$MOSAIC_HOME'; write it from the / on, or from your home folder with ~/" ;;
+    esac
+fi
 
 if [ -z "$prefix" ]; then
     if is_root; then

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::embedded;
 use crate::failure::{Code, Failure};
+use crate::passing;
 
 /// The lines of a program's complaint that are shown.
 const LINES: usize = 6;
@@ -83,13 +84,7 @@ impl ClientProgram {
             .stderr(Stdio::piped())
             .spawn()
             .and_then(Child::wait_with_output)
-            .map_err(|error| {
-                Failure::new(
-                    Code::Resource,
-                    format!("cannot run {}", self.path.display()),
-                )
-                .detail(format!("{error}."))
-            })?;
+            .map_err(|error| Failure::io(format!("cannot run {}", self.path.display()), &error))?;
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         } else {
@@ -119,7 +114,7 @@ fn missing(name: &str, server: u32, newest: Option<u32>) -> Failure {
                 "It is version {found}, the server is PostgreSQL {server}."
             )),
     };
-    failure.hint(format!(
+    failure.lasts(true).hint(format!(
         "Install PostgreSQL's client of version {server} or newer (Debian: postgresql-client-{server})."
     ))
 }
@@ -138,7 +133,9 @@ fn failed(name: &str, complaint: &str) -> Failure {
         .filter(|line| !line.is_empty() && !line.starts_with("Command was:"))
         .take(LINES)
         .collect();
-    Failure::new(code, format!("{name} failed")).detail(lines.join("\n"))
+    Failure::new(code, format!("{name} failed"))
+        .detail(lines.join("\n"))
+        .lasts(code == Code::Resource && !passing::complaint(complaint))
 }
 
 #[cfg(test)]

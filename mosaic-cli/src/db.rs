@@ -11,7 +11,7 @@ use crate::Global;
 use crate::backup;
 use crate::embedded::{self, Report};
 use crate::extension::{self, Migration};
-use crate::failure::{self, Code, Exit, Failure};
+use crate::failure::{self, Exit, Failure};
 use crate::reply::{Reply, warn};
 use crate::resume;
 use crate::screen::{Paint, Screen, one_line};
@@ -244,8 +244,7 @@ fn psql(store: &embedded::Store, admin: bool, arguments: Vec<OsString>) -> Resul
     command.env("PGCONNECT_TIMEOUT", limit);
     let error = command.arg("--dbname").arg(url).args(arguments).exec();
     Err(
-        Failure::new(Code::Resource, format!("cannot run {}", program.display()))
-            .detail(format!("{error}."))
+        Failure::io(format!("cannot run {}", program.display()), &error)
             .hint("Install PostgreSQL's client (Debian: postgresql-client)."),
     )
 }

@@ -1,12 +1,14 @@
 //! What can go wrong, under one stable code each, and the exit code that follows from it.
 
 use std::fmt::Display;
+use std::io;
 use std::process::ExitCode;
 
 use postgres::error::{DbError, SqlState};
 use serde_json::{Value, json};
 
 use crate::hint;
+use crate::passing;
 use crate::redact::redact;
 use crate::screen::{Paint, Screen, many_lines};
 
@@ -106,8 +108,8 @@ impl Code {
         self.row().1
     }
 
-    /// Whether the same call may succeed if it is simply tried again.
-    pub fn retryable(self) -> bool {
+    /// Whether what it stands for can pass by itself.
+    fn can_pass(self) -> bool {
         matches!(
             self,
             Code::Busy | Code::Timeout | Code::Unreachable | Code::Resource
@@ -150,6 +152,8 @@ pub struct Failure {
     pub message: String,
     pub detail: Option<String>,
     pub hint: Option<String>,
+    /// The cause stays until somebody does something about it.
+    pub lasts: bool,
 }
 
 impl Failure {
@@ -159,6 +163,7 @@ impl Failure {
             message: message.into(),
             detail: None,
             hint: None,
+            lasts: false,
         }
     }
 
@@ -172,6 +177,18 @@ impl Failure {
 
     pub fn unreachable(message: impl Into<String>) -> Self {
         Failure::new(Code::Unreachable, message)
+    }
+
+    /// The kernel refused something.
+    pub fn io(message: impl Into<String>, error: &io::Error) -> Self {
+        Failure::new(Code::Resource, message)
+            .detail(format!("{error}."))
+            .lasts(!passing::io(error))
+    }
+
+    pub fn lasts(mut self, lasts: bool) -> Self {
+        self.lasts = lasts;
+        self
     }
 
     pub fn detail(mut self, detail: impl Display) -> Self {
@@ -188,13 +205,18 @@ impl Failure {
         self.code.exit()
     }
 
+    /// Whether the same call may succeed if it is simply tried again.
+    pub fn retryable(&self) -> bool {
+        self.code.can_pass() && !self.lasts
+    }
+
     pub fn to_json(&self) -> Value {
         json!({"error": {
             "code": self.code.word(),
             "message": redact(&self.message),
             "detail": self.detail.as_deref().map(redact),
             "hint": self.hint.as_deref().map(redact),
-            "retryable": self.code.retryable(),
+            "retryable": self.retryable(),
         }})
     }
 
@@ -221,7 +243,8 @@ impl From<postgres::Error> for Failure {
         match error.as_db_error() {
             Some(db) => from_server(db),
             None => Failure::unreachable("the connection to the database failed")
-                .detail(sentence(&error)),
+                .detail(sentence(&error))
+                .lasts(!passing::connection(&error)),
         }
     }
 }
@@ -253,6 +276,7 @@ impl From<clap::Error> for Failure {
                 .join(" "),
             detail: Some(detail).filter(|detail| !detail.is_empty()),
             hint: Some("`--help` after the command shows its arguments and an example.".into()),
+            lasts: false,
         }
     }
 }
@@ -278,6 +302,7 @@ fn from_server(db: &DbError) -> Failure {
         message: db.message().to_owned(),
         detail: detail.filter(|detail| !detail.is_empty()),
         hint,
+        lasts: !passing::sqlstate(db.code().code()),
     }
 }
 
@@ -361,9 +386,12 @@ mod tests {
     fn only_what_may_pass_is_retryable() {
         let retryable: Vec<_> = CODES
             .into_iter()
-            .filter(|(code, ..)| code.retryable())
+            .filter(|(code, ..)| Failure::new(*code, "it failed").retryable())
             .map(|(_, word, _)| word)
             .collect();
         assert_eq!(retryable, ["unreachable", "resource", "busy", "timeout"]);
+        for (code, ..) in CODES {
+            assert!(!Failure::new(code, "it failed").lasts(true).retryable());
+        }
     }
 }

@@ -24,6 +24,7 @@ mod meant;
 mod nearest;
 mod notes;
 mod output;
+mod passing;
 mod progress;
 mod redact;
 mod replacement;

@@ -10,7 +10,8 @@ use clap_mangen::Man as Page;
 use serde_json::json;
 
 use crate::Cli;
-use crate::failure::{Code, Failure, sentence};
+use crate::environment;
+use crate::failure::{Failure, sentence};
 use crate::replacement::{self, Replacement};
 use crate::reply::Reply;
 use crate::screen::one_line;
@@ -45,7 +46,7 @@ impl Man {
     pub fn run(self) -> Result<Reply, Failure> {
         let root = tree();
         if let Some(folder) = &self.output {
-            return write_all(&root, folder);
+            return write_all(&root, &environment::from_home(folder));
         }
         let mut command = &root;
         for word in self.words.iter().filter(|word| *word != "fleet") {
@@ -77,8 +78,7 @@ fn name(command: &Command) -> &str {
 
 fn write_all(root: &Command, folder: &Path) -> Result<Reply, Failure> {
     let cannot = |path: &Path, error: std::io::Error| {
-        Failure::new(Code::Resource, format!("cannot write {}", path.display()))
-            .detail(sentence(&error))
+        Failure::io(format!("cannot write {}", path.display()), &error).detail(sentence(&error))
     };
     let folder = &replacement::resolved(folder)?;
     DirBuilder::new()

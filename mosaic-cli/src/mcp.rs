@@ -74,9 +74,7 @@ impl Mcp {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| {
-                Failure::new(Code::Resource, "cannot start").detail(sentence(&error))
-            })?;
+            .map_err(|error| Failure::io("cannot start", &error).detail(sentence(&error)))?;
         let ended = runtime.block_on(serve(Server::new(session.clone())));
         // A read of standard input, or a call that hangs, must not keep the program.
         runtime.shutdown_background();
@@ -143,7 +141,7 @@ impl Signals {
             })
         };
         listen().map_err(|error: io::Error| {
-            Failure::new(Code::Resource, "cannot listen to signals").detail(sentence(&error))
+            Failure::io("cannot listen to signals", &error).detail(sentence(&error))
         })
     }
 

@@ -202,8 +202,7 @@ fn foreign(path: &Path, what: &str) -> Failure {
 }
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
-    Failure::new(Code::Resource, format!("cannot {what} {}", path.display()))
-        .detail(format!("{error}."))
+    Failure::io(format!("cannot {what} {}", path.display()), error)
 }
 
 #[cfg(test)]

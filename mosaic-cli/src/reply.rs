@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use serde_json::Value;
 
-use crate::failure::{Code, Exit, Failure};
+use crate::failure::{Exit, Failure};
 use crate::interrupt;
 use crate::meant;
 pub use crate::notes::{say, warn};
@@ -123,10 +123,8 @@ fn print(reply: Reply, shape: &Shape) -> Result<Exit, Failure> {
         None if error.kind() == ErrorKind::BrokenPipe => return Ok(exit),
         None => "What the command has done stands.".to_owned(),
     };
-    Err(
-        Failure::new(Code::Resource, "cannot write to standard output")
-            .detail(format!("{error}. {what_now}")),
-    )
+    Err(Failure::io("cannot write to standard output", &error)
+        .detail(format!("{error}. {what_now}")))
 }
 
 fn write_stdout(text: &str) -> io::Result<()> {

@@ -13,7 +13,7 @@ use crate::dsn::{self, Dsn};
 use crate::failure::{Code, Failure, causes, sentence};
 use crate::limit::within;
 use crate::notes::{timed, warn};
-use crate::{embedded, extension, ids, tls};
+use crate::{embedded, extension, ids, passing, tls};
 
 /// A row of a function's result, under its column names.
 pub type Record = Map<String, Value>;
@@ -137,7 +137,7 @@ fn refused(error: postgres::Error, place: &str) -> Failure {
     {
         failure(Code::Unauthorized)
     } else {
-        failure(Code::Unreachable)
+        failure(Code::Unreachable).lasts(!passing::connection(&error))
     }
 }
 

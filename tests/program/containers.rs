@@ -123,6 +123,8 @@ fn a_second_container_is_refused_told_who_has_the_data_and_loses_nothing() {
     let document = call(second(), &home, "backlog create three --id B1").json(4);
     let error = &document["error"];
     assert_eq!(error["code"], "unreachable", "{error}");
+    // It runs until somebody stops it: waiting does not help.
+    assert_eq!(error["retryable"], false, "{error}");
     let detail = error["detail"].as_str().expect("a detail");
     for part in [
         "process ",
@@ -145,6 +147,7 @@ fn a_second_container_is_refused_told_who_has_the_data_and_loses_nothing() {
     );
     let stopped = call(second(), &home, "db stop").json(4);
     assert_eq!(stopped["error"]["code"], "unreachable", "{stopped}");
+    assert_eq!(stopped["error"]["retryable"], false, "{stopped}");
     let examined = call(second(), &home, "backlog doctor");
     assert_eq!(examined.exit, 4, "{examined:?}");
     assert!(

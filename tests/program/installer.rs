@@ -193,8 +193,41 @@ fn what_is_asked_wrongly_changes_nothing_and_says_why() {
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(text.contains(part), "{arguments:?}: {text}");
     }
+    for value in ["home", "./home", "~anna/home"] {
+        let output = install(
+            Path::new(value),
+            &["--uninstall", "--purge", "--prefix", "/no/such"],
+        );
+        assert!(!output.status.success(), "{value}");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            text.contains("MOSAIC_HOME") && text.contains(value),
+            "{text}"
+        );
+    }
     let help = install_well(&folder, &["--help"]);
     assert!(help.contains("Usage"), "{help}");
+}
+
+#[test]
+fn a_tilde_that_the_shell_left_is_the_home_folder() {
+    let user = folder::create();
+    fs::create_dir_all(user.join("prefix/bin")).expect("a folder");
+    let data = user.join("cards/fleet/backlog");
+    fs::create_dir_all(&data).expect("a folder");
+    fs::write(data.join("PG_VERSION"), "15\n").expect("write");
+    let program = user.join("prefix/bin/mosaic");
+    fs::write(&program, "#!/bin/sh\n").expect("write");
+    let output = Command::new(programs::sources().join("install.sh"))
+        .args(["--uninstall", "--purge", "--prefix=~/prefix"])
+        .current_dir(&*user)
+        .env("HOME", &*user)
+        .env("MOSAIC_HOME", "~/cards")
+        .output()
+        .expect("install.sh");
+    assert!(output.status.success(), "{output:?}");
+    assert!(!program.exists() && !data.exists(), "{output:?}");
+    assert!(!user.join("~").exists());
 }
 
 #[test]

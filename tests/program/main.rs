@@ -21,6 +21,7 @@ mod people;
 mod places;
 mod prime;
 mod reasons;
+mod retryable;
 mod run;
 mod safe_terminal;
 mod server;

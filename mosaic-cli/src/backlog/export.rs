@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::Global;
-use crate::failure::{Code, Exit, Failure, sentence};
+use crate::failure::{Exit, Failure, sentence};
 use crate::progress::Progress;
 use crate::replacement::Replacement;
 use crate::reply::Reply;
@@ -70,11 +70,10 @@ impl Export {
                         Failed::Output(error) if error.kind() == ErrorKind::BrokenPipe => {
                             Ok(Reply::Written(Exit::Success))
                         }
-                        Failed::Output(error) => Err(Failure::new(
-                            Code::Resource,
-                            "cannot write to standard output",
-                        )
-                        .detail(sentence(&error))),
+                        Failed::Output(error) => {
+                            Err(Failure::io("cannot write to standard output", &error)
+                                .detail(sentence(&error)))
+                        }
                         Failed::Database(failure) => Err(failure),
                     },
                 );

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use crate::failure::{Code, Failure};
+use crate::environment;
+use crate::failure::Failure;
 use crate::replacement::{self, Replacement};
 use crate::reply::Reply;
 use crate::screen::one_line;
@@ -38,7 +39,7 @@ impl Prime {
                 document["primer"].as_str().unwrap_or_default().to_owned()
             }));
         };
-        let changed = write(Path::new(&file))?;
+        let changed = write(&environment::from_home(Path::new(&file)))?;
         Ok(Reply::new(
             json!({"file": file, "changed": changed}),
             |document, _| {
@@ -95,11 +96,10 @@ fn destination(file: &Path) -> Result<PathBuf, Failure> {
             "{} is a link to a file that does not exist",
             file.display()
         ))),
-        (_, Err(error)) if error.kind() != ErrorKind::NotFound => Err(Failure::new(
-            Code::Resource,
+        (_, Err(error)) if error.kind() != ErrorKind::NotFound => Err(Failure::io(
             format!("cannot look at {}", file.display()),
-        )
-        .detail(format!("{error}."))),
+            &error,
+        )),
         _ => Ok(file.to_owned()),
     }
 }

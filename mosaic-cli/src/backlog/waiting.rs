@@ -117,7 +117,7 @@ impl Waiter {
                     request = Uuid::new_v4();
                     lost_answer = false;
                 }
-                Err(failure) if is_last || !failure.code.retryable() => return Err(failure),
+                Err(failure) if is_last || !failure.retryable() => return Err(failure),
                 Err(failure) => {
                     lost_answer = true;
                     self.recover(&failure, end);

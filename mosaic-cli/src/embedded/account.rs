@@ -63,6 +63,7 @@ impl Account {
                 Code::Resource,
                 format!("the user {SERVICE_USER} does not exist"),
             )
+            .lasts(true)
             .detail("PostgreSQL refuses to run as root, so that it needs a user of its own.")
             .hint(format!(
                 "`useradd --system --user-group --shell /usr/sbin/nologin {SERVICE_USER}` makes one; or run as an ordinary user."
@@ -80,6 +81,7 @@ impl Account {
                 Code::Resource,
                 format!("the user with the number {uid} has no name on this machine"),
             )
+            .lasts(true)
             .detail("PostgreSQL knows local users by their names.")
             .hint("Add the user to the machine's user database, or name another server in DATABASE_URL.")
         })
@@ -113,6 +115,7 @@ impl Account {
                     Code::Resource,
                     format!("the server's user {} cannot enter {}", self.name, folder.display()),
                 )
+                .lasts(true)
                 .detail(format!(
                     "PostgreSQL refuses to run as root; it runs as {} and needs the right to pass through every folder above {}.",
                     self.name,

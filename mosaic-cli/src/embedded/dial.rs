@@ -11,6 +11,7 @@ use super::home::{PORT, Socket};
 use crate::failure::{Code, Failure, causes};
 use crate::limit::{self, within};
 use crate::notes::took;
+use crate::passing;
 
 /// The role of every call.
 pub const OPERATOR: &str = "mosaic";
@@ -119,7 +120,8 @@ fn judge(error: postgres::Error, socket: &Socket) -> Answer {
         ),
         _ => Answer::Refused(
             Failure::unreachable("cannot connect to the embedded server")
-                .detail(format!("{}.", causes(&error))),
+                .detail(format!("{}.", causes(&error)))
+                .lasts(!passing::connection(&error)),
         ),
     }
 }

@@ -168,7 +168,9 @@ impl Holder {
 
     /// For a call that cannot reach it, and must not start a second one.
     pub fn refusal(&self, data: &Path) -> Failure {
+        // It runs until somebody stops it, and a stop or a start under way was waited for.
         Failure::unreachable("the backlog's server runs where this call cannot reach it")
+            .lasts(true)
             .detail(format!(
                 "The data folder {} is in use by {}. A second server on it would destroy the cards; nothing was changed.",
                 data.display(),
@@ -182,6 +184,7 @@ impl Holder {
     /// For a call that is to end it.
     pub fn out_of_reach(&self, data: &Path) -> Failure {
         Failure::unreachable("the backlog's server runs where this call cannot end it")
+            .lasts(true)
             .detail(format!(
                 "The data folder {} is in use by {}.",
                 data.display(),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::account;
 use crate::failure::{Code, Failure};
-use crate::limit;
+use crate::{environment, limit};
 
 /// The name of the socket in its folder. The port is only part of this name: nothing listens on TCP.
 const SOCKET_NAME: &str = ".s.PGSQL.5432";
@@ -29,23 +29,23 @@ pub struct Home {
 
 impl Home {
     pub fn locate() -> Result<Home, Failure> {
-        let root = match filled_variable("MOSAIC_HOME") {
-            Some(folder) => PathBuf::from(folder),
+        let root = match environment::folder("MOSAIC_HOME")? {
+            Some(folder) => folder,
             None if account::current_uid() == 0 => PathBuf::from("/var/lib/mosaic"),
             None => std::env::home_dir()
                 .filter(|folder| folder.is_absolute())
                 .map(|folder| folder.join(".config/mosaic"))
                 .ok_or_else(|| {
                     Failure::new(Code::Resource, "this user has no home folder")
+                        .lasts(true)
                         .hint("MOSAIC_HOME names the folder in which the backlog shall live.")
                 })?,
         };
         let root = std::path::absolute(&root).map_err(|error| {
-            Failure::new(
-                Code::Resource,
+            Failure::io(
                 format!("cannot resolve the folder {}", root.display()),
+                &error,
             )
-            .detail(format!("{error}."))
         })?;
         let data = root.join("fleet/backlog");
         Ok(Home { root, data })
@@ -76,6 +76,7 @@ impl Home {
                     Code::Resource,
                     format!("{} does not hold a version", file.display()),
                 )
+                .lasts(true)
                 .detail("The data folder is damaged; nothing in it was changed.")
                 .hint("Restore the folder from a backup.")),
             },
@@ -106,18 +107,13 @@ impl Home {
                 ),
             )
             .hint("Run as its owner or as root, or name another server in DATABASE_URL."),
-            _ => Failure::new(
-                Code::Resource,
+            _ => Failure::io(
                 format!("cannot read the data folder {}", self.data.display()),
+                error,
             ),
         };
         failure.detail(format!("{error}."))
     }
-}
-
-/// A variable of the environment; set but empty counts as not set.
-pub fn filled_variable(name: &str) -> Option<OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// The folder of the server's socket, which is the only way in.
@@ -183,6 +179,7 @@ impl Socket {
             Code::Resource,
             format!("the socket's folder {} cannot be trusted", self.folder.display()),
         )
+        .lasts(true)
         .detail(why)
         .hint("Set MOSAIC_HOME to a shorter path, so that the socket lies in the data folder, or ask an administrator about that folder.")
     }

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::account::Account;
-use super::home::{Home, filled_variable};
+use super::home::Home;
 use super::version::Version;
 use super::{EXTENSION, download, progress};
+use crate::environment;
 use crate::failure::{Code, Failure};
 
 const OVERRIDE: &str = "MOSAIC_POSTGRES";
@@ -118,11 +119,10 @@ impl<'a> Search<'a> {
     }
 
     fn among_installed(&mut self, home: &Home) -> Result<Option<Installation>, Failure> {
-        if let Some(folder) = filled_variable(OVERRIDE) {
-            let folder = Path::new(&folder);
-            return match self.try_folder(folder) {
+        if let Some(folder) = named()? {
+            return match self.try_folder(&folder) {
                 Some(fit) => Ok(Some(fit)),
-                None => Err(self.failure(Some(folder))),
+                None => Err(self.failure(Some(&folder))),
             };
         }
         let private = beside_the_program()
@@ -198,9 +198,15 @@ impl<'a> Search<'a> {
             ),
         };
         Failure::new(Code::Resource, message)
+            .lasts(true)
             .detail(detail)
             .hint(hint)
     }
+}
+
+/// The one that the user chose.
+pub fn named() -> Result<Option<PathBuf>, Failure> {
+    environment::folder(OVERRIDE)
 }
 
 /// `<prefix>/lib/mosaic` of the program `<prefix>/bin/mosaic`.

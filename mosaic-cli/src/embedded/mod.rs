@@ -28,7 +28,7 @@ use std::path::Path;
 
 use postgres::Client;
 
-use crate::failure::{Code, Failure};
+use crate::failure::Failure;
 
 pub use restore::{finish_restore, refuse_cards};
 pub use step::Step;
@@ -74,6 +74,5 @@ pub fn packaged(program: &str) -> Vec<std::path::PathBuf> {
 }
 
 fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(Code::Resource, format!("cannot {what} {}", path.display()))
-        .detail(format!("{error}."))
+    Failure::io(format!("cannot {what} {}", path.display()), error)
 }

@@ -52,6 +52,7 @@ fn assert_durable(server: &mut Client) -> Result<(), Failure> {
                 Code::Resource,
                 format!("the embedded server runs with {name} = off"),
             )
+            .lasts(true)
             .detail("It could lose cards that it has acknowledged.")
             .hint(format!(
                 "`mosaic db psql --admin -- -c 'alter system reset {name}'` and `mosaic db stop` take a setting of your own back."

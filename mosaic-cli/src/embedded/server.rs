@@ -17,6 +17,7 @@ use super::guard::{self, Guard};
 use super::home::{PORT, Socket};
 use super::{process, settings};
 use crate::failure::{Code, Failure};
+use crate::passing;
 
 /// The name of the data folder while it is made.
 pub const UNFINISHED: &str = "data";
@@ -177,10 +178,12 @@ fn explain(what: &str, text: &str) -> Failure {
     } else {
         telling[telling.len().saturating_sub(6)..].join("\n")
     };
-    let failure = Failure::new(Code::Resource, what).detail(detail);
+    let failure = Failure::new(Code::Resource, what)
+        .lasts(!passing::complaint(text))
+        .detail(detail);
     let room = rustix::fs::statvfs(".").map(|disk| disk.f_bavail * disk.f_frsize);
     match room {
-        Ok(bytes) if bytes < ROOM => failure.hint(format!(
+        Ok(bytes) if bytes < ROOM => failure.lasts(false).hint(format!(
             "The disk has {} MB left. Nothing that was acknowledged is lost; make room and try again.",
             bytes / 1_000_000
         )),
@@ -201,5 +204,11 @@ mod tests {
         assert_eq!(failure.detail.as_deref(), Some("FATAL:  y"));
         let failure = explain("it failed", "just words\n");
         assert_eq!(failure.detail.as_deref(), Some("just words"));
+        assert!(!failure.retryable());
+        let failure = explain(
+            "it failed",
+            "FATAL:  could not fork: Cannot allocate memory",
+        );
+        assert!(failure.retryable());
     }
 }

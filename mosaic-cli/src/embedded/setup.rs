@@ -93,6 +93,7 @@ pub fn check_free(home: &Home) -> Result<(), Failure> {
             Code::Resource,
             format!("{} is no data folder of PostgreSQL", home.data.display()),
         )
+        .lasts(true)
         .detail(format!("{what} Nothing was changed."))
         .hint("Move it away, or set MOSAIC_HOME to another folder.")
     };

@@ -12,9 +12,10 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::account::Account;
-use super::home::{Socket, filled_variable};
+use super::home::Socket;
 use super::lock::Lock;
 use super::server;
+use crate::environment;
 use crate::failure::{Code, Failure};
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -76,9 +77,9 @@ pub fn perform(
         // The environment of the caller may hold secrets, and settings for other servers.
         .env_clear()
         .envs(
-            ["PATH", "TZ"]
-                .into_iter()
-                .filter_map(|variable| filled_variable(variable).map(|value| (variable, value))),
+            ["PATH", "TZ"].into_iter().filter_map(|variable| {
+                environment::filled(variable).map(|value| (variable, value))
+            }),
         )
         .env("LC_ALL", "C.UTF-8")
         .env("PGCTLTIMEOUT", "300")
@@ -91,11 +92,10 @@ pub fn perform(
         command.gid(account.gid).uid(account.uid);
     }
     let output = command.output().map_err(|error| {
-        Failure::new(
-            Code::Resource,
+        Failure::io(
             format!("cannot run this program again as {}", account.name),
+            &error,
         )
-        .detail(format!("{error}."))
         .hint("The program's file must be readable and executable for that user.")
     })?;
     if output.status.success() {
@@ -127,6 +127,7 @@ fn answer(document: &[u8]) -> Option<Failure> {
         message: text("message")?,
         detail: text("detail"),
         hint: text("hint"),
+        lasts: error["retryable"] == false,
     })
 }
 
@@ -142,6 +143,10 @@ mod tests {
         assert_eq!(received.message, "no room");
         assert_eq!(received.detail.as_deref(), Some("The disk is full."));
         assert_eq!(received.hint, None);
+        assert!(received.retryable());
+        let sent = sent.lasts(true);
+        let received = answer(sent.to_json().to_string().as_bytes()).expect("a failure");
+        assert!(!received.retryable());
         assert!(answer(b"").is_none());
     }
 }

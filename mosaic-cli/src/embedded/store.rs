@@ -17,7 +17,7 @@ use super::installation::Installation;
 use super::lock::Lock;
 use super::step::{Action, perform};
 use super::version::{Marker, Version};
-use super::{process, progress, schema, setup};
+use super::{installation, process, progress, schema, setup};
 use crate::extension::Migration;
 use crate::failure::{Code, Failure};
 use crate::limit;
@@ -54,6 +54,8 @@ pub struct Report {
 
 impl Store {
     pub fn locate() -> Result<Store, Failure> {
+        // Refused at once, not only when it is needed next.
+        installation::named()?;
         Ok(Store {
             home: Home::locate()?,
         })

@@ -161,7 +161,7 @@ impl Verdict {
                 },
                 Err(failure) => failure,
             };
-            if !failure.code.retryable() || Instant::now() >= until {
+            if !failure.retryable() || Instant::now() >= until {
                 return Report {
                     exit: failure.exit(),
                     ..Report::of(End::Unreported, Some(failure.message))

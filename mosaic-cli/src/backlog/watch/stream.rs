@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::history;
 use crate::Global;
 use crate::call::Call;
-use crate::failure::{Code, Exit, Failure, sentence};
+use crate::failure::{Exit, Failure, sentence};
 use crate::interrupt;
 use crate::output;
 use crate::reply::{Reply, say, warn};
@@ -57,7 +57,7 @@ pub fn run(
                     continue;
                 }
             }
-            Err(failure) if failure.code.retryable() => {
+            Err(failure) if failure.retryable() => {
                 warn(&format!("{}; trying again", failure.message));
                 match reconnected(global, interval)? {
                     Some(again) => store = again,
@@ -79,7 +79,7 @@ fn reconnected(global: &Global, interval: Duration) -> Result<Option<Store>, Fai
     while output::is_read(interval) {
         match Store::reopen(global) {
             Ok(store) => return Ok(Some(store)),
-            Err(failure) if failure.code.retryable() => {}
+            Err(failure) if failure.retryable() => {}
             Err(failure) => return Err(failure),
         }
     }
@@ -97,9 +97,8 @@ fn print(event: &Value) -> Result<bool, Failure> {
     match interrupt::whole_line(write) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(
-            Failure::new(Code::Resource, "cannot write to standard output")
-                .detail(sentence(&error)),
-        ),
+        Err(error) => {
+            Err(Failure::io("cannot write to standard output", &error).detail(sentence(&error)))
+        }
     }
 }

@@ -9,7 +9,7 @@ use ratatui::DefaultTerminal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::failure::{Code, Failure, sentence};
+use crate::failure::{Failure, sentence};
 
 /// Whether a person looks at the output and can press keys.
 pub fn is_there() -> bool {
@@ -43,7 +43,7 @@ impl Drop for Terminal {
 }
 
 pub fn lost(error: &io::Error) -> Failure {
-    Failure::new(Code::Resource, "the terminal cannot be used").detail(sentence(error))
+    Failure::io("the terminal cannot be used", error).detail(sentence(error))
 }
 
 /// What came from the keyboard.
