@@ -1,6 +1,7 @@
 //! What was asked for.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use mosaic_backlog_tests::faults::Fault;
 
@@ -12,8 +13,15 @@ pub enum Task {
     Serve(String),
 }
 
+/// How long it goes on.
+#[derive(Clone, Copy)]
+pub enum Length {
+    Rounds(usize),
+    Time(Duration),
+}
+
 pub struct Arguments {
-    pub rounds: usize,
+    pub length: Length,
     pub seed: u64,
     pub faults: Vec<Fault>,
     /// Whether the table goes into the docs.
@@ -22,7 +30,7 @@ pub struct Arguments {
 
 pub fn parse() -> Task {
     let mut parsed = Arguments {
-        rounds: 100,
+        length: Length::Rounds(100),
         seed: fastrand::u64(..),
         faults: Vec::new(),
         write: false,
@@ -37,7 +45,11 @@ pub fn parse() -> Task {
         match argument.as_str() {
             "worker" => return Task::Serve(value()),
             "--check" => return Task::Check(value().into()),
-            "--rounds" => parsed.rounds = number(&value()),
+            "--rounds" => parsed.length = Length::Rounds(number(&value())),
+            "--minutes" => {
+                let minutes: u64 = number(&value());
+                parsed.length = Length::Time(Duration::from_secs(minutes * 60));
+            }
             "--seed" => parsed.seed = number(&value()),
             "--only" => parsed.faults.push(fault(&value())),
             "--write" => parsed.write = true,

@@ -3,12 +3,13 @@
 mod arguments;
 
 use std::path::Path;
+use std::time::Instant;
 
 use mosaic_backlog_tests::checker;
 use mosaic_backlog_tests::faults::{Fault, Report, Round, Server};
 use mosaic_backlog_tests::{load, programs, record};
 
-use arguments::{Arguments, Task};
+use arguments::{Arguments, Length, Task};
 
 /// Every so many rounds it is several faults in one.
 const ROW_EVERY: usize = 10;
@@ -56,7 +57,15 @@ fn run(arguments: &Arguments) -> bool {
     let mut rng = fastrand::Rng::with_seed(arguments.seed);
     println!("seed {}", arguments.seed);
     let mut singles = possible.iter().cycle();
-    for number in 1..=arguments.rounds {
+    let began = Instant::now();
+    for number in 1.. {
+        let over = match arguments.length {
+            Length::Rounds(rounds) => number > rounds,
+            Length::Time(time) => began.elapsed() >= time,
+        };
+        if over {
+            break;
+        }
         let seed = rng.u64(..);
         let faults: Vec<Fault> = if number % ROW_EVERY == 0 {
             (0..ROW)
@@ -69,10 +78,11 @@ fn run(arguments: &Arguments) -> bool {
         let round = Round::run(&server, &faults, seed, &worker);
         let names: Vec<&str> = faults.iter().map(|fault| fault.name()).collect();
         eprintln!(
-            "round {number}: {}: {} calls, {} violations",
+            "round {number}: {}: {} calls, {} violations; {}",
             names.join(", "),
             round.calls,
-            round.violations.len()
+            round.violations.len(),
+            round.strain
         );
         for violation in &round.violations {
             eprintln!("  {violation}");
@@ -81,12 +91,22 @@ fn run(arguments: &Arguments) -> bool {
             eprintln!("  the record is in {}", file.display());
         }
         report.add(round);
+        summarise(&report, arguments, began);
     }
     println!("{report}");
     if arguments.write {
         write(&report, arguments);
     }
     report.violations() > 0
+}
+
+/// Keeps what is known so far in a file beside the build, so that a run that is ended has it.
+fn summarise(report: &Report, arguments: &Arguments, began: Instant) {
+    let folder = programs::sources().join("target/faults");
+    let minutes = began.elapsed().as_secs_f64() / 60.0;
+    let text = format!("seed {}, {minutes:.1} minutes\n\n{report}", arguments.seed);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("summary.md"), text).expect("write");
 }
 
 /// Puts the table into the page, between its marks.
@@ -106,7 +126,7 @@ fn write(report: &Report, arguments: &Arguments) {
         "\n\nMeasured on {}, {}, {cores} cores: {} rounds, seed {}.\n\n{report}\n",
         date.trim(),
         server.trim(),
-        arguments.rounds,
+        report.rounds(),
         arguments.seed
     );
     std::fs::write(&page, format!("{before}{FROM}{table}{TO}{after}")).expect("write");

@@ -11,6 +11,7 @@ pub mod calls;
 pub mod cards;
 pub mod checker;
 pub mod cluster;
+pub mod damage;
 pub mod database;
 pub mod faults;
 pub mod folder;

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use mosaic_backlog_tests::damage;
 use mosaic_backlog_tests::program::{self, backlog};
 use mosaic_backlog_tests::replica::Pair;
 use mosaic_backlog_tests::session::Session;
@@ -303,7 +304,10 @@ fn fail_over(synchronous: bool) -> Vec<String> {
         fleet.promoted.store(true, Ordering::SeqCst);
         fleet.until_told("claims of the new primary", &fleet.after, 2 * ENOUGH);
     });
-    fleet.problems(&mut pair.standby.session("postgres"))
+    let mut now = pair.standby.session("postgres");
+    let mut problems = fleet.problems(&mut now);
+    problems.extend(damage::find(&mut now));
+    problems
 }
 
 #[test]

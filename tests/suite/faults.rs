@@ -26,6 +26,11 @@ fn under_faults_nothing_is_lost_doubled_or_passed_over() {
         println!("{:?}: {:?}, {:?}", grade.fault, grade.silence, grade.all);
     }
     assert_eq!(round.grades.len(), faults.len());
+    println!("{}", round.strain);
+    let strain = round.strain;
+    assert!(strain.filters > 256, "{strain}");
+    assert!(strain.of_one_time > 0 && strain.in_triggers > 0, "{strain}");
+    assert!(strain.of_fan_in > 0, "{strain}");
     assert!(
         round.violations.is_empty(),
         "{:?}: {:#?}",

@@ -1,14 +1,22 @@
 //! Many workers at the same moment, and all that they were told holds.
 
 use mosaic_backlog_tests::checker::assert_kept;
+use mosaic_backlog_tests::damage;
 use mosaic_backlog_tests::database::Database;
-use mosaic_backlog_tests::load::{Load, Plan, Target};
+use mosaic_backlog_tests::faults::Strain;
+use mosaic_backlog_tests::load::{self, Load, Plan, Target};
 use mosaic_backlog_tests::pooler::Pooler;
 use mosaic_backlog_tests::record::{self, Record};
 use mosaic_backlog_tests::{folder, wait};
 
 /// Runs load until so many calls were made.
 pub fn run(db: &Database, target: &Target, plan: Plan, calls: usize) -> Record {
+    load::prepare(&mut db.session(), false);
+    go(db, target, plan, calls)
+}
+
+/// The same in a database that was prepared.
+pub fn go(db: &Database, target: &Target, plan: Plan, calls: usize) -> Record {
     println!("seed {}", plan.seed);
     let load = Load::start(target, plan);
     wait::until("calls", || {
@@ -33,6 +41,17 @@ fn under_load_nothing_is_lost_doubled_or_passed_over() {
     };
     let record = run(&db, &target(&db), plan, 6_000);
     assert_kept(&record);
+    damage::assert_none(&mut db.session());
+}
+
+#[test]
+fn under_load_whose_claims_claim_more_nothing_is_lost_doubled_or_passed_over() {
+    let db = Database::fresh();
+    load::prepare(&mut db.session(), true);
+    let record = go(&db, &target(&db), Plan::new(fastrand::u64(..)), 4_000);
+    assert_kept(&record);
+    assert!(Strain::of(&record).in_claims > 0);
+    damage::assert_none(&mut db.session());
 }
 
 #[test]

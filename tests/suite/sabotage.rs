@@ -2,11 +2,12 @@
 //! load on it, and wants the bug named.
 
 use mosaic_backlog_tests::checker::{Rule, check};
+use mosaic_backlog_tests::damage;
 use mosaic_backlog_tests::database::Database;
-use mosaic_backlog_tests::load::Plan;
+use mosaic_backlog_tests::load::{self, Plan};
 use mosaic_backlog_tests::record::{Backlog, Outcome, Record};
 
-use crate::histories::{run, target};
+use crate::histories::{go, run, target};
 
 /// Replaces a function by one that may call the real one as `mosaic.real_…`.
 fn plant(db: &Database, verb: &str, body: &str) {
@@ -40,7 +41,7 @@ fn plant(db: &Database, verb: &str, body: &str) {
     ));
 }
 
-const CALLS: usize = 2_000;
+const CALLS: usize = 2_400;
 
 /// A record of load on a database with a bug.
 fn record(verb: &str, body: &str) -> Record {
@@ -89,7 +90,7 @@ fn real_claim(instead: &[(usize, &str)]) -> String {
 /// A claim that chooses a card by a query of its own, where the caller asks for any one.
 fn choosing(query: &str, then: &str) -> String {
     format!(
-        "if $7 is null and $4 is null and $8 is null then
+        "if $7 is null and $4 is null and $5 is null and $6 is null and $8 is null then
            perform from mosaic.backlog_reclaim(actor => $1);
            select b.id into chosen from mosaic.backlog b
              where (not_before is null or not_before <= clock_timestamp()) and {query};
@@ -252,6 +253,105 @@ fn cards_that_are_never_handed_out() {
     caught(Rule::NeverHandedOut, "claim", &choosing(query, &take));
 }
 
+/// Takes what the real claim answers row by row.
+fn telling(max_cards: &str, then: &str) -> String {
+    let query = real_claim(&[(3, max_cards)]).replace("return query ", "");
+    let query = query.trim_end_matches(';');
+    format!("for answer in {query} loop {then} end loop;")
+}
+
+#[test]
+fn a_claim_that_hands_out_one_card_of_a_time() {
+    let take = real_claim(&[(7, "chosen"), (3, "1")]);
+    let query = "(not_before is null or attempts > 0 or not exists (select from mosaic.backlog o
+                    where o.not_before = b.not_before and o.id < b.id)) and opened
+                 order by claim_order limit 1 for no key update skip locked";
+    caught(Rule::NeverHandedOut, "claim", &choosing(query, &take));
+}
+
+#[test]
+fn a_claim_that_does_not_look_at_the_time() {
+    let body = format!(
+        "if $7 is null and $8 is null then
+           update mosaic.backlog b set not_before = null
+             where b.id = (select o.id from mosaic.backlog o where o.opened and o.not_before > clock_timestamp()
+                           limit 1 for update skip locked);
+         end if;
+         {}",
+        real_claim(&[])
+    );
+    caught(Rule::TooEarly, "claim", &body);
+}
+
+#[test]
+fn a_claim_that_finds_nothing_under_a_filter_that_is_new() {
+    let body = format!(
+        "if $5 is null or random() < 0.05 then {} end if;",
+        real_claim(&[])
+    );
+    caught(Rule::PassedOver, "claim", &body);
+}
+
+#[test]
+fn a_claim_that_gets_more_than_it_tells() {
+    let body = telling(
+        "$3 + 1",
+        "exit when $3 = 0; $3 := $3 - 1; return next answer;",
+    );
+    caught(Rule::Untold, "claim", &body);
+}
+
+#[test]
+fn a_claim_in_a_trigger_that_outlives_its_rollback() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    load::prepare(&mut s, false);
+    s.run(
+        "create or replace function public.claim_for_errand() returns trigger language plpgsql as $$
+         begin perform from mosaic.backlog_claim(new.worker, new.ttl); return null; end $$",
+    );
+    let record = go(&db, &target(&db), Plan::new(fastrand::u64(..)), CALLS);
+    assert_found(&record, Rule::Untold);
+}
+
+#[test]
+fn a_claim_that_counts_dependencies_wrong() {
+    let then =
+        "answer.dependencies_total := least(answer.dependencies_total, 100); return next answer;";
+    caught(Rule::DependenciesWrong, "claim", &telling("$3", then));
+}
+
+#[test]
+fn a_claim_that_tells_of_all_dependencies() {
+    let then = "answer.dependencies := (
+          select coalesce(jsonb_agg(jsonb_build_object('id', d.depends_on)), '[]')
+          from mosaic.backlog_dependency d where d.card_id = answer.id);
+        return next answer;";
+    caught(Rule::DependenciesWrong, "claim", &telling("$3", then));
+}
+
+#[test]
+fn rows_that_an_index_does_not_have() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    damage::assert_none(&mut s);
+    let index = "'mosaic.backlog_event_pkey'::regclass";
+    s.run(&format!(
+        "update pg_index set indisready = false, indisvalid = false where indexrelid = {index}"
+    ));
+    s.run(
+        "insert into mosaic.backlog (id, title) values ('a', 'a');
+         insert into mosaic.backlog_event (event_id, card_id, at, kind, actor, login_role, new_status, detail, horizon)
+           values (1, 'a', now(), 'created', 'a', 'a', 'ready', '{}', pg_current_xact_id())",
+    );
+    s.run(&format!(
+        "update pg_index set indisready = true, indisvalid = true where indexrelid = {index}"
+    ));
+    let found = damage::find(&mut s);
+    let named = found.iter().any(|what| what.contains("backlog_event_pkey"));
+    assert!(named, "{found:?}");
+}
+
 #[test]
 fn a_create_that_forgets_its_key() {
     caught(
@@ -330,6 +430,8 @@ fn records_that_contradict_themselves() {
     assert_found(&refused, Rule::Invented);
     let unfinished = changed(&|record| "ready".clone_into(&mut record.backlog.cards[0].status));
     assert_found(&unfinished, Rule::StateDiffers);
+    let lost = changed(&|record| record.backlog.lost = 1);
+    assert_found(&lost, Rule::Forgotten);
     let early = changed(&|record| {
         let at = last("claimed");
         let (before, after) = record.backlog.events.split_at_mut(at);

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::Value;
 
 use super::replay::Replay;
-use super::trace::Trace;
+use super::trace::{Trace, worker};
 use super::violation::{Rule, Violation, report};
 use crate::record::{Entry, Event, Outcome, Verb, time};
 
@@ -33,6 +33,73 @@ pub fn check(trace: &Trace, replay: &Replay, found: &mut Vec<Violation>) {
         }
     }
     repeats(trace, found);
+    untold(trace, found);
+    dependencies(trace, replay, found);
+}
+
+/// What a claim got is in its answer, if there is one.
+fn untold(trace: &Trace, found: &mut Vec<Violation>) {
+    let mut told_to: HashMap<&str, BTreeSet<i64>> = HashMap::new();
+    let mut unknown: BTreeSet<&str> = BTreeSet::new();
+    for entry in &trace.record.entries {
+        let Some(name) = entry.call.text("worker") else {
+            continue;
+        };
+        if entry.outcome.is_unknown() {
+            unknown.insert(name);
+        }
+        let tokens = entry.outcome.rows().iter();
+        let tokens = tokens.filter_map(|row| row["claim_token"].as_i64());
+        told_to.entry(name).or_default().extend(tokens);
+    }
+    for event in &trace.record.backlog.events {
+        // A claim in the midst of another tells its trigger alone.
+        let own = event.kind == "claimed" && worker(&event.actor) == event.actor;
+        let (name, token) = (event.actor.as_str(), event.claim_token.unwrap_or_default());
+        if own
+            && !unknown.contains(name)
+            && (told_to.get(name)).is_some_and(|tokens| !tokens.contains(&token))
+        {
+            let what = format!("{name} got {} under {token} untold", event.card_id);
+            report(found, Rule::Untold, what);
+        }
+    }
+}
+
+/// Of what a card waited for, a claim tells a hundred at most, and how many there are.
+fn dependencies(trace: &Trace, replay: &Replay, found: &mut Vec<Violation>) {
+    const MOST: usize = 100;
+    let claims = trace.record.entries.iter();
+    for entry in claims.filter(|entry| entry.call.verb == Verb::Claim) {
+        for row in entry.outcome.rows() {
+            let (Some(card), Some(token)) = (row["id"].as_str(), row["claim_token"].as_i64())
+            else {
+                continue;
+            };
+            let Some(needs) = replay.claims.get(&(card.to_owned(), token)) else {
+                continue;
+            };
+            let list = row["dependencies"].as_array();
+            let list: Vec<&str> = (list.into_iter().flatten())
+                .filter_map(Value::as_str)
+                .collect();
+            let right = list.len() == needs.len().min(MOST)
+                && list.iter().all(|id| needs.contains(*id))
+                && row["dependencies_total"].as_u64() == u64::try_from(needs.len()).ok();
+            // The card of a repeat may have been linked meanwhile.
+            let repeat = entry.call.text("request_id").is_some();
+            if list.len() > MOST || !right && !repeat {
+                let what = format!(
+                    "{card} waits for {}, told are {} of {}: {}",
+                    needs.len(),
+                    list.len(),
+                    row["dependencies_total"],
+                    told(entry)
+                );
+                report(found, Rule::DependenciesWrong, what);
+            }
+        }
+    }
 }
 
 /// A call in short.

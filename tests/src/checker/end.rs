@@ -8,6 +8,10 @@ use crate::record::Record;
 
 pub fn check(record: &Record, replay: &Replay, found: &mut Vec<Violation>) {
     let backlog = &record.backlog;
+    if backlog.lost != 0 {
+        let what = format!("audits found {} that nobody knew of", backlog.lost);
+        report(found, Rule::Forgotten, what);
+    }
     let mut links: HashMap<&str, BTreeSet<&str>> = HashMap::new();
     for (card, on) in &backlog.links {
         links.entry(card).or_default().insert(on);

@@ -1,13 +1,14 @@
 //! No claim passes over a card that comes before what it got.
 //!
-//! A card counts as passed over by a claim without filter, or by one of its phase, if
+//! A card counts as passed over by a claim whose filter it fits if
 //!
 //! - the card was claimable all the while from 20 ms before the claim began to its answer: what
 //!   made it claimable was answered before, and what next changed it was called for after;
 //! - in that time no call that was under way named the card or one that it waits for, whatever
 //!   came of that call, since it may have had the card locked; a call whose caller went away
 //!   counts as under way for 3 s more;
-//! - in that time no claim was under way that failed or whose answer is unknown;
+//! - its time had come: a claim that was answered before had been made later than that;
+//! - in that time no claim was under way that failed, that was rolled back or whose answer is unknown;
 //! - the claim got less than it asked for, or a card that sorts behind.
 //!
 //! If another claim of the same kind was under way together with this one, it may have had the card
@@ -24,7 +25,7 @@ use super::answers::told;
 use super::replay::{Change, Replay};
 use super::trace::{Trace, Window};
 use super::violation::{Rule, Violation, report};
-use crate::record::{Card, Entry, Moment, Verb};
+use crate::record::{Call, Card, Entry, Moment, Time, Verb, time};
 
 const MARGIN: Moment = 20_000_000;
 /// How often a card may be on trial whenever a claim comes by.
@@ -35,10 +36,61 @@ const END: i64 = i64::MAX;
 /// From when to when.
 type Span = (Moment, Moment);
 
+/// What a claim asks for. No card of the load requires anything, whatever is offered.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Filter<'a> {
+    phase: Option<&'a str>,
+    labels: Vec<&'a str>,
+    offers: Vec<&'a str>,
+}
+
+impl<'a> Filter<'a> {
+    fn of(call: &'a Call) -> Self {
+        Self {
+            phase: call.text("phase"),
+            labels: call.list("labels"),
+            offers: call.list("offers"),
+        }
+    }
+
+    fn takes(&self, card: &Card) -> bool {
+        let has = |label: &&str| card.labels.iter().any(|other| other == label);
+        (self.phase).is_none_or(|phase| card.phase.as_deref() == Some(phase))
+            && self.labels.iter().all(has)
+    }
+}
+
+/// From when on calls could know that a time had come.
+struct Clock(Vec<(Time, Moment)>);
+
+impl Clock {
+    fn of(trace: &Trace) -> Self {
+        let mut told: Vec<(Time, Moment)> = (trace.record.entries.iter())
+            .filter(|entry| entry.call.verb == Verb::Claim)
+            .filter_map(|entry| {
+                let row = entry.outcome.rows().first()?;
+                Some((time(&row["claimed_at"])?, entry.end))
+            })
+            .collect();
+        told.sort_unstable();
+        let mut first = Moment::MAX;
+        for (_, moment) in told.iter_mut().rev() {
+            first = first.min(*moment);
+            *moment = first;
+        }
+        Self(told)
+    }
+
+    fn came(&self, time: Time) -> Moment {
+        let place = self.0.partition_point(|(told, _)| *told < time);
+        self.0.get(place).map_or(Moment::MAX, |(_, moment)| *moment)
+    }
+}
+
 /// A claim that may have passed something over.
 struct Claim<'a> {
     entry: &'a Entry,
-    phase: Option<&'a str>,
+    filter: Filter<'a>,
     /// The last place in the order that it got to.
     reached: i64,
     /// Whether no other claim of its kind was under way.
@@ -53,9 +105,12 @@ pub fn check(trace: &Trace, replay: &Replay, found: &mut Vec<Violation>) {
         .map(|card| (card.id.as_str(), card.claim_order))
         .collect();
     let claims = claims(trace, &order);
+    let clock = Clock::of(trace);
     let mut touches = touches(trace, replay);
     let everywhere: Vec<Span> = (trace.record.entries.iter())
-        .filter(|entry| entry.call.verb == Verb::Claim && !entry.outcome.is_acknowledged())
+        .filter(|entry| {
+            entry.call.verb == Verb::Claim && (!entry.outcome.is_acknowledged() || undone(entry))
+        })
         .map(|entry| span(Window::of(entry)))
         .collect();
     for card in cards {
@@ -72,16 +127,27 @@ pub fn check(trace: &Trace, replay: &Replay, found: &mut Vec<Violation>) {
                 .filter(|change| change.window.start < until)
                 .count();
             let state = before.checked_sub(1).map(|place| &changes[place]);
-            if state.is_some_and(|state| is_claimable(trace, state)) {
-                passed_over(card, (from + MARGIN, until), &claims, found);
+            if let Some(since) = state.and_then(|state| claimable_since(trace, &clock, state)) {
+                let from = from.max(since).saturating_add(MARGIN);
+                passed_over(card, (from, until), &claims, found);
             }
         }
     }
 }
 
-fn is_claimable(trace: &Trace, state: &Change) -> bool {
-    // Cards of the load wait for a time that is past at once, unless the clock was moved.
-    state.claimable && (state.not_before.is_none() || !trace.clock_moved())
+/// From when on the card could be claimed, as far as its state and its time go.
+fn claimable_since(trace: &Trace, clock: &Clock, state: &Change) -> Option<Moment> {
+    match state.not_before {
+        _ if !state.claimable => None,
+        None => Some(0),
+        Some(_) if trace.clock_moved() => None,
+        Some(time) => Some(clock.came(time)),
+    }
+}
+
+/// Whether it has claims that were rolled back.
+fn undone(entry: &Entry) -> bool {
+    entry.call.nested().is_some_and(|way| way != "kept")
 }
 
 fn passed_over(card: &Card, (from, until): Span, claims: &[Claim], found: &mut Vec<Violation>) {
@@ -91,10 +157,8 @@ fn passed_over(card: &Card, (from, until): Span, claims: &[Claim], found: &mut V
         if claim.entry.start > until {
             return;
         }
-        let wanted = claim
-            .phase
-            .is_none_or(|phase| card.phase.as_deref() == Some(phase));
-        let passed = wanted && claim.entry.end < until && card.claim_order < claim.reached;
+        let passed =
+            claim.filter.takes(card) && claim.entry.end < until && card.claim_order < claim.reached;
         if !passed || claim.entry.start < over {
             continue;
         }
@@ -113,15 +177,15 @@ fn passed_over(card: &Card, (from, until): Span, claims: &[Claim], found: &mut V
 
 fn claims<'a>(trace: &Trace<'a>, order: &HashMap<&str, i64>) -> Vec<Claim<'a>> {
     let any = |entry: &&Entry| entry.call.verb == Verb::Claim && entry.call.card().is_none();
-    let mut kinds: HashMap<Option<&str>, Vec<&Entry>> = HashMap::new();
+    let mut kinds: HashMap<Filter, Vec<&Entry>> = HashMap::new();
     for entry in trace.record.entries.iter().filter(any) {
         kinds
-            .entry(entry.call.text("phase"))
+            .entry(Filter::of(&entry.call))
             .or_default()
             .push(entry);
     }
     let mut claims: Vec<Claim> = Vec::new();
-    for (phase, entries) in kinds {
+    for (filter, entries) in kinds {
         // When all that began up to a place were over.
         let mut over: Vec<Moment> = Vec::with_capacity(entries.len());
         for entry in &entries {
@@ -133,10 +197,10 @@ fn claims<'a>(trace: &Trace<'a>, order: &HashMap<&str, i64>) -> Vec<Claim<'a>> {
             let before = place.checked_sub(1).map_or(0, |before| over[before]);
             let fresh = entry.call.text("request_id").is_none();
             // A repeat of a request gets what the first got.
-            if fresh && entry.outcome.is_acknowledged() {
+            if fresh && entry.outcome.is_acknowledged() && !undone(entry) {
                 claims.push(Claim {
                     entry,
-                    phase,
+                    filter: filter.clone(),
                     reached: reached(entry, order),
                     alone: before < entry.start && together == place + 1,
                     over: over[together - 1],

@@ -42,6 +42,8 @@ pub struct Replay {
     pub ends: HashMap<(String, i64), End>,
     /// All that ever waited for a card.
     pub dependents: HashMap<String, BTreeSet<String>>,
+    /// What a card waited for when it was claimed, by card and token.
+    pub claims: HashMap<(String, i64), BTreeSet<String>>,
     tokens: HashSet<i64>,
 }
 
@@ -55,6 +57,10 @@ impl Replay {
             }
             let was_done = replay.is_done(&event.card_id);
             replay.follow(event, *window, found);
+            if event.kind == "created" {
+                let card = replay.cards.entry(event.card_id.clone()).or_default();
+                card.not_before = trace.deferred(event);
+            }
             replay.note(&event.card_id, *window);
             if was_done != replay.is_done(&event.card_id) {
                 let waiting = replay.dependents.get(&event.card_id).cloned();
@@ -128,6 +134,8 @@ impl Replay {
                 }
                 card.token = Some(token);
                 card.last_token = token;
+                let claim = (event.card_id.clone(), token);
+                self.claims.insert(claim, card.needs.clone());
                 card.expires = time(&detail["claim_expires_at"]).unwrap_or_default();
                 "claimed"
             }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::violation::{Rule, Violation, report};
-use crate::record::{Call, Entry, Event, Moment, Record, Verb};
+use crate::record::{Call, Entry, Event, Moment, Record, Time, Verb, time};
 
 /// When something may have happened.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +43,8 @@ pub struct Trace<'a> {
     pub record: &'a Record,
     /// For each event, when it happened.
     pub windows: Vec<Window>,
+    /// The times that creations deferred their cards to, by title.
+    deferred: HashMap<&'a str, Time>,
     /// The events of a key.
     events: HashMap<String, Vec<usize>>,
 }
@@ -62,6 +64,12 @@ impl<'a> Trace<'a> {
                     .or_insert(window);
             }
         }
+        let deferred = (record.entries.iter())
+            .filter_map(|entry| {
+                let until = time(entry.call.arguments.get("not_before")?)?;
+                Some((entry.call.text("title")?, until))
+            })
+            .collect();
         let mut events: HashMap<String, Vec<usize>> = HashMap::new();
         let mut windows = Vec::new();
         let mut latest: Option<(Moment, &Event)> = None;
@@ -98,8 +106,15 @@ impl<'a> Trace<'a> {
         Self {
             record,
             windows,
+            deferred,
             events,
         }
+    }
+
+    /// Until when the creation of this event deferred its card.
+    pub fn deferred(&self, event: &Event) -> Option<Time> {
+        let title = event.detail["title"].as_str()?;
+        self.deferred.get(title).copied()
     }
 
     /// The events that a call may have caused.
@@ -131,6 +146,11 @@ pub fn told(event: &Event) -> String {
     )
 }
 
+/// Whose claim it is, also where it is one in the midst of that one's.
+pub fn worker(actor: &str) -> &str {
+    actor.split('/').next().unwrap_or(actor)
+}
+
 /// What an event and the call that caused it have in common.
 fn key_of_event(event: &Event) -> String {
     let Event {
@@ -143,8 +163,8 @@ fn key_of_event(event: &Event) -> String {
     let reason = detail["reason"].as_str().unwrap_or_default();
     match kind.as_str() {
         "created" => format!("created {}", detail["title"].as_str().unwrap_or_default()),
-        "claimed" => format!("claimed {actor}"),
-        "lapsed" | "quarantined" => format!("swept {actor}"),
+        "claimed" => format!("claimed {}", worker(actor)),
+        "lapsed" | "quarantined" => format!("swept {}", worker(actor)),
         "renewed" | "released" | "failed" | "completed" => under(kind, card_id, event.claim_token),
         "blocked" => format!("blocked {reason}"),
         _ => format!("{kind} {card_id}"),

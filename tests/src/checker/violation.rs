@@ -38,6 +38,14 @@ pub enum Rule {
     StateDiffers,
     /// A counter of open dependencies is wrong.
     CounterWrong,
+    /// A claim got a card that its answer does not tell of.
+    Untold,
+    /// The answer to a claim has other dependencies than the card, or more than are told at once.
+    DependenciesWrong,
+    /// The frontier did not know what the table has.
+    Forgotten,
+    /// What is stored is damaged.
+    Damaged,
     /// An error that no call may meet.
     BadError,
 }

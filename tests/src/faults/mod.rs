@@ -6,9 +6,11 @@ mod fault;
 mod report;
 mod round;
 mod server;
+mod strain;
 
 pub use disk::Disk;
 pub use fault::Fault;
 pub use report::Report;
 pub use round::{Graded, Round};
 pub use server::Server;
+pub use strain::Strain;

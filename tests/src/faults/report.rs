@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Fault, Graded, Round};
+use super::{Fault, Graded, Round, Strain};
 
 /// What a line of the table is about.
 #[derive(Default)]
@@ -18,6 +18,10 @@ struct Line {
 #[derive(Default)]
 pub struct Report {
     lines: Vec<(String, Line)>,
+    rounds: usize,
+    calls: usize,
+    faults: usize,
+    strain: Option<Strain>,
     skipped: Vec<String>,
 }
 
@@ -27,6 +31,11 @@ impl Report {
     }
 
     pub fn add(&mut self, round: Round) {
+        self.rounds += 1;
+        self.calls += round.calls;
+        self.faults += round.grades.len();
+        let strain = round.strain;
+        self.strain = Some(self.strain.map_or(strain, |before| before.join(strain)));
         let name = match round.grades.as_slice() {
             [one] => one.fault.name().to_owned(),
             several => format!("{} of them in a random row", several.len()),
@@ -42,6 +51,10 @@ impl Report {
         line.unknown += round.unknown;
         line.violations += round.violations.len();
         line.grades.extend(round.grades);
+    }
+
+    pub fn rounds(&self) -> usize {
+        self.rounds
     }
 
     pub fn violations(&self) -> usize {
@@ -76,6 +89,16 @@ impl fmt::Display for Report {
                 after[0],
             )?;
         }
+        writeln!(
+            f,
+            "\nTogether: {} rounds, {} faults, {} calls, {} violations. Fewest filters in a round, the rest of all: \
+             {}. After each round amcheck went over all tables and indexes.",
+            self.rounds,
+            self.faults,
+            self.calls,
+            self.violations(),
+            self.strain.unwrap_or_default()
+        )?;
         for skipped in &self.skipped {
             writeln!(f, "\nSkipped: {skipped}.")?;
         }

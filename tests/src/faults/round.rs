@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::{Fault, Server};
-use crate::checker::{Violation, check};
-use crate::load::{FIRST, Load, Plan};
+use super::{Fault, Server, Strain};
+use crate::checker::{Rule, Violation, check};
+use crate::load::{self, FIRST, Load, Plan};
 use crate::record::{self, Entry, Moment, Record};
-use crate::wait;
+use crate::{damage, wait};
 
 /// How long calls are counted before and after a fault.
 const COUNTED: Duration = Duration::from_secs(1);
@@ -32,6 +32,7 @@ pub struct Round {
     pub calls: usize,
     /// Calls without an answer.
     pub unknown: usize,
+    pub strain: Strain,
     pub violations: Vec<Violation>,
     /// Where the record is, if there is something wrong with it.
     pub file: Option<PathBuf>,
@@ -43,6 +44,8 @@ impl Round {
     pub fn run(server: &Server, faults: &[Fault], seed: u64, worker: &Path) -> Self {
         let database = server.create();
         let target = server.target(&database);
+        let mut rng = Rng::with_seed(seed);
+        load::prepare(&mut server.cluster.session(&database), rng.bool());
         let plan = Plan {
             connections: 6,
             processes: 2,
@@ -50,7 +53,6 @@ impl Round {
             worker: Some(worker.to_owned()),
             ..Plan::new(seed)
         };
-        let mut rng = Rng::with_seed(seed);
         let load = Load::start(&target, plan);
         let back = |moment: Moment| {
             wait::until("all workers have a success", || {
@@ -74,12 +76,20 @@ impl Round {
                 }
             })
             .collect();
-        let record = load.finish(&target, &mut server.bring_back(&database));
+        let mut admin = server.bring_back(&database);
+        let record = load.finish(&target, &mut admin);
+        let damaged = damage::find(&mut admin);
+        drop(admin);
         server.remove(&database);
-        let violations = check(&record);
+        let mut violations = check(&record);
+        violations.extend(damaged.into_iter().map(|what| Violation {
+            rule: Rule::Damaged,
+            what,
+        }));
         Self {
             grades,
             calls: record.entries.len(),
+            strain: Strain::of(&record),
             unknown: (record.entries.iter())
                 .filter(|entry| entry.outcome.is_unknown())
                 .count(),

@@ -3,6 +3,7 @@
 
 mod connection;
 mod drain;
+mod nested;
 mod process;
 mod program;
 mod worker;
@@ -20,6 +21,7 @@ use crate::session::Session;
 
 pub use connection::Connection;
 use drain::drain;
+pub use nested::prepare;
 pub use process::{Kind, Processes, serve};
 
 /// What makes the calls of a worker.
@@ -28,6 +30,11 @@ trait Caller: Send {
     fn ready(&mut self) -> bool;
 
     fn call(&mut self, call: &Call) -> Outcome;
+
+    /// Whether it can call functions that are not of the backlog.
+    fn by_sql(&self) -> bool {
+        true
+    }
 }
 
 /// Who creates the cards that exist when the workers start.
@@ -45,6 +52,8 @@ pub struct Plan {
     pub worker: Option<PathBuf>,
     /// Cards that exist when the workers start.
     pub cards: usize,
+    /// How many of others one card waits for.
+    pub fan_in: usize,
     /// Seconds of a lease.
     pub ttl: u32,
     pub seed: u64,
@@ -58,6 +67,7 @@ impl Plan {
             programs: 0,
             worker: None,
             cards: 120,
+            fan_in: 300,
             ttl: 1,
             seed,
         }
@@ -85,11 +95,11 @@ struct Shared {
 /// Load that is running.
 pub struct Load {
     shared: Arc<Shared>,
-    workers: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<worker::Worker>>,
 }
 
 impl Load {
-    /// Creates the first cards and starts the workers.
+    /// Creates the first cards and starts the workers, in a database that was prepared.
     #[track_caller]
     pub fn start(target: &Target, plan: Plan) -> Self {
         let shared = Arc::new(Shared {
@@ -100,8 +110,10 @@ impl Load {
             plan,
         });
         let mut rng = fastrand::Rng::with_seed(shared.plan.seed);
-        worker::Worker::new(FIRST, Box::new(connection(target)), &shared, rng.fork())
-            .create(shared.plan.cards);
+        let mut first =
+            worker::Worker::new(FIRST, Box::new(connection(target)), &shared, rng.fork());
+        first.create(shared.plan.cards);
+        first.create_fan_in(shared.plan.fan_in);
         let plan = &shared.plan;
         let mut callers: Vec<(String, Box<dyn Caller>)> = Vec::new();
         for number in 0..plan.connections {
@@ -116,11 +128,19 @@ impl Load {
             let program = program::Program::new(&target.url, &shared);
             callers.push((format!("m{number}"), Box::new(program)));
         }
-        let workers = callers
+        let mut workers: Vec<worker::Worker> = callers
             .into_iter()
-            .map(|(name, caller)| {
-                let mut worker = worker::Worker::new(&name, caller, &shared, rng.fork());
-                thread::spawn(move || worker.work())
+            .map(|(name, caller)| worker::Worker::new(&name, caller, &shared, rng.fork()))
+            .collect();
+        let by_label =
+            worker::Worker::new("l", Box::new(connection(target)), &shared, rng.fork()).by_label();
+        workers.push(by_label);
+        let workers = (workers.into_iter())
+            .map(|mut worker| {
+                thread::spawn(move || {
+                    worker.work();
+                    worker
+                })
             })
             .collect();
         Self { shared, workers }
@@ -143,10 +163,13 @@ impl Load {
     #[track_caller]
     pub fn finish(self, target: &Target, reader: &mut Session) -> Record {
         self.shared.stop.store(true, Ordering::Relaxed);
-        for worker in self.workers {
-            worker.join().expect("a worker");
-        }
-        drain(&mut connection(target), &self.shared.recorder, reader);
+        let workers = self.workers.into_iter();
+        // Their connections go on: when the last ends, what audits have found is forgotten.
+        let _connected: Vec<_> = workers
+            .map(|worker| worker.join().expect("a worker"))
+            .collect();
+        let mut last = connection(target);
+        drain(&mut last, &self.shared.recorder, reader);
         self.shared
             .recorder
             .finish(crate::record::Backlog::read(reader))

@@ -30,6 +30,10 @@ impl Caller for Program {
         true
     }
 
+    fn by_sql(&self) -> bool {
+        false
+    }
+
     fn call(&mut self, call: &Call) -> Outcome {
         let words = words(call);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -89,6 +93,8 @@ fn words(call: &Call) -> Vec<String> {
                 .list(name)
                 .iter()
                 .for_each(|card| flag("needs", (*card).to_owned())),
+            "labels" => (call.list(name).iter()).for_each(|one| flag("label", (*one).to_owned())),
+            "offers" => (call.list(name).iter()).for_each(|one| flag("offers", (*one).to_owned())),
             "retry_in" => flag("retry-in", format!("{text}s")),
             "ttl" => flag("ttl", text.replace(" seconds", "s")),
             _ => flag(&name.replace('_', "-"), text),
@@ -102,7 +108,16 @@ fn words(call: &Call) -> Vec<String> {
 fn rows(verb: Verb, document: &Value) -> Vec<Value> {
     let list = |name: &str| document[name].as_array().cloned().unwrap_or_default();
     match verb {
-        Verb::Claim | Verb::Cancel | Verb::Reopen => list("cards"),
+        Verb::Claim => {
+            let mut cards = list("cards");
+            for card in &mut cards {
+                for told in card["dependencies"].as_array_mut().into_iter().flatten() {
+                    *told = told["id"].take();
+                }
+            }
+            cards
+        }
+        Verb::Cancel | Verb::Reopen => list("cards"),
         Verb::Reclaim => list("reclaimed"),
         Verb::Renew => vec![document.clone()],
         _ => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use serde_json::json;
 
+use super::nested::{HELPER, LEAD, WAYS};
 use super::{Caller, Shared};
 use crate::record::{Call, Outcome, Verb};
 
@@ -26,8 +27,18 @@ pub struct Worker {
     held: Vec<Lease>,
     /// Leases that are over, by a call or because they were forgotten.
     over: Vec<Lease>,
+    /// For a worker that claims under one label after the other, the next.
+    label: Option<usize>,
     /// Calls whose outcome is unknown and that do no harm when they are repeated.
     again: Vec<Call>,
+}
+
+/// A time soon to come, which others choose as well.
+fn shared_time() -> String {
+    let step = i64::try_from(AHEAD.as_millis()).expect("a short time");
+    let now = chrono::Utc::now().timestamp_millis();
+    let time = chrono::DateTime::from_timestamp_millis((now / step + 1) * step).expect("a time");
+    time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
 /// Whether a repeat of the call does no harm.
@@ -42,6 +53,14 @@ fn may_be_repeated(call: &Call) -> bool {
 
 /// How many cards a worker holds at most.
 const HELD: usize = 4;
+/// How far ahead the next time is that new cards are deferred to, which many of them share.
+const AHEAD: Duration = Duration::from_millis(250);
+/// Labels of cards: more than claims keep heads for.
+const LABELS: usize = 400;
+/// Labels that most cards with a label have.
+const COMMON: usize = 20;
+/// How the ids begin of the cards that one card waits for.
+const FAN_IN: &str = "fan.";
 /// How soon a connection that failed is tried again.
 const RETRY: Duration = Duration::from_millis(5);
 
@@ -55,8 +74,15 @@ impl Worker {
             calls: 0,
             held: Vec::new(),
             over: Vec::new(),
+            label: None,
             again: Vec::new(),
         }
+    }
+
+    /// Claims under one label after the other, so that heads are pushed out.
+    pub(super) fn by_label(mut self) -> Self {
+        self.label = Some(0);
+        self
     }
 
     /// Creates the first cards.
@@ -64,6 +90,25 @@ impl Worker {
         for _ in 0..count {
             assert!(self.caller.ready(), "cannot connect");
             let call = self.creation();
+            self.make(call);
+        }
+    }
+
+    /// Creates many cards that are done first, and one that waits for all of them.
+    pub(super) fn create_fan_in(&mut self, count: usize) {
+        let ids: Vec<String> = (0..count).map(|n| format!("{FAN_IN}{n}")).collect();
+        let new = |title: String, id: &str| {
+            Call::new(Verb::Create)
+                .with("title", title)
+                .with("id", id)
+                .with("priority", 3)
+        };
+        for id in &ids {
+            let call = new(self.unique(), id);
+            self.make(call);
+        }
+        if count > 0 {
+            let call = new(self.unique(), "join").with("depends_on", json!(ids));
             self.make(call);
         }
     }
@@ -126,7 +171,15 @@ impl Worker {
         }
     }
 
+    /// Whether nothing happens to the card but what brings it to done.
+    fn is_of_fan_in(card: &str) -> bool {
+        card.starts_with(FAN_IN)
+    }
+
     fn know(&self, card: &str) {
+        if Self::is_of_fan_in(card) {
+            return;
+        }
         let mut known = self.shared.known.lock().expect("the cards");
         if !known.iter().any(|other| other == card) {
             known.push(card.to_owned());
@@ -143,6 +196,13 @@ impl Worker {
     fn next(&mut self) -> Call {
         if !self.held.is_empty() && (self.held.len() >= HELD || self.rng.u8(0..100) < 75) {
             return self.go_on();
+        }
+        if let Some(number) = self.label {
+            self.label = Some((number + 1) % LABELS);
+            let worker = self.unique();
+            return self
+                .claim_as(worker)
+                .with("labels", json!([format!("l{number}")]));
         }
         let named = |verb: Verb, card: String| Call::new(verb).with("id", card);
         let Some(card) = self.some_card() else {
@@ -183,7 +243,14 @@ impl Worker {
             call = call.with("id", title);
         }
         if self.rng.u8(0..3) == 0 {
-            call = call.with("phase", if self.rng.bool() { "A" } else { "B" });
+            let phases = [LEAD, "B", HELPER];
+            call = call.with("phase", phases[self.rng.usize(0..phases.len())]);
+        }
+        if self.rng.u8(0..3) == 0 {
+            call = call.with("labels", json!([self.label()]));
+        }
+        if self.rng.u8(0..6) == 0 {
+            call = call.with("not_before", shared_time());
         }
         let mut needs: Vec<String> = Vec::new();
         if self.rng.u8(0..3) == 0 {
@@ -196,10 +263,20 @@ impl Worker {
         call
     }
 
+    fn label(&mut self) -> String {
+        let count = if self.rng.bool() { COMMON } else { LABELS };
+        format!("l{}", self.rng.usize(0..count))
+    }
+
+    fn claim_as(&self, worker: String) -> Call {
+        Call::new(Verb::Claim)
+            .with("worker", worker)
+            .with("ttl", format!("{} seconds", self.shared.plan.ttl))
+    }
+
     fn claim(&mut self) -> Call {
-        let call = Call::new(Verb::Claim)
-            .with("worker", self.unique())
-            .with("ttl", format!("{} seconds", self.shared.plan.ttl));
+        let worker = self.unique();
+        let call = self.claim_as(worker);
         match self.rng.u8(0..20) {
             0 => match self.some_card() {
                 Some(card) => call.with("id", card),
@@ -208,8 +285,22 @@ impl Worker {
             1 => call.with("phase", "A"),
             2..6 => call.with("max_cards", self.rng.i32(2..=3)),
             6..9 => call.with("request_id", format!("{:032x}", self.rng.u128(..))),
+            9..14 => self.filtered(call),
+            14 if self.caller.by_sql() => call.with("nested", WAYS[self.rng.usize(0..WAYS.len())]),
             _ => call,
         }
+    }
+
+    /// With a filter that few others have.
+    fn filtered(&mut self, mut call: Call) -> Call {
+        call = call.with("labels", json!([self.label()]));
+        if self.rng.u8(0..4) == 0 {
+            call = call.with("phase", LEAD);
+        }
+        if self.rng.u8(0..4) == 0 {
+            call = call.with("offers", json!([format!("o{}", self.rng.u8(0..4))]));
+        }
+        call
     }
 
     /// Does something with a card that it holds.
@@ -228,6 +319,9 @@ impl Worker {
         }
         self.over.push(self.held.swap_remove(place));
         match choice {
+            12..93 if Self::is_of_fan_in(&card) => {
+                of(Verb::Complete).with("result", json!({"by": unique}))
+            }
             12..77 => of(Verb::Complete).with("result", json!({"by": unique})),
             77..83 => of(Verb::Fail).with("reason", unique).with("retry_in", "0"),
             83..89 => of(Verb::Release).with("reason", unique),

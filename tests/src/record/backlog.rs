@@ -12,6 +12,8 @@ pub type Time = i64;
 pub struct Card {
     pub id: String,
     pub phase: Option<String>,
+    #[serde(default)]
+    pub labels: Vec<String>,
     pub status: String,
     pub claim_token: Option<i64>,
     pub open_dependencies: i64,
@@ -38,9 +40,12 @@ pub struct Backlog {
     pub links: Vec<(String, String)>,
     /// In the order of their numbers.
     pub events: Vec<Event>,
+    /// Cards and ended leases that the table has and the frontier did not know of.
+    pub lost: i64,
 }
 
-const CARDS: &str = "select id, phase, status, claim_token, open_dependencies, claim_order, result
+const CARDS: &str =
+    "select id, phase, labels, status, claim_token, open_dependencies, claim_order, result
      from mosaic.backlog order by id";
 const LINKS: &str =
     "select array[card_id, depends_on] as link from mosaic.backlog_dependency order by 1";
@@ -60,6 +65,7 @@ impl Backlog {
                 .map(|link| serde_json::from_value(link).expect("a link"))
                 .collect(),
             events: rows(session, EVENTS),
+            lost: session.number("select lost from mosaic.backlog_frontier() where shared"),
         }
     }
 }

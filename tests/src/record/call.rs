@@ -48,7 +48,10 @@ impl Verb {
     fn columns(self) -> &'static str {
         match self {
             Self::Create => "id, created",
-            Self::Claim => "id, claim_token, claimed_at, claim_expires_at",
+            Self::Claim => {
+                "id, claim_token, claimed_at, claim_expires_at, dependencies_total, array(
+                   select told ->> 'id' from jsonb_array_elements(dependencies) told) as dependencies"
+            }
             Self::Renew => "backlog_renew as claim_expires_at",
             Self::Complete => "id, status, unblocked",
             Self::Reclaim => "id, action",
@@ -103,6 +106,11 @@ impl Call {
         self.number("claim_token")
     }
 
+    /// How a trigger makes the claim, if one does; see `load::nested`.
+    pub fn nested(&self) -> Option<&str> {
+        self.text("nested")
+    }
+
     /// The query that makes the call.
     pub fn sql(&self) -> String {
         let arguments: Vec<String> = self
@@ -110,10 +118,13 @@ impl Call {
             .iter()
             .map(|(name, value)| format!("{name} => {}", literal(name, value)))
             .collect();
+        let function = match self.nested() {
+            Some(_) => "public.errand".to_owned(),
+            None => format!("mosaic.backlog_{}", self.verb.name()),
+        };
         format!(
-            "select {} from mosaic.backlog_{}({})",
+            "select {} from {function}({})",
             self.verb.columns(),
-            self.verb.name(),
             arguments.join(", ")
         )
     }

@@ -16,6 +16,7 @@ enum Line {
     Card(Card),
     Link(String, String),
     Event(Event),
+    Lost(i64),
     /// How many lines came before, so that a file that was cut off is recognised.
     End(usize),
 }
@@ -27,7 +28,8 @@ pub fn write(record: &Record, path: &Path) -> io::Result<()> {
         .chain(record.marks.iter().cloned().map(Line::Mark))
         .chain(backlog.cards.iter().cloned().map(Line::Card))
         .chain((backlog.links.iter().cloned()).map(|(card, on)| Line::Link(card, on)))
-        .chain(backlog.events.iter().cloned().map(Line::Event));
+        .chain(backlog.events.iter().cloned().map(Line::Event))
+        .chain([Line::Lost(backlog.lost)]);
     let mut count = 0;
     for line in lines {
         serde_json::to_writer(&mut file, &line)?;
@@ -48,6 +50,7 @@ pub fn read(path: &Path) -> io::Result<Record> {
             Line::Card(card) => record.backlog.cards.push(card),
             Line::Link(card, on) => record.backlog.links.push((card, on)),
             Line::Event(event) => record.backlog.events.push(event),
+            Line::Lost(lost) => record.backlog.lost = lost,
             Line::End(expected) if expected == count => return Ok(record),
             Line::End(expected) => {
                 return Err(broken(format!("{count} lines instead of {expected}")));
