@@ -1,10 +1,16 @@
 //! `mosaic mcp`: the backlog as tools for agents, by the Model Context Protocol on standard input and output.
 
 mod argument;
+mod batch;
+mod bound;
+mod given;
+mod keeper;
+mod message;
 mod server;
 mod session;
 mod tool;
 mod tools;
+mod wire;
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -22,10 +28,13 @@ use crate::backlog::{agent, identity};
 use crate::failure::{Code, Exit, Failure, sentence};
 use crate::input::filled;
 use crate::interrupt;
+use crate::output;
 use crate::reply::{Reply, say};
 
 use server::Server;
 use session::Session;
+use tool::Role;
+use wire::Wire;
 
 /// Serve the backlog to an agent, as MCP tools on standard input and output
 #[derive(Args)]
@@ -39,6 +48,14 @@ pub struct Mcp {
     /// Who claims and acts [default: MOSAIC_AGENT, else user@host and a part of this session's own]
     #[arg(long, value_name = "NAME", value_parser = filled)]
     worker: Option<String>,
+
+    /// Which tools there are; what is allowed is the database's to say
+    #[arg(long, value_name = "ROLE", default_value = "worker")]
+    role: Role,
+
+    /// Renew the leases of cards claimed here for as long as the session lasts
+    #[arg(long)]
+    keep: bool,
 
     /// What becomes of the leases that are still held when the session ends
     #[arg(long, value_name = "WHAT", default_value = "keep")]
@@ -69,15 +86,22 @@ impl Mcp {
         if io::stdin().is_terminal() {
             say("speaks MCP on standard input and output; an MCP client is to start it");
         }
+        output::check().map_err(|error| {
+            Failure::new(Code::Resource, "cannot write to standard output").detail(sentence(&error))
+        })?;
         let session = Arc::new(Session::new(global, self.worker.unwrap_or_else(name)));
         interrupt::hand_over();
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::io("cannot start", &error).detail(sentence(&error)))?;
-        let ended = runtime.block_on(serve(Server::new(session.clone())));
+        if self.keep {
+            keeper::start(session.clone());
+        }
+        let ended = runtime.block_on(serve(session.clone(), self.role));
         // A read of standard input, or a call that hangs, must not keep the program.
         runtime.shutdown_background();
+        session.end();
         if self.on_exit == OnExit::Release {
             session.release_all();
         }
@@ -97,10 +121,13 @@ fn name() -> String {
 }
 
 /// Serves until the client closes standard input or a signal comes. Calls that are under way are answered first.
-async fn serve(server: Server) -> Result<Ended, Failure> {
+async fn serve(session: Arc<Session>, role: Role) -> Result<Ended, Failure> {
     let mut signals = Signals::new()?;
+    let (input, output) = stdio_pipes();
+    let wire = Wire::new(input, output, session.clone());
+    let server = Server::new(session, role);
     let service = tokio::select! {
-        service = server.serve(stdio_pipes()) => service,
+        service = server.serve(wire) => service,
         ended = signals.next() => return Ok(ended),
     };
     let service = match service {

@@ -132,7 +132,7 @@ impl Shape {
     }
 }
 
-fn check_fields(given: &[String], known: &[&str]) -> Result<(), Failure> {
+pub fn check_fields(given: &[String], known: &[&str]) -> Result<(), Failure> {
     for (at, field) in given.iter().enumerate() {
         if !known.contains(&field.as_str()) {
             let failure = Failure::usage(format!("there is no field \"{field}\""))

@@ -27,6 +27,7 @@ mod watch;
 mod why;
 mod worker;
 
+pub use card::fields as fields_of_a_card;
 pub use worker::{agent, identity};
 
 use clap::Subcommand;

@@ -28,6 +28,13 @@ impl Client {
         Self::of(mosaic(&["mcp", "--worker", worker]).on_as(database, "worker"))
     }
 
+    /// The same with the operator's tools and rights.
+    #[track_caller]
+    pub fn operator(database: &Database) -> Self {
+        let server = mosaic(&["mcp", "--worker", "boss", "--role", "operator"]);
+        Self::of(server.on_as(database, "operator"))
+    }
+
     #[track_caller]
     pub fn of(server: Mosaic) -> Self {
         Self::begin(server, ClientLifecycleMode::Initialize)
@@ -157,9 +164,11 @@ impl Client {
     }
 }
 
+/// Tests name tools without what all names begin with.
 fn request(tool: &str, arguments: Value) -> CallToolRequestParams {
+    let tool = format!("backlog_{tool}");
     let Value::Object(arguments) = arguments else {
         panic!("no object: {arguments}");
     };
-    CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments)
+    CallToolRequestParams::new(tool).with_arguments(arguments)
 }

@@ -86,7 +86,7 @@ const CLIENT: &str = r#"
     say() { printf '%s\n' "$1" >&"${server[1]}"; }
     say '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}'
     say '{"jsonrpc":"2.0","method":"notifications/initialized"}'
-    say '{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"claim","arguments":{}}}'
+    say '{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"backlog_claim","arguments":{}}}'
     read -r begin <&"${server[0]}"
     read -r claimed <&"${server[0]}"
     printf '%s\n' "$server_PID" "$claimed"

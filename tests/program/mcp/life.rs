@@ -168,7 +168,7 @@ fn calls_that_are_sent_at_once_run_in_their_order() {
                 card["depends_on"] = json!([format!("c{}", n - 1)]);
             }
             let call = json!({"jsonrpc": "2.0", "id": n, "method": "tools/call",
-                "params": {"name": "create", "arguments": card}});
+                "params": {"name": "backlog_create", "arguments": card}});
             format!("{call}\n")
         })
         .collect();

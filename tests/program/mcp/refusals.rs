@@ -92,12 +92,12 @@ fn an_argument_that_does_not_fit_is_named_and_changes_nothing() {
         (
             "claim_token",
             "renew",
-            json!({"id": "A", "claim_token": "1"}),
+            json!({"id": "A", "claim_token": "one"}),
         ),
         (
             "result",
             "complete",
-            json!({"id": "A", "result": "{\"commit\": \"1f2e3d\"}"}),
+            json!({"id": "A", "result": "{\"commit\": \"1f2e"}),
         ),
         ("ttl", "claim", json!({"ttl": 900})),
         ("ttl", "claim", json!({"ttl": "15"})),
@@ -115,31 +115,50 @@ fn an_argument_that_does_not_fit_is_named_and_changes_nothing() {
             json!({"title": "t", "idempotency_key": "k", "not_before": "+2h"}),
         ),
         ("request_id", "claim", json!({"request_id": "7"})),
+        (
+            "cards[1].priority",
+            "create_many",
+            json!({"cards": [{"title": "t"}, {"title": "t", "priority": "high"}]}),
+        ),
+        ("max_cards", "claim", json!({"max_cards": 21})),
+        ("titel", "list", json!({"fields": ["titel"]})),
+        ("all", "list", json!({"all": true, "statuses": ["done"]})),
+        ("offset", "show", json!({"id": "A", "offset": 3})),
+        ("offset", "events", json!({"offset": 3, "max_events": 1})),
     ] {
         let error = client.attempt(tool, arguments.clone()).expect_err(tool);
         assert_eq!(error["code"], "usage", "{tool} {arguments}: {error}");
         let message = error["message"].as_str().expect("a message");
         assert!(message.contains(named), "{tool} {arguments}: {message}");
+        assert!(error["hint"].is_string(), "how it is right: {error}");
     }
     let stats = client.call("stats", json!({}));
     assert_eq!((&stats["ready"], &stats["claimed"]), (&json!(1), &json!(0)));
 }
 
 #[test]
-fn what_is_null_is_left_out() {
+fn what_is_null_or_an_empty_text_is_left_out() {
     let db = Database::fresh();
     db.session().create("A");
     let client = Client::on(&db, "w");
-    let claimed = client.call("claim", json!({"phase": null, "labels": null, "ttl": null}));
+    let claimed = client.call(
+        "claim",
+        json!({"phase": "", "labels": null, "ttl": "", "id": ""}),
+    );
     assert_eq!(claimed["cards"][0]["id"], "A");
 }
 
 #[test]
 fn a_tool_that_is_not_there_is_an_error_of_the_protocol() {
     let db = Database::fresh();
-    match Client::on(&db, "w").raw("reclaim", json!({})) {
-        Err(ServiceError::McpError(error)) => assert_eq!(error.code.0, -32602),
-        other => panic!("{other:?}"),
+    for (tool, said) in [("lunch", "no tool"), ("cancel", "--role operator")] {
+        match Client::on(&db, "w").raw(tool, json!({})) {
+            Err(ServiceError::McpError(error)) => {
+                assert_eq!(error.code.0, -32602);
+                assert!(error.message.contains(said), "{}", error.message);
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }
 
