@@ -3,9 +3,11 @@
 mod argument;
 mod batch;
 mod bound;
+mod document;
 mod given;
 mod keeper;
 mod message;
+mod request;
 mod server;
 mod session;
 mod tool;

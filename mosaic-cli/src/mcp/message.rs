@@ -50,14 +50,12 @@ pub fn read(line: &[u8]) -> Result<Line, Refusal> {
             Err(Refusal::invalid(None, "the batch is empty"))
         }
         Ok(Value::Array(messages)) => {
-            let messages = messages
-                .iter()
-                .map(|value| message(value.to_string().as_bytes(), value));
+            let messages = messages.iter().map(message);
             Ok(Line::Batch(
                 messages.filter_map(Result::transpose).collect(),
             ))
         }
-        Ok(value) => Ok(match message(line, &value)? {
+        Ok(value) => Ok(match message(&value)? {
             Some(message) => Line::Message(Box::new(message)),
             None => Line::Nothing,
         }),
@@ -65,15 +63,33 @@ pub fn read(line: &[u8]) -> Result<Line, Refusal> {
     }
 }
 
-fn message(text: &[u8], value: &Value) -> Result<Option<ClientJsonRpcMessage>, Refusal> {
+fn message(value: &Value) -> Result<Option<ClientJsonRpcMessage>, Refusal> {
     let method = value["method"].as_str().unwrap_or_default();
     if value.get("id").is_none() && !method.is_empty() && !NOTIFICATIONS.contains(&method) {
         return Ok(None);
     }
-    serde_json::from_slice(text).map(Some).map_err(|error| {
+    let refused = |message: String| {
         let id = serde_json::from_value(value["id"].clone()).ok();
-        Refusal::invalid(id, format!("this is no message of the protocol: {error}"))
-    })
+        Refusal::invalid(id, message)
+    };
+    let mut value = value.clone();
+    if let Some(given) = value.pointer_mut("/params/arguments") {
+        // Some clients quote the arguments once more.
+        if let Some(text) = given.as_str() {
+            *given = match text.trim() {
+                "" => json!({}),
+                text => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
+            };
+        }
+        if !given.is_object() && !given.is_null() {
+            return Err(refused(
+                "arguments must be an object, as in {\"id\":\"A1\"}".to_owned(),
+            ));
+        }
+    }
+    serde_json::from_slice(value.to_string().as_bytes())
+        .map(Some)
+        .map_err(|error| refused(format!("this is no message of the protocol: {error}")))
 }
 
 /// The id of a message that is damaged elsewhere, so that the client need not wait for its answer.
@@ -146,6 +162,29 @@ mod tests {
         ] {
             let answer = refused(line.as_bytes());
             assert_eq!(answer["error"]["code"], -32600, "{line}: {answer}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_an_object_also_as_text() {
+        let call = |arguments: &str| {
+            let line = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"x","arguments":{arguments}}}}}"#
+            );
+            read(line.as_bytes())
+        };
+        for arguments in ["{}", "null", r#""""#, r#""{\"id\": \"A\"}""#] {
+            assert!(
+                matches!(call(arguments), Ok(Line::Message(_))),
+                "{arguments}"
+            );
+        }
+        for arguments in ["7", "[]", r#""A1""#] {
+            let answer = call(arguments)
+                .err()
+                .map(|refusal| refusal.0)
+                .unwrap_or_default();
+            assert_eq!(answer["id"], 1, "{arguments}: {answer}");
         }
     }
 

@@ -109,8 +109,16 @@ impl ServerHandler for Server {
         }
         Ok(match outcome {
             Ok(document) => CallToolResult::structured(document),
-            Err(failure) => CallToolResult::structured_error(failure.to_json()),
+            Err(failure) => CallToolResult::structured_error(in_words_of_tools(failure).to_json()),
         }
         .into())
     }
+}
+
+/// Hints name commands, and an agent has tools.
+fn in_words_of_tools(mut failure: Failure) -> Failure {
+    failure.hint = failure
+        .hint
+        .map(|hint| hint.replace("mosaic backlog ", "backlog_"));
+    failure
 }

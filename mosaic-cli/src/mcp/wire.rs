@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rmcp::RoleServer;
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientNotification, ClientRequest, ProtocolVersion, RequestId, ServerJsonRpcMessage,
-    ServerResult,
+    ClientJsonRpcMessage, ClientNotification, ClientRequest, ProtocolVersion, RequestId,
+    ServerJsonRpcMessage, ServerResult,
 };
 use rmcp::transport::Transport;
 use serde_json::Value;
@@ -186,7 +186,10 @@ where
     fn queue(&mut self, message: ClientJsonRpcMessage) {
         // A subscription is answered when it ends, and nothing waits for that.
         if let ClientJsonRpcMessage::Request(request) = &message
-            && !matches!(request.request, ClientRequest::SubscriptionsListenRequest(_))
+            && !matches!(
+                request.request,
+                ClientRequest::SubscriptionsListenRequest(_)
+            )
         {
             self.output.state().open.insert(request.id.clone());
         }

@@ -137,6 +137,26 @@ fn an_argument_that_does_not_fit_is_named_and_changes_nothing() {
 }
 
 #[test]
+fn hints_name_tools_and_no_commands() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    s.create_after("B", &["A"]);
+    let client = Client::on(&db, "w");
+    for (tool, id, hint) in [
+        ("claim", "B", "backlog_why"),
+        ("show", "nope", "backlog_list"),
+    ] {
+        let error = client.attempt(tool, json!({"id": id})).expect_err(tool);
+        let said = error["hint"].as_str().expect("a hint");
+        assert!(
+            said.contains(hint) && !said.contains("mosaic backlog"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
 fn what_is_null_or_an_empty_text_is_left_out() {
     let db = Database::fresh();
     db.session().create("A");
