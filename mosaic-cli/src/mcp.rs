@@ -114,6 +114,10 @@ impl Mcp {
     }
 }
 
+fn unwritten(error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::new(Code::Resource, "cannot write to standard output").detail(sentence(error))
+}
+
 /// Two sessions of one user are told apart.
 fn name() -> String {
     agent().unwrap_or_else(|| {
@@ -135,6 +139,9 @@ async fn serve(session: Arc<Session>, role: Role) -> Result<Ended, Failure> {
     let service = match service {
         Ok(service) => service,
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(Ended::Closed),
+        Err(ServerInitializeError::TransportError { error, .. }) => {
+            return Err(unwritten(error.error.as_ref()));
+        }
         Err(error) => {
             return Err(
                 Failure::usage("the MCP client did not begin a session").detail(sentence(&error))

@@ -1,5 +1,7 @@
 //! Lines that cannot be read, batches, and answers that cannot be written.
 
+use std::fs::File;
+
 use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::program::mosaic;
 use mosaic_backlog_tests::wait;
@@ -148,4 +150,33 @@ fn a_claim_whose_reader_went_away_is_given_back() {
         drop(input);
         check_given_back(&db);
     }
+}
+
+#[test]
+fn a_session_that_cannot_begin_says_why() {
+    let db = Database::fresh();
+    let begin = request(
+        1,
+        "initialize",
+        &json!({"protocolVersion": "2025-06-18", "capabilities": {},
+            "clientInfo": {"name": "raw", "version": "1"}}),
+    );
+    let full = File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("/dev/full");
+    let outcome = mosaic(&["mcp"])
+        .on(&db)
+        .input(&format!("{begin}\n"))
+        .with(|command| {
+            command.stdout(full);
+        })
+        .run();
+    assert_eq!(outcome.exit, 4, "{outcome:?}");
+    assert!(
+        outcome
+            .stderr
+            .starts_with("error: cannot write to standard output\nNo space left on device"),
+        "{outcome:?}"
+    );
 }
