@@ -2,6 +2,7 @@
 
 use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::program::mosaic;
+use mosaic_backlog_tests::wait;
 use serde_json::{Value, json};
 
 use super::client::Client;
@@ -134,18 +135,17 @@ fn a_long_reason_is_read_to_its_end() {
             json!({"id": id, "claim_token": token, "reason": reason, "retry_in": "0s"}),
         );
     }
-    let events = client.call("events", json!({}));
-    let failed = events["events"]
-        .as_array()
-        .expect("events")
-        .iter()
-        .filter(|event| event["kind"] == "failed" && event["detail"].is_string());
-    let mut read = 0;
+    // What happens is told once no older transaction of the server runs.
+    let failed: Vec<Value> = wait::until("both failures are in the history", || {
+        let events = client.call("events", json!({}));
+        let events = events["events"].as_array().expect("events");
+        let failed = events.iter().filter(|event| event["kind"] == "failed");
+        let failed: Vec<Value> = failed.cloned().collect();
+        (failed.len() == 2).then_some(failed)
+    });
     for event in failed {
         let detail = whole(&client, &event["detail"]);
         let detail: Value = serde_json::from_str(&detail).expect("JSON");
         assert!(detail["reason"] == json!(reason));
-        read += 1;
     }
-    assert!(read > 0, "{events}");
 }

@@ -69,7 +69,7 @@ fn each_refusal_of_the_backlog_has_its_code() {
             json!({"cards": [{"title": "t", "colour": "red"}]}),
         ),
         ("invalid_argument", "list", json!({"max_cards": 0})),
-        ("invalid_argument", "claim", json!({"phase": ""})),
+        ("invalid_argument", "claim", json!({"max_cards": 0})),
     ] {
         assert_eq!(
             client.code(tool, arguments.clone()),
