@@ -114,8 +114,8 @@ impl Mcp {
     }
 }
 
-fn unwritten(error: &(dyn std::error::Error + 'static)) -> Failure {
-    Failure::new(Code::Resource, "cannot write to standard output").detail(sentence(error))
+fn unwritten(error: &io::Error) -> Failure {
+    Failure::io("cannot write to standard output", error).detail(sentence(error))
 }
 
 /// Two sessions of one user are told apart.
@@ -139,10 +139,12 @@ async fn serve(session: Arc<Session>, role: Role) -> Result<Ended, Failure> {
     let service = match service {
         Ok(service) => service,
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(Ended::Closed),
-        Err(ServerInitializeError::TransportError { error, .. }) => {
-            return Err(unwritten(error.error.as_ref()));
-        }
         Err(error) => {
+            if let ServerInitializeError::TransportError { error, .. } = &error
+                && let Some(error) = error.error.downcast_ref::<io::Error>()
+            {
+                return Err(unwritten(error));
+            }
             return Err(
                 Failure::usage("the MCP client did not begin a session").detail(sentence(&error))
             );
