@@ -121,7 +121,7 @@ fn every_finding_is_explained_in_the_documentation() {
     mosaic(&["db", "start"]).at(&home).run();
     let examined = Examined::by(mosaic(&["backlog", "doctor", "--json"]).at(&home));
     let mut names = examined.names();
-    assert_eq!(names.len(), 25, "{names:?}");
+    assert_eq!(names.len(), 26, "{names:?}");
     // Only where the extension cannot be asked.
     names.push("backlog");
     for name in &names {
