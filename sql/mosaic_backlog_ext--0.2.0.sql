@@ -81,6 +81,9 @@ create event trigger mosaic_backlog_refuse_drop on ddl_command_start
   when tag in ('DROP EXTENSION', 'DROP OWNED')
   execute function mosaic.backlog_refuse_drop();
 
+-- Whatever session_replication_role says.
+alter event trigger mosaic_backlog_refuse_drop enable always;
+
 comment on event trigger mosaic_backlog_refuse_drop is
   'Refuses DROP EXTENSION mosaic_backlog_ext, and DROP OWNED that would take it or rights on it, while cards exist, unless mosaic.allow_drop is on.';
 
@@ -241,6 +244,43 @@ select pg_catalog.pg_extension_config_dump('mosaic.backlog_creation_seq', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- mosaic_backlog_ext/src/frontier/watch.rs:16
+-- requires:
+--   card
+--   backlog_watch
+--   backlog_watch_hand
+
+-- The handle of the shared memory in which the frontier lives. A sequence, because it is read
+-- and written outside of transactions; it is worth nothing after a restart and is not dumped.
+create sequence mosaic.backlog_frontier_seq as bigint;
+
+-- What the frontier reads of cards that wait for their time.
+create index backlog_due on mosaic.backlog (not_before)
+  where opened and not_before is not null;
+
+-- For each row that may have become claimable. What a claim and a completion set is not among
+-- the columns, as the trigger would cost them more than finding the card, and there is no WHEN,
+-- as its text would be read anew in each statement.
+create trigger backlog_watch after insert or update of claimable_since, open_dependencies, not_before, priority,
+  phase, labels, requires, max_attempts, block_kind, block_reason, creation_seq
+  on mosaic.backlog for each row execute function mosaic.backlog_watch();
+
+-- For what is changed by hand and not by a verb.
+create trigger backlog_watch_hand before update on mosaic.backlog
+  for each statement execute function mosaic.backlog_watch_hand();
+
+-- Whoever writes: a replica's rows count as well.
+alter table mosaic.backlog enable always trigger backlog_watch;
+alter table mosaic.backlog enable always trigger backlog_watch_hand;
+
+comment on sequence mosaic.backlog_frontier_seq is 'internal: where the shared memory of the frontier is';
+comment on function mosaic.backlog_watch is
+  'internal: trigger that tells the frontier which cards become claimable, and refuses what no verb writes. Errors: check_violation.';
+comment on function mosaic.backlog_watch_hand is
+  'internal: trigger that makes the frontier forget what it knows when cards are changed by hand. Errors: none.';
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- mosaic_backlog_ext/src/schema.rs:15
 -- requires:
 --   card
@@ -328,281 +368,8 @@ select pg_catalog.pg_extension_config_dump('mosaic.backlog_claim_request', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/frontier/watch.rs:16
--- requires:
---   card
---   backlog_watch
---   backlog_watch_hand
-
--- The handle of the shared memory in which the frontier lives. A sequence, because it is read
--- and written outside of transactions; it is worth nothing after a restart and is not dumped.
-create sequence mosaic.backlog_frontier_seq as bigint;
-
--- What the frontier reads of cards that wait for their time.
-create index backlog_due on mosaic.backlog (not_before)
-  where opened and not_before is not null;
-
--- For each row that may have become claimable. What a claim and a completion set is not among
--- the columns, as the trigger would cost them more than finding the card, and there is no WHEN,
--- as its text would be read anew in each statement.
-create trigger backlog_watch after insert or update of claimable_since, open_dependencies, not_before, priority,
-  phase, labels, requires, max_attempts, block_kind, block_reason, creation_seq
-  on mosaic.backlog for each row execute function mosaic.backlog_watch();
-
--- For what is changed by hand and not by a verb.
-create trigger backlog_watch_hand before update on mosaic.backlog
-  for each statement execute function mosaic.backlog_watch_hand();
-
--- Whoever writes: a replica's rows count as well.
-alter table mosaic.backlog enable always trigger backlog_watch;
-alter table mosaic.backlog enable always trigger backlog_watch_hand;
-
-comment on sequence mosaic.backlog_frontier_seq is 'internal: where the shared memory of the frontier is';
-comment on function mosaic.backlog_watch is
-  'internal: trigger that tells the frontier which cards become claimable, and refuses what no verb writes. Errors: check_violation.';
-comment on function mosaic.backlog_watch_hand is
-  'internal: trigger that makes the frontier forget what it knows when cards are changed by hand. Errors: none.';
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- mosaic_backlog_ext/src/schema.rs:6
 CREATE SCHEMA IF NOT EXISTS mosaic; /* mosaic_backlog_ext::schema::mosaic */
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/doctor.rs:82
--- mosaic_backlog_ext::doctor::backlog_doctor
-CREATE  FUNCTION mosaic."backlog_doctor"() RETURNS TABLE (name text, state text, detail text, hint text) /* Result < Rows < DoctorRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-STRICT VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_doctor_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/transfer/export.rs:82
--- mosaic_backlog_ext::transfer::export::backlog_export
-CREATE  FUNCTION mosaic."backlog_export"(
-	"with_dependencies" bool DEFAULT true, /* Option < bool > */
-	"with_events" bool DEFAULT true /* Option < bool > */
-) RETURNS TABLE (line text) /* Stream < LineRow > */
-STABLE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_export_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/stats.rs:96
--- mosaic_backlog_ext::stats::backlog_stats
-CREATE  FUNCTION mosaic."backlog_stats"(
-	"phase" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (ready bigint, claimed bigint, blocked bigint, done bigint, cancelled bigint, claimable bigint, gated bigint, deferred bigint, expired_leases bigint, oldest_claimable_seconds bigint, by_owner jsonb, created_last_hour bigint, completed_last_hour bigint, failed_last_hour bigint, lapsed_last_hour bigint, wait_p50_seconds double precision, wait_p95_seconds double precision, cycle_p50_seconds double precision, cycle_p95_seconds double precision) /* Result < Rows < StatsRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_stats_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/lease.rs:236
--- mosaic_backlog_ext::lease::backlog_token
-CREATE  FUNCTION mosaic."backlog_token"(
-	"id" TEXT, /* Option < String > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS bigint /* Result < i64, pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_token_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/cancel.rs:145
--- mosaic_backlog_ext::cancel::backlog_reopen
-CREATE  FUNCTION mosaic."backlog_reopen"(
-	"id" TEXT, /* Option < String > */
-	"reason" TEXT, /* Option < String > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_reopen_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/block.rs:105
--- mosaic_backlog_ext::block::backlog_unblock
-CREATE  FUNCTION mosaic."backlog_unblock"(
-	"id" TEXT, /* Option < String > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_unblock_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/cancel.rs:103
--- mosaic_backlog_ext::cancel::backlog_cancel
-CREATE  FUNCTION mosaic."backlog_cancel"(
-	"id" TEXT, /* Option < String > */
-	"reason" TEXT, /* Option < String > */
-	"cascade" bool DEFAULT false, /* Option < bool > */
-	"force" bool DEFAULT false, /* Option < bool > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_cancel_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/reclaim.rs:255
--- mosaic_backlog_ext::reclaim::backlog_reclaim
-CREATE  FUNCTION mosaic."backlog_reclaim"(
-	"id" TEXT DEFAULT NULL, /* Option < String > */
-	"force" bool DEFAULT false, /* Option < bool > */
-	"grace" interval DEFAULT '0', /* Option < Interval > */
-	"max_cards" INT DEFAULT 1000, /* Option < i32 > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, previous_owner text, attempts integer, action text) /* Result < Rows < ReclaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_reclaim_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/lease.rs:178
--- mosaic_backlog_ext::lease::backlog_fail
-CREATE  FUNCTION mosaic."backlog_fail"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint, /* Option < i64 > */
-	"reason" TEXT, /* Option < String > */
-	"retry_in" interval DEFAULT NULL /* Option < Interval > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_fail_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/create.rs:87
--- mosaic_backlog_ext::create::backlog_create_many
-CREATE  FUNCTION mosaic."backlog_create_many"(
-	"cards" jsonb, /* Option < Jsonb > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, created boolean) /* Result < Rows < BatchRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_create_many_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/failing.rs:53
--- mosaic_backlog_ext::failing::backlog_failing_workers
-CREATE  FUNCTION mosaic."backlog_failing_workers"(
-	"min_cards" INT DEFAULT 3 /* Option < i32 > */
-) RETURNS TABLE (worker text, cards bigint, since timestamptz, last_at timestamptz, last_card text, last_reason text) /* Result < Rows < FailingRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_failing_workers_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/block.rs:33
--- mosaic_backlog_ext::block::backlog_block
-CREATE  FUNCTION mosaic."backlog_block"(
-	"id" TEXT, /* Option < String > */
-	"reason" TEXT, /* Option < String > */
-	"kind" TEXT DEFAULT 'other', /* Option < String > */
-	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_block_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/claim.rs:74
--- mosaic_backlog_ext::claim::backlog_claim
-CREATE  FUNCTION mosaic."backlog_claim"(
-	"worker" TEXT, /* Option < String > */
-	"ttl" interval DEFAULT '15 minutes', /* Option < Interval > */
-	"max_cards" INT DEFAULT 1, /* Option < i32 > */
-	"phase" TEXT DEFAULT NULL, /* Option < String > */
-	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"offers" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"id" TEXT DEFAULT NULL, /* Option < String > */
-	"request_id" uuid DEFAULT NULL /* Option < Uuid > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], dependencies jsonb, last_failure text, dependencies_total integer) /* Result < Stream < ClaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE  
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_claim_02_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/link.rs:174
--- mosaic_backlog_ext::link::backlog_link
-CREATE  FUNCTION mosaic."backlog_link"(
-	"id" TEXT, /* Option < String > */
-	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_link_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/complete.rs:127
--- mosaic_backlog_ext::complete::backlog_complete
-CREATE  FUNCTION mosaic."backlog_complete"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
-	"result" jsonb DEFAULT NULL, /* Option < Jsonb > */
-	"force" bool DEFAULT false, /* Option < bool > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], unblocked text[]) /* Result < Rows < CompletedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_complete_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/events.rs:63
--- mosaic_backlog_ext::events::backlog_events
-CREATE  FUNCTION mosaic."backlog_events"(
-	"id" TEXT DEFAULT NULL, /* Option < String > */
-	"after" TEXT DEFAULT NULL, /* Option < String > */
-	"max_events" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS TABLE (event_id bigint, card_id text, at timestamptz, kind text, actor text, login_role text, claim_token bigint, old_status mosaic.backlog_status, new_status mosaic.backlog_status, detail jsonb, cursor text) /* Result < Stream < EventRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_events_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/frontier/report.rs:28
--- mosaic_backlog_ext::frontier::report::backlog_frontier
-CREATE  FUNCTION mosaic."backlog_frontier"() RETURNS TABLE (shared boolean, audits bigint, lost bigint, last_lost_at timestamptz, last_lost text, stuck bigint, last_stuck_at timestamptz) /* Result < Rows < FrontierRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-STRICT VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_frontier_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -620,18 +387,62 @@ AS 'MODULE_PATHNAME', 'backlog_renew_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/lease.rs:113
--- mosaic_backlog_ext::lease::backlog_release
-CREATE  FUNCTION mosaic."backlog_release"(
+-- mosaic_backlog_ext/src/link.rs:174
+-- mosaic_backlog_ext::link::backlog_link
+CREATE  FUNCTION mosaic."backlog_link"(
 	"id" TEXT, /* Option < String > */
-	"claim_token" bigint, /* Option < i64 > */
-	"retry_in" interval DEFAULT NULL, /* Option < Interval > */
-	"reason" TEXT DEFAULT NULL /* Option < String > */
+	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
 ) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_release_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_link_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/list.rs:62
+-- mosaic_backlog_ext::list::backlog_list
+CREATE  FUNCTION mosaic."backlog_list"(
+	"statuses" mosaic.backlog_status[] DEFAULT NULL, /* Option < Statuses > */
+	"phase" TEXT DEFAULT NULL, /* Option < String > */
+	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"owner" TEXT DEFAULT NULL, /* Option < String > */
+	"ready_only" bool DEFAULT false, /* Option < bool > */
+	"max_cards" INT DEFAULT 50, /* Option < i32 > */
+	"after" TEXT DEFAULT NULL, /* Option < String > */
+	"with_total" bool DEFAULT false /* Option < bool > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], cursor text, total bigint) /* Result < Stream < ListedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_list_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/why.rs:149
+-- mosaic_backlog_ext::why::backlog_why
+CREATE  FUNCTION mosaic."backlog_why"(
+	"id" TEXT /* Option < String > */
+) RETURNS TABLE (kind text, id text, title text, status mosaic.backlog_status, owner text, until timestamptz, block_kind text, reason text, depth integer) /* Result < Rows < WhyRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_why_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/events.rs:63
+-- mosaic_backlog_ext::events::backlog_events
+CREATE  FUNCTION mosaic."backlog_events"(
+	"id" TEXT DEFAULT NULL, /* Option < String > */
+	"after" TEXT DEFAULT NULL, /* Option < String > */
+	"max_events" INT DEFAULT 100 /* Option < i32 > */
+) RETURNS TABLE (event_id bigint, card_id text, at timestamptz, kind text, actor text, login_role text, claim_token bigint, old_status mosaic.backlog_status, new_status mosaic.backlog_status, detail jsonb, cursor text) /* Result < Stream < EventRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_events_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -672,29 +483,35 @@ AS 'MODULE_PATHNAME', 'backlog_resume_after_restore_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/why.rs:149
--- mosaic_backlog_ext::why::backlog_why
-CREATE  FUNCTION mosaic."backlog_why"(
-	"id" TEXT /* Option < String > */
-) RETURNS TABLE (kind text, id text, title text, status mosaic.backlog_status, owner text, until timestamptz, block_kind text, reason text, depth integer) /* Result < Rows < WhyRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+-- mosaic_backlog_ext/src/claim.rs:74
+-- mosaic_backlog_ext::claim::backlog_claim
+CREATE  FUNCTION mosaic."backlog_claim"(
+	"worker" TEXT, /* Option < String > */
+	"ttl" interval DEFAULT '15 minutes', /* Option < Interval > */
+	"max_cards" INT DEFAULT 1, /* Option < i32 > */
+	"phase" TEXT DEFAULT NULL, /* Option < String > */
+	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"offers" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"id" TEXT DEFAULT NULL, /* Option < String > */
+	"request_id" uuid DEFAULT NULL /* Option < Uuid > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], dependencies jsonb, last_failure text, dependencies_total integer) /* Result < Stream < ClaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE  
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_why_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_claim_02_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/link.rs:213
--- mosaic_backlog_ext::link::backlog_unlink
-CREATE  FUNCTION mosaic."backlog_unlink"(
-	"id" TEXT, /* Option < String > */
-	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+-- mosaic_backlog_ext/src/transfer/export.rs:82
+-- mosaic_backlog_ext::transfer::export::backlog_export
+CREATE  FUNCTION mosaic."backlog_export"(
+	"with_dependencies" bool DEFAULT true, /* Option < bool > */
+	"with_events" bool DEFAULT true /* Option < bool > */
+) RETURNS TABLE (line text) /* Stream < LineRow > */
+STABLE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_unlink_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_export_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -710,16 +527,83 @@ AS 'MODULE_PATHNAME', 'backlog_get_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/lease.rs:271
--- mosaic_backlog_ext::lease::backlog_assert_held
-CREATE  FUNCTION mosaic."backlog_assert_held"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint /* Option < i64 > */
-) RETURNS VOID /* Result < (), pgrx :: pg_sys :: panic :: ErrorReport > */
+-- mosaic_backlog_ext/src/create.rs:87
+-- mosaic_backlog_ext::create::backlog_create_many
+CREATE  FUNCTION mosaic."backlog_create_many"(
+	"cards" jsonb, /* Option < Jsonb > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, created boolean) /* Result < Rows < BatchRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_assert_held_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_create_many_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/cancel.rs:145
+-- mosaic_backlog_ext::cancel::backlog_reopen
+CREATE  FUNCTION mosaic."backlog_reopen"(
+	"id" TEXT, /* Option < String > */
+	"reason" TEXT, /* Option < String > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_reopen_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/doctor.rs:82
+-- mosaic_backlog_ext::doctor::backlog_doctor
+CREATE  FUNCTION mosaic."backlog_doctor"() RETURNS TABLE (name text, state text, detail text, hint text) /* Result < Rows < DoctorRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+STRICT VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_doctor_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/lease.rs:178
+-- mosaic_backlog_ext::lease::backlog_fail
+CREATE  FUNCTION mosaic."backlog_fail"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint, /* Option < i64 > */
+	"reason" TEXT, /* Option < String > */
+	"retry_in" interval DEFAULT NULL /* Option < Interval > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_fail_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/complete.rs:127
+-- mosaic_backlog_ext::complete::backlog_complete
+CREATE  FUNCTION mosaic."backlog_complete"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
+	"result" jsonb DEFAULT NULL, /* Option < Jsonb > */
+	"force" bool DEFAULT false, /* Option < bool > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], unblocked text[]) /* Result < Rows < CompletedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_complete_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/failing.rs:53
+-- mosaic_backlog_ext::failing::backlog_failing_workers
+CREATE  FUNCTION mosaic."backlog_failing_workers"(
+	"min_cards" INT DEFAULT 3 /* Option < i32 > */
+) RETURNS TABLE (worker text, cards bigint, since timestamptz, last_at timestamptz, last_card text, last_reason text) /* Result < Rows < FailingRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_failing_workers_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -738,22 +622,48 @@ AS 'MODULE_PATHNAME', 'backlog_import_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/list.rs:62
--- mosaic_backlog_ext::list::backlog_list
-CREATE  FUNCTION mosaic."backlog_list"(
-	"statuses" mosaic.backlog_status[] DEFAULT NULL, /* Option < Statuses > */
-	"phase" TEXT DEFAULT NULL, /* Option < String > */
-	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"owner" TEXT DEFAULT NULL, /* Option < String > */
-	"ready_only" bool DEFAULT false, /* Option < bool > */
-	"max_cards" INT DEFAULT 50, /* Option < i32 > */
-	"after" TEXT DEFAULT NULL, /* Option < String > */
-	"with_total" bool DEFAULT false /* Option < bool > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], cursor text, total bigint) /* Result < Stream < ListedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+-- mosaic_backlog_ext/src/reclaim.rs:255
+-- mosaic_backlog_ext::reclaim::backlog_reclaim
+CREATE  FUNCTION mosaic."backlog_reclaim"(
+	"id" TEXT DEFAULT NULL, /* Option < String > */
+	"force" bool DEFAULT false, /* Option < bool > */
+	"grace" interval DEFAULT '0', /* Option < Interval > */
+	"max_cards" INT DEFAULT 1000, /* Option < i32 > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, previous_owner text, attempts integer, action text) /* Result < Rows < ReclaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_list_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_reclaim_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/lease.rs:236
+-- mosaic_backlog_ext::lease::backlog_token
+CREATE  FUNCTION mosaic."backlog_token"(
+	"id" TEXT, /* Option < String > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS bigint /* Result < i64, pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_token_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/cancel.rs:103
+-- mosaic_backlog_ext::cancel::backlog_cancel
+CREATE  FUNCTION mosaic."backlog_cancel"(
+	"id" TEXT, /* Option < String > */
+	"reason" TEXT, /* Option < String > */
+	"cascade" bool DEFAULT false, /* Option < bool > */
+	"force" bool DEFAULT false, /* Option < bool > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_cancel_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -777,6 +687,99 @@ VOLATILE SECURITY DEFINER PARALLEL UNSAFE
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'backlog_update_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/lease.rs:113
+-- mosaic_backlog_ext::lease::backlog_release
+CREATE  FUNCTION mosaic."backlog_release"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint, /* Option < i64 > */
+	"retry_in" interval DEFAULT NULL, /* Option < Interval > */
+	"reason" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_release_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/block.rs:33
+-- mosaic_backlog_ext::block::backlog_block
+CREATE  FUNCTION mosaic."backlog_block"(
+	"id" TEXT, /* Option < String > */
+	"reason" TEXT, /* Option < String > */
+	"kind" TEXT DEFAULT 'other', /* Option < String > */
+	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_block_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/block.rs:105
+-- mosaic_backlog_ext::block::backlog_unblock
+CREATE  FUNCTION mosaic."backlog_unblock"(
+	"id" TEXT, /* Option < String > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_unblock_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/link.rs:213
+-- mosaic_backlog_ext::link::backlog_unlink
+CREATE  FUNCTION mosaic."backlog_unlink"(
+	"id" TEXT, /* Option < String > */
+	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_unlink_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/frontier/report.rs:28
+-- mosaic_backlog_ext::frontier::report::backlog_frontier
+CREATE  FUNCTION mosaic."backlog_frontier"() RETURNS TABLE (shared boolean, audits bigint, lost bigint, last_lost_at timestamptz, last_lost text, stuck bigint, last_stuck_at timestamptz) /* Result < Rows < FrontierRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+STRICT VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_frontier_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/stats.rs:96
+-- mosaic_backlog_ext::stats::backlog_stats
+CREATE  FUNCTION mosaic."backlog_stats"(
+	"phase" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (ready bigint, claimed bigint, blocked bigint, done bigint, cancelled bigint, claimable bigint, gated bigint, deferred bigint, expired_leases bigint, oldest_claimable_seconds bigint, by_owner jsonb, created_last_hour bigint, completed_last_hour bigint, failed_last_hour bigint, lapsed_last_hour bigint, wait_p50_seconds double precision, wait_p95_seconds double precision, cycle_p50_seconds double precision, cycle_p95_seconds double precision) /* Result < Rows < StatsRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_stats_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/lease.rs:271
+-- mosaic_backlog_ext::lease::backlog_assert_held
+CREATE  FUNCTION mosaic."backlog_assert_held"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint /* Option < i64 > */
+) RETURNS VOID /* Result < (), pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_assert_held_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */

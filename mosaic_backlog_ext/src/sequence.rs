@@ -172,6 +172,12 @@ impl Sequence {
         {
             return 0;
         }
+        // Locks of tables are taken in one order, cards before the history: an update of the extension waits
+        // in that order, too.
+        unsafe {
+            let cards = table::relation_id(c"backlog");
+            pg_sys::LockRelationOid(cards, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
+        }
         let Ok(newest) = session(|session| {
             let answer = session.run(self.newest(), &[]);
             let newest = (!answer.is_empty()).then(|| answer.get::<i64>(0, 1));
