@@ -271,7 +271,13 @@ fn versions_that_do_not_fit_each_other_are_found() {
         (examined.exit, examined.open()),
         (
             7,
-            vec!["extension", "extension_files", "tables", "functions"]
+            vec![
+                "extension",
+                "extension_files",
+                "indexes",
+                "tables",
+                "functions"
+            ]
         )
     );
     examined.assert(
@@ -283,7 +289,10 @@ fn versions_that_do_not_fit_each_other_are_found() {
     // What is right there, the library does not know.
     examined.assert("tables", "unknown", &["version 0.0.9"]);
     let examined = installed("9.0.0");
-    assert_eq!(examined.open(), ["extension_files", "tables", "functions"]);
+    assert_eq!(
+        examined.open(),
+        ["extension_files", "indexes", "tables", "functions"]
+    );
     examined.assert(
         "extension_files",
         "error",

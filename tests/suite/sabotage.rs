@@ -340,7 +340,8 @@ fn rows_that_an_index_does_not_have() {
         "update pg_index set indisready = false, indisvalid = false where indexrelid = {index}"
     ));
     s.run(
-        "insert into mosaic.backlog (id, title) values ('a', 'a');
+        "insert into mosaic.backlog (id, title, created_at, updated_at, claimable_since)
+           values ('a', 'a', now(), now(), now());
          insert into mosaic.backlog_event (event_id, card_id, at, kind, actor, login_role, new_status, detail, horizon)
            values (1, 'a', now(), 'created', 'a', 'a', 'ready', '{}', pg_current_xact_id())",
     );
