@@ -27,6 +27,7 @@ mod watch;
 mod why;
 mod worker;
 
+pub use prime::PRIMER;
 pub use worker::{agent, identity};
 
 use clap::Subcommand;
