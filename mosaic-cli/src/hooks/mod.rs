@@ -108,7 +108,7 @@ impl Switch {
                 }
             }));
         }
-        let changed = switch(&files, &self.names, on)?;
+        let changed = switch(&self.names, on)?;
         let mut document = list(&files)?;
         document["changed"] = json!(changed);
         Ok(Reply::new(document, view))
@@ -116,10 +116,10 @@ impl Switch {
 }
 
 /// Switches hooks; says whether that changed the settings.
-fn switch(files: &Files, names: &[String], on: bool) -> Result<bool, Failure> {
+pub fn switch(names: &[String], on: bool) -> Result<bool, Failure> {
     let program = program()?;
     refuse_twice(names, on)?;
-    files.change(!on, |state| state.switch(names, on, &program))
+    Files::locate()?.change(!on, |state| state.switch(names, on, &program))
 }
 
 /// A plugin that brings ours would run them a second time.
