@@ -3,22 +3,30 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::config;
 use crate::failure::Failure;
 use crate::nearest::{nearest, question};
 use crate::notes::warn;
 
 const PREFIX: &str = "MOSAIC";
 
-/// The variables that mean something here, without the prefix.
-const KNOWN: [&str; 7] = [
-    "_AGENT",
-    "_AUTO_MIGRATE",
-    "_COMPLETE",
-    "_CONNECT_TIMEOUT",
-    "_DATABASE_URL",
-    "_HOME",
-    "_POSTGRES",
+/// What means something here beside settings.
+const OTHERS: [&str; 5] = [
+    "MOSAIC_COMPLETE",
+    // Of the command of a run.
+    "MOSAIC_CARD_ID",
+    "MOSAIC_CLAIM_TOKEN",
+    "MOSAIC_CARD_FILE",
+    "MOSAIC_RESULT_FILE",
 ];
+
+/// The variables that mean something here, without the prefix.
+fn known() -> Vec<String> {
+    config::variables()
+        .chain(OTHERS.map(str::to_owned))
+        .filter_map(|name| Some(name.strip_prefix(PREFIX)?.to_owned()))
+        .collect()
+}
 
 /// Other products may share the prefix, so that an unknown variable is only worth a warning, and
 /// only if it looks like one of ours that is not set.
@@ -86,13 +94,15 @@ fn whole_path(name: &str, value: &Path) -> Result<PathBuf, Failure> {
 
 /// The names that look like slips, each with what may have been meant.
 fn mistyped(given: &[String]) -> Vec<(&str, String)> {
-    let unset: Vec<&str> = KNOWN
-        .into_iter()
-        .filter(|known| !given.iter().any(|name| name == known))
+    let known = known();
+    let unset: Vec<&str> = known
+        .iter()
+        .filter(|known| !given.contains(known))
+        .map(String::as_str)
         .collect();
     given
         .iter()
-        .filter(|name| !KNOWN.contains(&name.as_str()))
+        .filter(|name| !known.contains(name))
         .filter_map(|name| {
             let near: Vec<String> = nearest(name, unset.iter().copied())
                 .into_iter()
@@ -121,5 +131,17 @@ mod tests {
     fn who_has_set_the_real_one_did_not_mean_it() {
         let given = ["_HOST", "_HOME"].map(str::to_owned);
         assert_eq!(mistyped(&given), []);
+    }
+
+    #[test]
+    fn the_gateway_s_variables_are_known_with_the_files_that_hold_them() {
+        let given = ["_VALKEY_URL_FILE", "_PUBLIC_URL", "_DATABSE_URL"].map(str::to_owned);
+        assert_eq!(
+            mistyped(&given),
+            [(
+                "_DATABSE_URL",
+                "Did you mean \"MOSAIC_DATABASE_URL\"?".to_owned()
+            )]
+        );
     }
 }

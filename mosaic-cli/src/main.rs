@@ -6,6 +6,7 @@ mod backup;
 mod call;
 mod client_program;
 mod completions;
+mod config;
 mod db;
 mod doctor;
 mod dsn;
@@ -14,6 +15,7 @@ mod environment;
 mod extension;
 mod failure;
 mod hint;
+mod hooks;
 mod ids;
 mod input;
 mod interrupt;
@@ -30,6 +32,7 @@ mod redact;
 mod replacement;
 mod reply;
 mod resume;
+mod rewrite;
 mod screen;
 mod session;
 mod shape;
@@ -136,6 +139,9 @@ enum Command {
     #[command(subcommand)]
     Db(db::Verb),
     Mcp(mcp::Mcp),
+    /// Settings, where they come from, and the hooks of Claude Code
+    #[command(subcommand)]
+    Config(config::Verb),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -150,6 +156,9 @@ enum Fleet {
 fn main() -> ExitCode {
     let start = Instant::now();
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if hooks::answer(&arguments) {
+        return ExitCode::SUCCESS;
+    }
     let json = wants_json(&arguments);
     if let Some(colour) = wanted_colour(&arguments) {
         colour.choose();
@@ -199,6 +208,7 @@ fn prints(command: Option<&Command>) -> Prints {
     match command {
         Some(Command::Fleet(Fleet::Backlog(verb)) | Command::Backlog(verb)) => verb.prints(),
         Some(Command::Db(verb)) => verb.prints(),
+        Some(Command::Config(verb)) => verb.prints(),
         Some(Command::Man(man)) => man.prints(),
         Some(Command::Mcp(_) | Command::Completions(_)) | None => Prints::Report,
     }
@@ -215,6 +225,7 @@ fn run_command(command: Command, global: Global) -> Result<Reply, Failure> {
                 .detail("It asks no database."),
         ),
         Command::Mcp(mcp) => mcp.run(global),
+        Command::Config(verb) => verb.run(&global),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
     }
@@ -313,6 +324,9 @@ mod tests {
             "db resume-after-restore --last-token 5 --actor me",
             "backlog prime --write f --json",
             "mcp --worker w --on-exit release",
+            "config show --json",
+            "config set gateway_port 8080",
+            "config set database_url --value-file -",
         ] {
             let words = std::iter::once("mosaic").chain(line.split(' '));
             if let Err(error) = Cli::try_parse_from(words) {

@@ -33,15 +33,16 @@ impl Replacement {
     /// Makes the empty file beside `target`. Others may read it only if they could read the
     /// file that it replaces.
     pub fn begin(target: &Path) -> Result<Self, Failure> {
-        Replacement::with_mode(target, SECRET)
+        Replacement::begin_as(target, SECRET)
     }
 
     /// The same for what is no secret.
     pub fn begin_public(target: &Path) -> Result<Self, Failure> {
-        Replacement::with_mode(target, PUBLIC)
+        Replacement::begin_as(target, PUBLIC)
     }
 
-    fn with_mode(target: &Path, mode: u32) -> Result<Self, Failure> {
+    /// The same with a mode of the caller's.
+    pub fn begin_as(target: &Path, mode: u32) -> Result<Self, Failure> {
         // Where the name is a link, the file that it leads to is replaced.
         let target = resolved(target)?;
         let Some(name) = target.file_name() else {

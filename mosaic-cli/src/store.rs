@@ -142,7 +142,7 @@ fn refused(error: postgres::Error, place: &str) -> Failure {
 }
 
 /// The server's address for messages.
-fn place(config: &postgres::Config) -> String {
+pub fn place(config: &postgres::Config) -> String {
     let hosts = config.get_hosts().iter().enumerate().map(|(at, host)| {
         let ports = config.get_ports();
         let port = ports.get(at).or(ports.first()).unwrap_or(&5432);

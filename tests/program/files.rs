@@ -81,6 +81,21 @@ fn every_file_and_folder_that_the_program_makes_has_its_mode_whatever_the_umask_
     call(&["db", "backup", &at("backlog.dump")]);
     call(&["backlog", "prime", "--write", &at("AGENTS.md")]);
     call(&["man", "--output", &at("man")]);
+    call(&["config", "set", "gateway_port", "8001"]);
+    let key = at("key");
+    fs::write(&key, "sk-1").expect("write");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("chmod");
+    call(&["config", "set", "anthropic_api_key", "--value-file", &key]);
+    let hooks = |arguments: &[&str], input: &str| {
+        let call = mosaic(arguments).at(&home).env("CLAUDE_HOME", at("claude"));
+        let outcome = careless(call.input(input)).run();
+        assert_eq!(outcome.exit, 0, "{arguments:?}: {outcome:?}");
+    };
+    for _ in 0..2 {
+        hooks(&["config", "hooks", "enable", "mosaic"], "");
+        hooks(&["config", "hooks", "disable", "mosaic:stop"], "");
+    }
+    hooks(&["hook", "session-start"], "{\"session_id\": \"s\"}");
     let list = format!(
         ": > \"$MOSAIC_RESULT_FILE\"; find '{}' -mindepth 1 -printf '%P %m\\n' > '{}'",
         temporary.display(),
@@ -98,6 +113,11 @@ fn every_file_and_folder_that_the_program_makes_has_its_mode_whatever_the_umask_
             // Who may connect, the server judges.
             "fleet/backlog/.s.PGSQL.5432" => 0o777,
             "fleet/backlog.lock" => 0o600,
+            "gateway" | "gateway/backups" | "gateway/backups/claude" | "sessions" => 0o700,
+            "sessions/s.json" => 0o600,
+            _ if text.starts_with("gateway/backups/claude/") => 0o600,
+            "gateway/gateway.toml" => 0o640,
+            "gateway/secrets.toml" => 0o600,
             _ if text.starts_with("fleet/backlog") && path.is_dir() => 0o700,
             _ if text.starts_with("fleet/backlog/") => 0o600,
             _ => panic!("{text} is new: {mode:o}"),
@@ -111,7 +131,9 @@ fn every_file_and_folder_that_the_program_makes_has_its_mode_whatever_the_umask_
         let text = name.to_str().expect("a name");
         let expected = match text {
             "" | "man" => 0o755,
-            "export.jsonl" | "backlog.dump" | "AGENTS.md" => 0o600,
+            "claude" => 0o700,
+            "claude/settings.json" | "claude/hooks-config.json" => 0o600,
+            "export.jsonl" | "backlog.dump" | "AGENTS.md" | "key" => 0o600,
             _ if text.starts_with("man/mosaic") && text.ends_with(".1") => 0o644,
             // The command's own.
             "run" => 0o666,

@@ -1,6 +1,7 @@
 //! The program `mosaic`, on an external server and on the embedded one.
 
 mod arguments;
+mod config;
 mod containers;
 mod crash;
 mod doctor;
@@ -13,6 +14,7 @@ mod flags;
 mod fleet;
 mod gone;
 mod graph;
+mod hooks;
 mod installer;
 mod listing;
 mod mcp;

@@ -14,6 +14,7 @@ use crate::Global;
 use crate::answer;
 use crate::call::Call;
 use crate::failure::{Exit, Failure};
+use crate::hooks;
 use crate::input::{duration, filled, item, name};
 use crate::reply::Reply;
 use crate::screen::{Screen, one_line};
@@ -118,6 +119,7 @@ impl Claim {
         } else {
             Exit::Success
         };
+        hooks::remember(&cards);
         let held: Vec<Lease> = cards.iter().map(Lease::of).collect::<Result<_, _>>()?;
         let reply = Reply::exiting(answer::cards(cards), view, exit);
         if held.is_empty() {

@@ -28,6 +28,7 @@ mod why;
 mod worker;
 
 pub use card::fields as fields_of_a_card;
+pub use prime::PRIMER;
 pub use worker::{agent, identity};
 
 use clap::Subcommand;

@@ -15,7 +15,7 @@ use crate::replacement::{self, Replacement};
 use crate::reply::Reply;
 use crate::screen::one_line;
 
-const PRIMER: &str = include_str!("prime/primer.md");
+pub const PRIMER: &str = include_str!("prime/primer.md");
 
 /// Print the primer that an agent reads at its start
 #[derive(Args)]

@@ -51,6 +51,11 @@ impl Home {
         Ok(Home { root, data })
     }
 
+    /// The folder of the gateway's settings.
+    pub fn gateway(&self) -> PathBuf {
+        self.root.join("gateway")
+    }
+
     /// The folder that holds the data folder and what belongs beside it.
     pub fn fleet(&self) -> PathBuf {
         self.root.join("fleet")

@@ -70,8 +70,16 @@ fn the_exit_codes_are_those_of_the_program() {
 fn the_environment_is_that_of_the_program() {
     let mut text = String::new();
     sources(&programs::sources().join("mosaic-cli/src"), &mut text);
-    let own =
-        |name: &&str| name.starts_with("MOSAIC_") || ["DATABASE_URL", "NO_COLOR"].contains(name);
+    let own = |name: &&str| {
+        name.starts_with("MOSAIC_")
+            || [
+                "DATABASE_URL",
+                "NO_COLOR",
+                "CLAUDE_HOME",
+                "CLAUDE_CONFIG_DIR",
+            ]
+            .contains(name)
+    };
     let is_name = |name: &&str| name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
     let real: BTreeSet<String> = text
         .split('"')
@@ -88,6 +96,40 @@ fn the_environment_is_that_of_the_program() {
         .filter(|name| !name.starts_with("PG"))
         .collect();
     assert_eq!(documented, real);
+}
+
+/// Each row of the table of settings, against what the program knows.
+#[test]
+fn the_settings_are_those_of_the_program() {
+    let printed = programs::run(
+        Command::new(programs::mosaic())
+            .args(["config", "show", "--json"])
+            .env_clear()
+            .env("HOME", "/nonexistent")
+            .env("MOSAIC_HOME", &*folder::create()),
+    );
+    let printed: Value = serde_json::from_str(&printed).expect("JSON");
+    let mut real = printed.as_object().expect("an object").clone();
+    real.remove("same_database");
+    let page = page("docs/config.md");
+    let rows = &page.section("Settings").table("Setting").rows;
+    let documented: Vec<String> = rows.iter().map(|row| plain(&row[0])).collect();
+    assert_eq!(documented, real.keys().cloned().collect::<Vec<_>>());
+    for row in rows {
+        let (key, variable, default) = (plain(&row[0]), plain(&row[1]), &row[3]);
+        let name = key.trim_start_matches("cli.").to_uppercase();
+        assert_eq!(variable.trim_start_matches("MOSAIC_"), name);
+        if key == "home" || key == "claude_home" {
+            continue;
+        }
+        let value = match &real[&key]["value"] {
+            Value::Null => "–".to_owned(),
+            Value::String(text) => format!("`{text}`"),
+            Value::Array(items) => format!("`{}`", items[0].as_str().expect("text")),
+            other => format!("`{other}`"),
+        };
+        assert_eq!(*default, value, "{key}");
+    }
 }
 
 #[test]
