@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::file::{self, SettingsFile};
 use super::setting::{SETTINGS, Setting, Stands};
 use crate::Global;
-use crate::embedded::{Home, filled_variable};
+use crate::embedded::Home;
+use crate::environment::filled;
 use crate::failure::Failure;
 
 /// A setting's value and where it comes from.
@@ -114,7 +115,7 @@ fn find(setting: &Setting, global: &Global, home: &Home, file: Option<&SettingsF
     if let Some((value, flag)) = flag {
         return (Ok(vec![value]), flag.to_owned());
     }
-    if let Some(value) = filled_variable(setting.variable) {
+    if let Some(value) = filled(setting.variable) {
         let values = value
             .to_str()
             .map(|value| setting.split(value))
@@ -123,7 +124,7 @@ fn find(setting: &Setting, global: &Global, home: &Home, file: Option<&SettingsF
     }
     if setting.stands != Stands::Program {
         let variable = format!("{}_FILE", setting.variable);
-        if let Some(path) = filled_variable(&variable).map(PathBuf::from) {
+        if let Some(path) = filled(&variable).map(PathBuf::from) {
             let source = format!("{variable} ({})", path.display());
             let values = fs::read_to_string(&path)
                 .map(|text| setting.split(text.trim_end_matches(['\r', '\n'])))
@@ -138,7 +139,7 @@ fn find(setting: &Setting, global: &Global, home: &Home, file: Option<&SettingsF
     }
     let default = match setting.key {
         "home" => Some(home.root.to_string_lossy().into_owned()),
-        "claude_home" => match filled_variable("CLAUDE_CONFIG_DIR") {
+        "claude_home" => match filled("CLAUDE_CONFIG_DIR") {
             Some(folder) => {
                 let folder = folder.to_string_lossy().into_owned();
                 return (Ok(vec![folder]), "CLAUDE_CONFIG_DIR".to_owned());

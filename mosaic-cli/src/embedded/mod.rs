@@ -30,7 +30,7 @@ use postgres::Client;
 
 use crate::failure::Failure;
 
-pub use home::{Home, filled_variable};
+pub use home::Home;
 pub use restore::{finish_restore, refuse_cards};
 pub use step::Step;
 pub use store::{Report, Store};

@@ -11,7 +11,8 @@ use rustix::fs::{Access, access};
 use super::ledger::{self, Ledger};
 use super::switch::{After, State};
 use super::{LEDGER, SETTINGS, claude_home};
-use crate::embedded::{Home, filled_variable};
+use crate::embedded::Home;
+use crate::environment::filled;
 use crate::failure::{Code, Failure, sentence};
 use crate::replacement::resolved;
 use crate::rewrite::{self, Change, rewrite};
@@ -148,7 +149,7 @@ impl Files {
 fn check_place(file: &Path) -> Result<(), Failure> {
     let named = ["CLAUDE_HOME", "CLAUDE_CONFIG_DIR"]
         .iter()
-        .any(|name| filled_variable(name).is_some());
+        .any(|name| filled(name).is_some());
     let mut roots: Vec<PathBuf> = std::env::home_dir().into_iter().collect();
     if named {
         roots.push(claude_home()?);

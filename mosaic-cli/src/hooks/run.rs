@@ -13,7 +13,7 @@ use super::session::{Held, Session, claims, now};
 use crate::Global;
 use crate::backlog::{PRIMER, identity};
 use crate::call::Call;
-use crate::embedded::filled_variable;
+use crate::environment::filled;
 use crate::failure::{Code, Failure};
 use crate::limit;
 use crate::notes::{self, Level};
@@ -90,7 +90,7 @@ fn start(session: Option<Session>) -> String {
 
 /// Lets the commands of this session act under a name of its own.
 fn name_agent(session: &str) -> std::io::Result<()> {
-    let Some(file) = filled_variable("CLAUDE_ENV_FILE") else {
+    let Some(file) = filled("CLAUDE_ENV_FILE") else {
         return Ok(());
     };
     let name = identity();
