@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::environment::filled;
+use crate::environment;
 use crate::failure::{Code, Failure};
 use crate::input::filled;
 use crate::notes::warn;
@@ -214,7 +214,7 @@ fn view(document: &Value, screen: &Screen) -> String {
 pub fn claude_home() -> Result<PathBuf, Failure> {
     let named = ["CLAUDE_HOME", "CLAUDE_CONFIG_DIR"]
         .into_iter()
-        .find_map(filled)
+        .find_map(environment::filled)
         .map(PathBuf::from);
     let folder = match named {
         Some(folder) => folder,
