@@ -40,9 +40,18 @@ pub fn make_private(folder: &Path) -> Result<(), Failure> {
 pub fn rewrite(
     file: &Path,
     mode: u32,
-    mut change: impl FnMut(Option<&[u8]>) -> Result<Change, Failure>,
+    change: impl FnMut(Option<&[u8]>) -> Result<Change, Failure>,
 ) -> Result<bool, Failure> {
     let _turn = turn(file);
+    rewrite_in_turn(file, mode, change)
+}
+
+/// The same while another file of the folder is rewritten, whose turn covers this one.
+pub fn rewrite_in_turn(
+    file: &Path,
+    mode: u32,
+    mut change: impl FnMut(Option<&[u8]>) -> Result<Change, Failure>,
+) -> Result<bool, Failure> {
     for _ in 0..TRIES {
         let before = read(file)?;
         let replacement = match change(before.as_deref())? {

@@ -15,7 +15,7 @@ use crate::embedded::Home;
 use crate::environment::filled;
 use crate::failure::{Code, Failure, sentence};
 use crate::replacement::resolved;
-use crate::rewrite::{self, Change, rewrite};
+use crate::rewrite::{self, Change, rewrite, rewrite_in_turn};
 
 const BACKUPS: usize = 10;
 const MARK: &str = "\u{feff}";
@@ -106,7 +106,7 @@ impl Files {
 
     fn write_ledger(&self, ledger: Option<&Ledger>) -> Result<(), Failure> {
         let settings = self.settings.to_string_lossy();
-        rewrite(&self.ledger, 0o600, |bytes| {
+        rewrite_in_turn(&self.ledger, 0o600, |bytes| {
             let before = text(bytes, &self.ledger)?;
             let after = ledger::written(before.as_deref(), ledger, &settings)
                 .map_err(|reason| malformed(&self.ledger, &reason))?;

@@ -338,7 +338,7 @@ fn ours_leave_what_was_changed_beside_them_meanwhile() {
 fn a_file_that_does_not_parse_is_never_touched_and_its_place_is_told() {
     for (text, place) in [
         (&b"{\n  \"hooks\": {,}\n}"[..], "line 2, column 13"),
-        (b"{\n  \"a\": 1\n  \"b\": 2\n}", "line 3"),
+        (b"{\n  \"a\": 1\n  \"b\": 2\n}", "line 2, column 9"),
         (b"{'a': 1}", "line 1, column 2"),
         (b"", "line 1, column 1"),
         (b"[]", "line 1, column 1"),
