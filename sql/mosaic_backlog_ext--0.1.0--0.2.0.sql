@@ -92,7 +92,7 @@ alter table mosaic.backlog_event alter column card_id drop not null, alter colum
 comment on table mosaic.backlog_event is 'Append-only history: one row a change of a card, or of the backlog as a whole.';
 
 -- The newest token that was handed out, with which the sequence is compared.
-create index backlog_event_token on mosaic.backlog_event (claim_token) where kind = 'claimed';
+create index backlog_event_token on mosaic.backlog_event (claim_token) where kind operator(pg_catalog.=) 'claimed';
 
 create function mosaic.backlog_resume_after_restore(
 	last_token bigint DEFAULT NULL,
