@@ -42,6 +42,7 @@ pub fn promote(session: &Session, now: Micros) -> bool {
         for order in orders(session, &own) {
             frontier::add_claimable(order);
         }
+        own.into_iter().for_each(frontier::add_come);
     }
     true
 }

@@ -39,7 +39,8 @@ use memory::Memory;
 pub use memory::{Sharing, sharing};
 pub use report::report;
 pub use transaction::{
-    add_claimable, add_lease, own_claimable, own_floor, own_leases_end, own_taken, take_own_due,
+    add_claimable, add_come, add_lease, own_claimable, own_floor, own_leases_end, own_taken,
+    take_own_due,
 };
 pub use watch::opened;
 

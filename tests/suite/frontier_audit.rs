@@ -218,6 +218,29 @@ fn audits_of_every_claim_under_load_take_nothing_for_lost() {
     assert_eq!(drain(&mut s).len(), usize::try_from(open).expect("a count"));
 }
 
+/// As while the server's clock is set back: for some the time has come, for others not yet.
+#[test]
+fn a_card_whose_time_had_come_by_another_clock_is_handed_out_when_it_comes_again() {
+    let db = Database::fresh();
+    let at = |time: &str| {
+        let mut s = db.session();
+        s.run(&format!(
+            "set mosaic.frontier_audit = 3600; set mosaic.clock = '2031-01-01 {time}+00'"
+        ));
+        s
+    };
+    let labelled = |s: &mut Session| claims(s, "labels => '{x}'");
+    let mut behind = at("12:00");
+    assert!(claims(&mut behind, "max_cards => 1").is_empty());
+    let mut ahead = at("14:00");
+    assert!(claims(&mut ahead, "max_cards => 1").is_empty());
+    ahead.run(
+        "select from mosaic.backlog_create('t', id => 'A', labels => '{x}', not_before => '2031-01-01 13:00+00')",
+    );
+    assert!(labelled(&mut behind).is_empty());
+    assert_eq!(labelled(&mut at("13:30")), ["A"]);
+}
+
 #[test]
 fn cards_of_one_time_are_all_handed_out_while_some_are_created_as_others_come_due() {
     const EACH: usize = 400;

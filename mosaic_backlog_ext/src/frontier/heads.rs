@@ -201,7 +201,8 @@ impl Heads {
         }
     }
 
-    /// The cards that wait for `times` are known to claims.
+    /// The cards that wait for `times` are known to claims: a look whose clock is behind that of
+    /// whoever made them known passes them over, and makes these times unknown.
     pub fn end_due(&mut self, times: &[Key]) {
         for time in times {
             self.due_until = self.due_until.max(*time);

@@ -19,6 +19,8 @@ struct Changes {
     claimable: Vec<Key>,
     leases: Vec<Key>,
     due: Vec<Key>,
+    /// The last time of a claimable card that has come, by this session's clock.
+    come: Option<Key>,
     /// Cards were changed by hand.
     unknown: bool,
 }
@@ -111,6 +113,7 @@ impl Pending {
                 claimable: Vec::new(),
                 leases: Vec::new(),
                 due: Vec::new(),
+                come: None,
                 unknown: false,
             });
             self.changes.len() - 1
@@ -147,6 +150,11 @@ pub fn add_lease(end: Key) {
 /// This transaction makes a card that is claimable from then on.
 pub fn add_due(at: Key) {
     change(|changes| changes.due.push(at));
+}
+
+/// This transaction makes a card claimable that waited for a time, which has come.
+pub fn add_come(at: Key) {
+    change(|changes| changes.come = changes.come.max(Some(at)));
 }
 
 /// This transaction changes cards that nobody tells of.
@@ -401,6 +409,7 @@ impl Changes {
             heads.reset();
         }
         heads.add_claimable(&claimable);
+        heads.end_due(self.come.as_slice());
         for (set, added) in [(Set::Leases, &leases), (Set::Due, &due)] {
             if let Some(head) = heads.head(set) {
                 head.add(added);

@@ -177,7 +177,11 @@ fn backlog_watch(fcinfo: pg_sys::FunctionCallInfo) {
 pub fn opened(not_before: Option<Micros>, claim_order: Key) {
     match not_before {
         Some(at) if at > clock::now() => transaction::add_due(at),
-        _ => transaction::add_claimable(claim_order),
+        Some(at) => {
+            transaction::add_claimable(claim_order);
+            transaction::add_come(at);
+        }
+        None => transaction::add_claimable(claim_order),
     }
 }
 

@@ -77,6 +77,8 @@ impl Session {
 
     pub async fn live(self) {
         loop {
+            let skew = [-300, 300, 0, 0, 0, 0, 0, 0, 0, 0][self.random(10)];
+            self.pending(|pending| pending.skew = skew);
             for _ in 0..=self.random(2) {
                 step().await;
                 match self.random(12) {
@@ -444,14 +446,17 @@ impl Session {
     // --- claims ---
 
     async fn claim(&self, kind: Kind, mut wanted: usize) {
-        let now = self.world().clock;
+        let (clock, now) = {
+            let world = self.world();
+            (world.clock, world.clock + world.pending[self.me].skew)
+        };
         let early = self.has(Bug::LookReadEarly);
         let early = early.then(|| self.read(kind, ALL, now));
         let all_came = self.promote(now).await;
         let set = self
             .world()
             .heads
-            .claims(kind.filter(), self.me as i32 + 1, now);
+            .claims(kind.filter(), self.me as i32 + 1, clock);
         self.prove(set, kind, now).await;
         if !all_came {
             self.scan(kind, Key::MIN, wanted, now);

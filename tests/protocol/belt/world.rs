@@ -78,12 +78,15 @@ pub struct Pending {
     pub depth: usize,
     /// The transaction, or a part of it, is ending: nothing can stop it.
     pub is_ending: bool,
+    /// How far the session's clock is from the others', as while a clock is set.
+    pub skew: i64,
     pub undo: Vec<(usize, Undone)>,
     pub trials: Vec<OpenTrial>,
     pub looks: Vec<(usize, Set, u64)>,
     pub audits: Vec<(usize, Set, u64)>,
     claimable: Vec<(usize, Key)>,
     due: Vec<(usize, Key)>,
+    come: Vec<(usize, Key)>,
 }
 
 pub struct World {
@@ -246,12 +249,15 @@ impl World {
 
     /// A card of this transaction can be claimed, now or from a time on.
     pub fn note(&mut self, me: usize, key: Key) {
-        let clock = self.clock;
+        let clock = self.clock + self.pending[me].skew;
         let at = self.cards[&key].at;
         let pending = &mut self.pending[me];
         match at.filter(|at| *at > clock) {
             Some(at) => pending.due.push((pending.depth, at)),
-            None => pending.claimable.push((pending.depth, key)),
+            None => {
+                pending.claimable.push((pending.depth, key));
+                pending.come.extend(at.map(|at| (pending.depth, at)));
+            }
         }
     }
 
@@ -299,6 +305,7 @@ impl World {
         let pending = &mut self.pending[me];
         pending.claimable.retain(|(of, _)| *of < depth);
         pending.due.retain(|(of, _)| *of < depth);
+        pending.come.retain(|(of, _)| *of < depth);
     }
 
     pub fn all_told(&mut self, me: usize) {
@@ -317,6 +324,7 @@ impl World {
         };
         let mut claimable = keys(&mut pending.claimable);
         let mut due = keys(&mut pending.due);
+        let come = keys(&mut pending.come);
         match self.bug {
             Some(Bug::NotAdded) => claimable.clear(),
             Some(Bug::TimesNotAdded) => due.clear(),
@@ -325,6 +333,7 @@ impl World {
             _ => {}
         }
         self.heads.add_claimable(&Addition::new(&mut claimable));
+        self.heads.end_due(&come);
         if let Some(head) = self.heads.head(Set::Due) {
             head.add(&Addition::new(&mut due));
         }
@@ -376,6 +385,7 @@ impl World {
         let all = all.chain(pending.audits.iter_mut().map(|(of, _, _)| of));
         let all = all.chain(pending.claimable.iter_mut().map(|(of, _)| of));
         let all = all.chain(pending.due.iter_mut().map(|(of, _)| of));
+        let all = all.chain(pending.come.iter_mut().map(|(of, _)| of));
         all.for_each(|of| *of = depth.min(*of));
         for card in self.cards.values_mut() {
             if let Some(change) = card.change.as_mut().filter(|change| change.by == me) {
