@@ -133,7 +133,7 @@ fn audited(session: &Session, name: &'static str) -> Finding {
     }
     Finding::ok(
         name,
-        format!("Claims are fast: the frontier is shared; {audits} audits found nothing."),
+        format!("Claims are fast: the frontier is shared. Audits that found nothing: {audits}."),
     )
 }
 
