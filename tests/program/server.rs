@@ -1,11 +1,14 @@
 //! The embedded server as a server: settings, roles, addresses.
 
+use std::ffi::OsStr;
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use mosaic_backlog_tests::home::Home;
-use mosaic_backlog_tests::program::{backlog, mosaic};
+use mosaic_backlog_tests::program::{backlog, mosaic, program};
 use mosaic_backlog_tests::{account, programs};
 use serde_json::json;
 
@@ -126,6 +129,37 @@ fn its_address_works_in_psql_as_it_is() {
         // The program takes it back as any other address.
         backlog(&["show", "A"]).env("DATABASE_URL", url).json();
     }
+}
+
+/// `flock FILE mosaic …`, as in a crontab, holds the lock for the call, and not for the server that it
+/// starts.
+#[test]
+fn it_keeps_no_file_of_its_caller_open() {
+    let home = Home::new();
+    let path = home.path().with_file_name("lock");
+    let file = File::create(&path).expect("a file");
+    let arguments = [path.as_os_str(), programs::mosaic().as_os_str()];
+    let arguments = arguments.into_iter().chain(["db", "start"].map(OsStr::new));
+    let arguments: Vec<&OsStr> = arguments.collect();
+    let outcome = program(Path::new("flock"), &arguments).at(&home).run();
+    assert_eq!(outcome.exit, 0, "{outcome:?}");
+    assert_eq!(home.servers().len(), 1);
+    file.try_lock().expect("the lock is free");
+}
+
+/// A program that the server was told to run, and that left the data folder, is seen by the lock alone.
+#[test]
+fn a_stop_gives_the_lock_of_the_server_back() {
+    let home = Home::new();
+    mosaic(&["db", "start", "--json"]).at(&home).json();
+    let copy = "copy (select 1) to program 'cd / && (exec sleep 1 >/dev/null 2>&1 &)'";
+    let outcome = mosaic(&["db", "psql", "--admin", "--", "-qc", copy])
+        .at(&home)
+        .run();
+    assert_eq!(outcome.exit, 0, "{outcome:?}");
+    mosaic(&["db", "stop", "--json"]).at(&home).json();
+    let lock = File::open(home.data().join("mosaic.lock")).expect("the lock");
+    lock.try_lock().expect("nobody has it");
 }
 
 #[test]

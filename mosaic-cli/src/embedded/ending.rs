@@ -91,6 +91,7 @@ pub fn kill_the_rest(data: &Path) -> Result<usize, Failure> {
     loop {
         let left = process::all_of(data);
         if left.is_empty() {
+            super::guard::wait_for_release(data);
             return Ok(killed);
         }
         if start.elapsed() > KILLED {

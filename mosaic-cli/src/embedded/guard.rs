@@ -210,6 +210,15 @@ pub fn still_at_work(data: &Path, left: &[u32]) -> Failure {
     )
 }
 
+/// Waits for the lock of a server whose processes have ended: the kernel takes a process out of its folder
+/// before it closes what the process had open. What still holds it after a while is out of sight.
+pub fn wait_for_release(data: &Path) {
+    let start = Instant::now();
+    while holder(data).is_some() && start.elapsed() < GRACE {
+        std::thread::sleep(PAUSE);
+    }
+}
+
 /// Waits for the helpers of a killed server, which may still write for a moment.
 pub fn wait_for_the_last_ones(data: &Path) -> Result<(), Failure> {
     let start = Instant::now();

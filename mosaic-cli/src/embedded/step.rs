@@ -4,6 +4,8 @@
 //! it becomes the service user; for everyone it means that a step that has begun is finished,
 //! under the lock, also when the call that began it is killed or interrupted.
 
+use std::fs;
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -39,6 +41,9 @@ pub struct Step {
 impl Step {
     /// Runs in the process of its own.
     pub fn run(self) -> Result<(), Failure> {
+        keep_files_from_children().map_err(|error| {
+            Failure::io("cannot tell which files of the caller are open", &error)
+        })?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
         // From here on paths are relative: they reach PostgreSQL through a shell, which would
         // trip over what may stand in the name of a folder.
@@ -53,6 +58,21 @@ impl Step {
             Action::Start => server::start(&self.installation, &here, &socket),
         }
     }
+}
+
+/// What the caller of the program has open, such as the lock of a `flock FILE mosaic …`, is nothing to
+/// a server that outlives it. Input and outputs are the step's own.
+fn keep_files_from_children() -> io::Result<()> {
+    let open: Vec<i32> = fs::read_dir("/dev/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > libc::STDERR_FILENO)
+        .collect();
+    for number in open {
+        // SAFETY: a flag of a number. The one of the folder that was read is closed by now, which is
+        // no matter.
+        unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
 }
 
 /// Has a step done, and waits for it.
