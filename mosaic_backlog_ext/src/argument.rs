@@ -7,10 +7,10 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 };
 use pgrx::prelude::*;
 
-use crate::clock::{self, Micros, SECOND};
 use crate::document::extent;
+use crate::postgres::clock::{self, Micros, SECOND};
+use crate::postgres::statement::Parameter;
 use crate::refusal::Refusal;
-use crate::statement::Parameter;
 
 /// Characters of an id, a phase, a worker, a key.
 pub const NAME_MAX: usize = 200;

@@ -1,17 +1,21 @@
 //! A card as the verbs see it, and as they return it.
 
+pub mod check;
+pub mod cycle;
+pub mod dependency;
+pub mod history;
 pub mod row;
+pub mod status;
 
 use std::collections::HashSet;
 
-use crate::clock::Micros;
-use crate::dependency;
+use crate::card::status::Status;
+use crate::postgres::clock::Micros;
+use crate::postgres::rows::{Rows, Shape, shapes};
+use crate::postgres::settings;
+use crate::postgres::statement::{Answer, Session, param, statements};
+use crate::postgres::table::Against;
 use crate::refusal::Refusal;
-use crate::rows::{Rows, Shape, shapes};
-use crate::settings;
-use crate::statement::{Answer, Session, param, statements};
-use crate::status::Status;
-use crate::table::Against;
 
 /// The columns of a card in a `RETURNS TABLE`.
 macro_rules! card_table {

@@ -24,7 +24,9 @@ mod head;
 mod heads;
 mod memory;
 mod report;
+pub mod scheduled;
 mod transaction;
+pub mod wake;
 mod watch;
 
 use pgrx::prelude::*;

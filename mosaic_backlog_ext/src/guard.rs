@@ -4,8 +4,8 @@ use std::cell::Cell;
 
 use pgrx::prelude::*;
 
+use crate::postgres::settings::{self, Durability};
 use crate::refusal::Refusal;
-use crate::settings::{self, Durability};
 
 thread_local! {
     /// A verb has written in this transaction.

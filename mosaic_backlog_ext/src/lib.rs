@@ -1,7 +1,5 @@
-//! Mosaic Backlog inside PostgreSQL: one module a subject.
-//!
-//! The schema is in `sql/`; the verbs of the backlog are the functions
-//! `mosaic.backlog_*`, each defined in the module named after its family.
+//! Mosaic Backlog inside PostgreSQL. The schema is in `sql/`; the functions `mosaic.backlog_*` are in
+//! `verb`, each in the module named after its family.
 
 // pgrx keeps the SQLSTATE of an unboxed ErrorReport alone.
 #![allow(clippy::result_large_err)]
@@ -10,65 +8,31 @@ use pgrx::prelude::*;
 
 ::pgrx::pg_module_magic!(name, version);
 
-// What every verb stands on.
+// Each floor imports from those below it.
+mod verb;
+
 mod argument;
-mod card;
-mod clock;
-mod document;
-mod event;
-mod fit;
 mod guard;
-mod lock;
-mod patience;
-mod raised;
-mod refusal;
-mod rows;
-mod schema;
-mod sequence;
-mod settings;
-mod statement;
-mod status;
-mod subtransaction;
-mod table;
-mod trigger;
-mod wake;
 
-// The gate: which card waits for which.
-mod cycle;
-mod dependency;
-
-// Which card is next.
-mod due;
+mod card;
 mod frontier;
 
-// The verbs.
-mod block;
-mod cancel;
-mod claim;
-mod complete;
-mod create;
-mod doctor;
-mod drop;
-mod events;
-mod failing;
-mod lease;
-mod link;
-mod list;
-mod reclaim;
-mod resume;
-mod stats;
-mod transfer;
-mod update;
-mod why;
+mod document;
+mod refusal;
+
+mod postgres;
+
+// The order of `sql/` in the install script.
+mod schema;
 
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
-    raised::without_backtraces();
-    settings::register();
+    postgres::raised::without_backtraces();
+    postgres::settings::register();
 }
 
 #[cfg(feature = "bench")]
-mod floor;
+mod baseline;
 
 #[cfg(any(test, feature = "pg_test"))]
 mod pgrx_tests;

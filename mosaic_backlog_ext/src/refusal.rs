@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 use thiserror::Error;
 
 use crate::card::Card;
-use crate::clock;
+use crate::postgres::clock;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {

@@ -10,7 +10,7 @@ extension_sql_file!("../../sql/10_schema.sql", name = "schema", bootstrap);
 extension_sql_file!(
     "../../sql/20_card.sql",
     name = "card",
-    requires = ["schema", mosaic_backlog_ext::fit::card_fits]
+    requires = ["schema", mosaic_backlog_ext::card::check::card_fits]
 );
 extension_sql_file!(
     "../../sql/30_dependency.sql",

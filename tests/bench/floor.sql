@@ -1,4 +1,4 @@
--- The floors of mosaic_backlog_ext/src/floor.rs, with the settings of the functions that they
+-- The floors of mosaic_backlog_ext/src/baseline.rs, with the settings of the functions that they
 -- are compared with.
 create function mosaic.floor_nothing() returns void
   volatile security definer set search_path = pg_catalog, pg_temp

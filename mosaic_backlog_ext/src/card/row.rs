@@ -8,10 +8,10 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use super::{Card, own_columns};
-use crate::settings;
-use crate::statement::{Answer, Parameter, param};
-use crate::status::{Status, Statuses};
-use crate::table::{Against, Found, Key, Search, Store, Table, Writer, Writes, known};
+use crate::card::status::{Status, Statuses};
+use crate::postgres::settings;
+use crate::postgres::statement::{Answer, Parameter, param};
+use crate::postgres::table::{Against, Found, Key, Search, Store, Table, Writer, Writes, known};
 
 /// Nothing is left to do for the check and the triggers of cards, as long as no column is changed
 /// that `backlog_watch` names, and the others as a verb changes them.

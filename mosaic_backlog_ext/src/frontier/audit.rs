@@ -11,7 +11,7 @@ use super::head::Key;
 use super::heads::Set;
 use super::memory::{self, Memory};
 use super::now;
-use crate::settings;
+use crate::postgres::settings;
 
 /// How many members of a set an audit looks at, the first ones.
 pub const AUDITED: usize = 128;

@@ -4,10 +4,10 @@ use pgrx::prelude::*;
 
 use super::heads::{Audits, Heads, Set};
 use super::memory;
-use crate::clock::Micros;
+use crate::postgres::clock::Micros;
+use crate::postgres::rows::{Rows, shapes};
+use crate::postgres::statement::{Answer, Session, param, session, statements};
 use crate::refusal::Refusal;
-use crate::rows::{Rows, shapes};
-use crate::statement::{Answer, Session, param, session, statements};
 
 shapes! {
     /// The audits of this database since its shared memory was made.

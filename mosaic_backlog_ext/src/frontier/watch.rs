@@ -8,10 +8,10 @@ use pgrx::prelude::*;
 
 use super::Key;
 use super::transaction;
-use crate::clock::{self, Micros};
-use crate::statement;
-use crate::status::{Status, Statuses};
-use crate::trigger::Trigger;
+use crate::card::status::{Status, Statuses};
+use crate::postgres::clock::{self, Micros};
+use crate::postgres::statement;
+use crate::postgres::trigger::Trigger;
 
 extension_sql_file!(
     "../../../sql/25_frontier.sql",

@@ -9,7 +9,7 @@ use pgrx::prelude::*;
 use super::super::heads::Heads;
 use super::super::transaction;
 use super::{Header, Memory, Segment, ask, lay_out, name_locks, prepared_max, private};
-use crate::statement::{session, statements};
+use crate::postgres::statement::{session, statements};
 
 /// What the table and its sequence are called now: they change when the extension is dropped
 /// and created again.

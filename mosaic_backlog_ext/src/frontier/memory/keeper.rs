@@ -15,7 +15,7 @@ use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, SignalWakeFlags
 use pgrx::prelude::*;
 
 use super::{LAYOUT, MAGIC, Memory, Segment, name_locks};
-use crate::settings;
+use crate::postgres::settings;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the server is not asked again for a worker that it did not have.

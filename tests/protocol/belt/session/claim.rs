@@ -1,4 +1,4 @@
-//! A claim, as in `mosaic_backlog_ext/src/claim/next.rs`.
+//! A claim, as in `mosaic_backlog_ext/src/verb/claim/next.rs`.
 
 use std::collections::HashSet;
 

@@ -1,0 +1,64 @@
+//! The server's clock, settable for tests. A verb reads it once and uses that time throughout.
+
+use pgrx::prelude::*;
+
+use crate::postgres::settings;
+use crate::refusal::Refusal;
+
+/// Microseconds since 2000-01-01 UTC, the representation of `timestamptz`.
+pub type Micros = i64;
+
+pub const SECOND: Micros = 1_000_000;
+
+const UNIX_TO_POSTGRES_EPOCH: Micros = 946_684_800 * SECOND;
+
+/// The time now: `mosaic.clock` if set, else the server's clock, which unlike `now()` does
+/// not stand still while the transaction waits for a lock.
+pub fn now() -> Micros {
+    match settings::CLOCK.get() {
+        Some(fixed) if !fixed.is_empty() => unsafe {
+            pgrx::direct_function_call::<TimestampWithTimeZone>(
+                pg_sys::timestamptz_in,
+                &[
+                    fixed.as_c_str().into_datum(),
+                    pg_sys::InvalidOid.into_datum(),
+                    (-1_i32).into_datum(),
+                ],
+            )
+            .map_or(0, i64::from)
+        },
+        _ => unsafe { pg_sys::GetCurrentTimestamp() },
+    }
+}
+
+/// As an array parameter.
+pub fn times(times: &[Micros]) -> Vec<TimestampWithTimeZone> {
+    times
+        .iter()
+        .filter_map(|time| TimestampWithTimeZone::try_from(*time).ok())
+        .collect()
+}
+
+/// RFC 3339 in UTC, as it stands in the history's details.
+pub fn rfc3339(at: Micros) -> String {
+    chrono::DateTime::from_timestamp_micros(at.saturating_add(UNIX_TO_POSTGRES_EPOCH)).map_or_else(
+        || "infinity".to_owned(),
+        |t| t.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+    )
+}
+
+/// The times that RFC 3339 can write: the years 1 to 9999.
+pub const FIRST: Micros = -63_082_281_600 * SECOND;
+pub const LAST: Micros = 252_455_616_000 * SECOND - 1;
+
+/// A time in RFC 3339, as in JSON.
+pub fn parse(text: &str) -> Result<Micros, Refusal> {
+    chrono::DateTime::parse_from_rfc3339(text)
+        .map(|time| time.timestamp_micros() - UNIX_TO_POSTGRES_EPOCH)
+        .map_err(|_| {
+            Refusal::argument(
+                format!("\"{text}\" is no time in RFC 3339"),
+                "Write times as in 2026-01-31T12:00:00Z.",
+            )
+        })
+}

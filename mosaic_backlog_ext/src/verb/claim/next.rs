@@ -1,0 +1,388 @@
+//! Finding the next cards to claim: candidates of the frontier, a look where it knows nothing, a
+//! scan where it cannot tell.
+
+use std::collections::HashSet;
+
+use super::Request;
+use super::take::{orders, take, take_candidates};
+use crate::card::Card;
+use crate::card::status::Status;
+use crate::frontier::{self, AUDITED, Audit, Key, LOOK, Look, Next, Set, Trial};
+use crate::postgres::clock::Micros;
+use crate::postgres::settings;
+use crate::postgres::statement::{Answer, Session, param, statements};
+use crate::postgres::subtransaction::Subtransaction;
+use crate::refusal::Refusal;
+use crate::verb::reclaim;
+
+statements! {
+    /// What has become of candidates that could not be taken.
+    NOT_TAKEN(INT8ARRAYOID, INT4OID, TEXTARRAYOID, TEXTOID, TEXTARRAYOID) =
+        "select claim_order, id, not_before, attempts >= coalesce(max_attempts, $2),
+           requires <@ $3 and ($4 is null or coalesce(phase = $4, false)) and labels @> $5
+         from mosaic.backlog where claim_order = any($1) and opened";
+    STILL_THERE(INT8ARRAYOID) =
+        "select claim_order from mosaic.backlog where claim_order = any($1) and opened";
+    /// Looks through a part of the order, whatever is locked in it.
+    EXAMINE(INT8OID, INT8OID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID, TEXTARRAYOID, INT4OID) =
+        "select claim_order, not_before from mosaic.backlog
+         where opened and claim_order between $1 and $2
+           and (not_before is null or not_before <= $3) and requires <@ $4
+           and $5 is null and labels @> $6
+         order by claim_order limit $7";
+    /// The same within one phase.
+    EXAMINE_PHASE(INT8OID, INT8OID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID, TEXTARRAYOID, INT4OID) =
+        "select claim_order, not_before from mosaic.backlog
+         where opened and claim_order between $1 and $2
+           and (not_before is null or not_before <= $3) and requires <@ $4
+           and phase = $5 and labels @> $6
+         order by claim_order limit $7";
+    /// Those that are claimable and that no transaction has changed that is open, or is ending.
+    TOLD(INT8ARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID, TEXTARRAYOID) =
+        "select b.claim_order, b.id, b.not_before from mosaic.backlog b
+         where b.claim_order = any($1) and b.opened and (b.not_before is null or b.not_before <= $2)
+           and b.requires <@ $3 and ($4 is null or b.phase = $4) and b.labels @> $5
+           and not exists (select from pg_catalog.pg_locks l
+                           where l.locktype = 'transactionid' and l.transactionid in (b.xmin, b.xmax))";
+    FREE(TEXTOID) =
+        "select from mosaic.backlog where id = $1 and opened for no key update skip locked";
+    /// The last card of all in claim order, whatever its status.
+    LAST() =
+        "select max(last.claim_order) from unnest(enum_range(null::mosaic.backlog_status)) as s(status)
+         cross join lateral (select claim_order from mosaic.backlog b where b.status = s.status
+                             order by claim_order desc limit 1) last";
+    /// The next claimable cards from a place in the order on.
+    PICK(TIMESTAMPTZOID, TEXTARRAYOID, INT4OID, TEXTOID, TEXTARRAYOID, INT8OID) =
+        "select id, attempts, max_attempts from mosaic.backlog
+         where opened and claim_order >= $6
+           and (not_before is null or not_before <= $1) and requires <@ $2
+           and ($4 is null or phase = $4) and labels @> $5
+         order by claim_order limit $3 for no key update skip locked";
+}
+
+/// Cards that the calling transaction itself made claimable and that are merged with the
+/// candidates; with more, the table is scanned.
+const OWN_MAX: usize = 1_000;
+
+/// Takes the next `wanted` claimable cards, as far as the frontier knows of them, and looks further
+/// where it does not. `all_came`: the cards whose time has come by `now` are known as claimable.
+pub fn take_next(
+    session: &Session,
+    request: &Request,
+    mut wanted: usize,
+    all_came: bool,
+    now: Micros,
+) -> Result<Vec<Answer>, Refusal> {
+    let set = frontier::claims(request.phase.as_deref(), &request.labels, &request.offers);
+    if let Some(audit) = frontier::audit(set) {
+        prove(session, request, audit, now);
+    }
+    if !all_came {
+        return Ok(vec![scan_from(session, request, Key::MIN, wanted, now)?]);
+    }
+    let Some(mut own) = frontier::own_claimable(OWN_MAX) else {
+        return Ok(vec![scan(session, request, set, wanted, now)?]);
+    };
+    let mut claimed = Vec::new();
+    // What somebody else has locked is tried once, and once more before the claim gives up.
+    let mut tried = HashSet::new();
+    while wanted > 0 {
+        let mut trial = Trial::begin(set);
+        let (shared, known) = match gather(session, request, &mut trial, wanted, now) {
+            Gathered::Candidates(keys, known) => (keys, known),
+            Gathered::Unknown => {
+                drop(trial);
+                claimed.push(scan(session, request, set, wanted, now)?);
+                break;
+            }
+        };
+        let (again, shared): (Vec<Key>, Vec<Key>) =
+            shared.into_iter().partition(|key| tried.contains(key));
+        let mut keys = [shared.as_slice(), own.as_slice()].concat();
+        keys.retain(|key| *key < known);
+        keys.sort_unstable();
+        keys.dedup();
+        keys.truncate(wanted);
+        let chosen: HashSet<Key> = keys.iter().copied().collect();
+        let surplus: Vec<Key> = shared.into_iter().filter(|k| !chosen.contains(k)).collect();
+        trial.give_back(&surplus);
+        own.retain(|key| !chosen.contains(key));
+        let mut has_room = trial.put_aside(&again);
+        if keys.is_empty() {
+            drop(trial);
+            if again.is_empty() {
+                claimed.extend(take_locked(session, request, set, wanted, now)?);
+                break;
+            }
+            if !has_room {
+                // Others put aside so much meanwhile that these would be tried again at once.
+                claimed.push(scan(session, request, set, wanted, now)?);
+                break;
+            }
+            continue;
+        }
+        let answers = take_candidates(session, &keys, request, now);
+        let taken = orders(&answers);
+        wanted -= taken.len();
+        claimed.extend(answers);
+        frontier::own_taken(&taken);
+        keys.retain(|key| !taken.contains(key));
+        let locked = settle(session, request, &keys, now)?;
+        has_room &= trial.put_aside(&locked);
+        drop(trial);
+        if !has_room && wanted > 0 {
+            claimed.push(scan(session, request, set, wanted, now)?);
+            break;
+        }
+        if taken.is_empty() && locked.is_empty() {
+            sift(session, set);
+        }
+        tried.extend(locked);
+    }
+    Ok(claimed)
+}
+
+/// Compares what is known of the first claimable cards with the table.
+fn prove(session: &Session, request: &Request, audit: Audit, now: Micros) {
+    let first = first_claimable(session, request, (Key::MIN, Key::MAX), AUDITED, now);
+    let found: Vec<(Key, Option<Key>)> = (0..first.len())
+        .map(|row| (first.must(row, 1), first.get(row, 2)))
+        .collect();
+    let suspects = audit.suspect(&found);
+    let mut free = Vec::new();
+    if !suspects.is_empty() {
+        // What a transaction that is ending has done is visible before it tells of it. It holds the
+        // lock of its number until then.
+        let told = session.run(
+            &TOLD,
+            &[
+                param(suspects),
+                param(now),
+                param(request.offers.clone()),
+                param(request.phase.as_deref()),
+                param(request.labels.clone()),
+            ],
+        );
+        for row in 0..told.len() {
+            let id: String = told.must(row, 2);
+            let subtransaction = Subtransaction::begin();
+            let is_free = !session.run(&FREE, &[param(id.as_str())]).is_empty();
+            drop(subtransaction);
+            if is_free {
+                free.push((told.must(row, 1), told.get(row, 3)));
+            }
+        }
+    }
+    audit.end(&free);
+}
+
+/// Takes what was locked when it was tried, as far as it is free by now: nothing else is left.
+fn take_locked(
+    session: &Session,
+    request: &Request,
+    set: Set,
+    mut wanted: usize,
+    now: Micros,
+) -> Result<Vec<Answer>, Refusal> {
+    let mut claimed = Vec::new();
+    let mut trial = Trial::begin(set);
+    let mut left = trial.take_locked();
+    left.reverse();
+    while wanted > 0
+        && let Some(key) = left.pop()
+    {
+        let answers = take_candidates(session, &[key], request, now);
+        if answers.iter().all(Answer::is_empty) {
+            let locked = settle(session, request, &[key], now)?;
+            trial.put_aside(&locked);
+        } else {
+            wanted -= 1;
+            claimed.extend(answers);
+        }
+    }
+    trial.put_aside(&left);
+    Ok(claimed)
+}
+
+enum Gathered {
+    /// Candidates in order, and up to where all are known.
+    Candidates(Vec<Key>, Key),
+    Unknown,
+}
+
+/// Collects candidates for `wanted` cards, looking through what has not been examined.
+fn gather(
+    session: &Session,
+    request: &Request,
+    trial: &mut Trial,
+    wanted: usize,
+    now: Micros,
+) -> Gathered {
+    let mut keys = Vec::new();
+    loop {
+        match trial.next(Key::MAX, wanted - keys.len()) {
+            Next::Candidates(more, known) => {
+                keys.extend(more);
+                if keys.len() == wanted {
+                    return Gathered::Candidates(keys, known);
+                }
+            }
+            Next::Look(look) => examine(session, request, look, wanted, now),
+            Next::Nothing => return Gathered::Candidates(keys, Key::MAX),
+            Next::Unknown => {
+                trial.give_back(&keys);
+                return Gathered::Unknown;
+            }
+        }
+    }
+}
+
+/// After a vain attempt: drops the candidates that are none any more, all with one look.
+fn sift(session: &Session, set: Set) {
+    let mut trial = Trial::begin(set);
+    let keys = trial.sift();
+    if !keys.is_empty() {
+        let left = session.run(&STILL_THERE, &[param(keys)]);
+        trial.give_back(&left.column::<Key>(1));
+    }
+}
+
+/// Finds out about candidates that could not be taken. A card that used up its attempts,
+/// because the maximum was lowered, is quarantined. Gives those that somebody has locked.
+fn settle(
+    session: &Session,
+    request: &Request,
+    keys: &[Key],
+    now: Micros,
+) -> Result<Vec<Key>, Refusal> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let answer = session.run(
+        &NOT_TAKEN,
+        &[
+            param(keys.to_vec()),
+            param(settings::MAX_ATTEMPTS.get()),
+            param(request.offers.clone()),
+            param(request.phase.as_deref()),
+            param(request.labels.clone()),
+        ],
+    );
+    let mut locked = Vec::new();
+    let mut exhausted = Vec::new();
+    for row in 0..answer.len() {
+        let key: Key = answer.must(row, 1);
+        let wait_until: Option<Micros> = answer.get(row, 3);
+        if let Some(at) = wait_until.filter(|at| *at > now) {
+            // Another session's clock is ahead of this one's.
+            frontier::waits_again(at);
+        } else if !answer.must::<bool>(row, 5) {
+            // Not for this claim.
+        } else if answer.must(row, 4) {
+            exhausted.push((key, answer.must::<String>(row, 2)));
+        } else {
+            locked.push(key);
+        }
+    }
+    for (key, id) in exhausted {
+        match Card::try_lock(session, &id) {
+            Some(card) if card.is_exhausted() && card.status == Status::Ready => {
+                quarantine(session, &card, request, now);
+            }
+            _ => locked.push(key),
+        }
+    }
+    Ok(locked)
+}
+
+fn quarantine(session: &Session, card: &Card, request: &Request, now: Micros) {
+    let actor = Some(request.worker.as_str());
+    reclaim::quarantine(session, card, "quarantined", None, actor, now);
+}
+
+/// Ends a look at a part of the order that nobody has examined.
+fn examine(session: &Session, request: &Request, mut look: Look, wanted: usize, now: Micros) {
+    let range = look.range();
+    let limit = wanted.clamp(LOOK, 2 * LOOK);
+    let first = first_claimable(session, request, (range.from, range.last()), limit, now);
+    let found: Vec<Key> = first.column(1);
+    if found.is_empty() && look.is_first() {
+        look.set_highest(session.run(&LAST, &[]).get(0, 1));
+    }
+    look.end_claims(&found, limit, now);
+}
+
+/// The first `limit` cards in a part of the order that the claim may have, whoever has them
+/// locked, each with the time that it waited for.
+fn first_claimable(
+    session: &Session,
+    request: &Request,
+    (first, last): (Key, Key),
+    limit: usize,
+    now: Micros,
+) -> Answer {
+    let examine = match request.phase {
+        Some(_) => &EXAMINE_PHASE,
+        None => &EXAMINE,
+    };
+    session.run(
+        examine,
+        &[
+            param(first),
+            param(last),
+            param(now),
+            param(request.offers.clone()),
+            param(request.phase.as_deref()),
+            param(request.labels.clone()),
+            param(limit as i32),
+        ],
+    )
+}
+
+/// Takes cards by a scan, past everything that is locked: where the frontier cannot tell.
+fn scan(
+    session: &Session,
+    request: &Request,
+    set: Set,
+    wanted: usize,
+    now: Micros,
+) -> Result<Answer, Refusal> {
+    let from = frontier::floor(set).min(frontier::own_floor());
+    scan_from(session, request, from, wanted, now)
+}
+
+fn scan_from(
+    session: &Session,
+    request: &Request,
+    from: Key,
+    wanted: usize,
+    now: Micros,
+) -> Result<Answer, Refusal> {
+    loop {
+        let answer = session.run(
+            &PICK,
+            &[
+                param(now),
+                param(request.offers.clone()),
+                param(wanted as i32),
+                param(request.phase.as_deref()),
+                param(request.labels.clone()),
+                param(from),
+            ],
+        );
+        let (exhausted, left): (Vec<usize>, Vec<usize>) = (0..answer.len()).partition(|row| {
+            let max = answer
+                .get(*row, 3)
+                .unwrap_or_else(|| settings::MAX_ATTEMPTS.get());
+            answer.must::<i32>(*row, 2) >= max
+        });
+        if exhausted.is_empty() {
+            let ids = left.into_iter().map(|row| answer.must(row, 1)).collect();
+            return Ok(take(session, ids, request, now));
+        }
+        for row in exhausted {
+            let card = Card::lock(session, answer.must(row, 1))?;
+            quarantine(session, &card, request, now);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Making cards claimed, and what a claim returns and records.
+
+use std::collections::HashSet;
+
+use pgrx::prelude::*;
+use serde_json::json;
+
+use super::{Request, direct};
+use crate::card::history::{self, Event};
+use crate::card::status::Status;
+use crate::card::{card_table, own_columns};
+use crate::frontier::{self, Key};
+use crate::postgres::clock::{self, Micros, SECOND};
+#[cfg(feature = "bench")]
+use crate::postgres::rows::Sink;
+use crate::postgres::rows::shapes;
+use crate::postgres::sequence::Sequence;
+use crate::postgres::settings;
+use crate::postgres::statement::{Answer, Parameter, Session, param, statements};
+
+shapes! {
+    /// A claimed card with everything that a worker needs to start.
+    ClaimedRow = concat!("TABLE (", card_table!(), ", dependencies jsonb, last_failure text, dependencies_total integer)");
+    /// The same as 0.1.0 declares it.
+    ClaimedRow01 = concat!("TABLE (", card_table!(), ", dependencies jsonb, last_failure text)");
+}
+
+/// The columns of a claimed card as if it had no dependencies, and behind those that the caller
+/// sees: its place in the claim order, since when it was claimable, and whether it may have
+/// dependencies. To prepare for reading them costs as much as the rest, also where there are none.
+macro_rules! taken_columns {
+    () => {
+        concat!(
+            own_columns!(),
+            ", '{}'::text[], '[]'::jsonb,
+           c.last_failure, 0, c.claim_order, greatest(c.claimable_since, c.not_before),
+           c.linked"
+        )
+    };
+}
+
+/// Assigns a claim to a row; the parameters are the same in every statement that takes cards.
+macro_rules! claimed {
+    () => {
+        "update mosaic.backlog c set status = 'claimed', claim_owner = $2,
+           claim_token = pg_catalog.nextval('mosaic.backlog_claim_token_seq'), claim_ttl_seconds = $3,
+           claimed_at = $4, claim_expires_at = $5, attempts = attempts + 1, settled_token = null,
+           updated_at = $4"
+    };
+}
+
+statements! {
+    /// Takes those of the candidates that are claimable. FOR NO KEY UPDATE re-checks the whole
+    /// predicate on the locked row, and what a rival has locked is skipped.
+    TAKE_CANDIDATES(INT8ARRAYOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID,
+                    TEXTARRAYOID, INT4OID) = concat!(
+        claimed!(), " where c.ctid = any(array(
+             select ctid from mosaic.backlog
+             where claim_order = any($1) and opened and (not_before is null or not_before <= $4) and requires <@ $6
+               and ($7 is null or phase = $7) and labels @> $8 and attempts < coalesce(max_attempts, $9)
+             for no key update skip locked))
+         returning ", taken_columns!());
+    /// Takes locked cards.
+    TAKE(TEXTARRAYOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID) = concat!(
+        claimed!(), " where id = any($1) returning ", taken_columns!());
+    HELD(TEXTARRAYOID, INT8ARRAYOID) = concat!(
+        "select ", taken_columns!(), " from unnest($1, $2) as asked(id, token)
+           join mosaic.backlog c on c.id = asked.id and c.claim_token = asked.token
+         where c.status = 'claimed'");
+}
+
+pub const ID_COLUMN: i32 = 1;
+pub const TOKEN_COLUMN: i32 = 13;
+const ATTEMPTS_COLUMN: i32 = 17;
+pub const DEPENDS_ON_COLUMN: i32 = 26;
+pub const DEPENDENCIES_COLUMN: i32 = 27;
+pub const TOTAL_COLUMN: i32 = 29;
+/// Behind the columns that the caller sees.
+const ORDER_COLUMN: i32 = 30;
+const SINCE_COLUMN: i32 = 31;
+pub const LINKED_COLUMN: i32 = 32;
+/// How many of them are of the card itself.
+pub const OWN_COLUMNS: usize = 25;
+
+impl Request {
+    /// What every statement that takes cards has as its second to fifth parameter.
+    fn lease(&self, now: Micros) -> [Parameter; 4] {
+        [
+            param(self.worker.as_str()),
+            param(self.ttl),
+            param(now),
+            param(now + i64::from(self.ttl) * SECOND),
+        ]
+    }
+}
+
+/// Claims those of the candidates that are claimable and that nobody else has locked.
+pub fn take_candidates(
+    session: &Session,
+    keys: &[Key],
+    request: &Request,
+    now: Micros,
+) -> Vec<Answer> {
+    match direct::take(keys, request, now) {
+        None => vec![take_by_statement(session, keys, request, now)],
+        Some((taken, left)) if left.is_empty() => vec![taken],
+        Some((taken, left)) => vec![taken, take_by_statement(session, &left, request, now)],
+    }
+}
+
+fn take_by_statement(session: &Session, keys: &[Key], request: &Request, now: Micros) -> Answer {
+    let [worker, ttl, at, until] = request.lease(now);
+    let parameters = [
+        param(keys.to_vec()),
+        worker,
+        ttl,
+        at,
+        until,
+        param(request.offers.clone()),
+        param(request.phase.as_deref()),
+        param(request.labels.clone()),
+        param(settings::MAX_ATTEMPTS.get()),
+    ];
+    Sequence::Tokens.drawing(|| session.run(&TAKE_CANDIDATES, &parameters))
+}
+
+/// Claims locked, claimable cards.
+pub fn take(session: &Session, ids: Vec<String>, request: &Request, now: Micros) -> Answer {
+    let [worker, ttl, at, until] = request.lease(now);
+    let parameters = [param(ids), worker, ttl, at, until];
+    Sequence::Tokens.drawing(|| session.run(&TAKE, &parameters))
+}
+
+/// What a claim of `ids` would do if it had not to find them.
+#[cfg(feature = "bench")]
+pub fn claim_known(session: &Session, sink: &mut Sink, ids: Vec<String>, worker: String, ttl: i32) {
+    let request = Request {
+        worker,
+        ttl,
+        max_cards: 1,
+        phase: None,
+        labels: Vec::new(),
+        offers: Vec::new(),
+        id: None,
+    };
+    let now = clock::now();
+    let claimed = vec![take(session, ids, &request, now)];
+    record(session, &request, &claimed, now);
+    super::answer::Answers::new(session, sink, super::COLUMNS).put(&claimed);
+}
+
+/// Writes the history of claimed cards.
+pub fn record(session: &Session, request: &Request, claimed: &[Answer], now: Micros) {
+    let expires_at = now + i64::from(request.ttl) * SECOND;
+    if claimed.iter().any(|answer| !answer.is_empty()) {
+        frontier::add_lease(expires_at);
+    }
+    let cards: Vec<(&Answer, usize, String)> = in_claim_order(claimed)
+        .into_iter()
+        .map(|(answer, row)| (answer, row, answer.must(row, ID_COLUMN)))
+        .collect();
+    let events: Vec<Event> = cards
+        .iter()
+        .map(|(answer, row, id)| {
+            let since: Micros = answer.must(*row, SINCE_COLUMN);
+            Event {
+                card_id: id,
+                kind: "claimed",
+                actor: Some(&request.worker),
+                claim_token: answer.get(*row, TOKEN_COLUMN),
+                old_status: Some(Status::Ready),
+                new_status: Status::Claimed,
+                detail: json!({
+                    "claim_ttl_seconds": request.ttl, "claim_expires_at": clock::rfc3339(expires_at),
+                    "attempts": answer.must::<i32>(*row, ATTEMPTS_COLUMN),
+                    "waited_seconds": (now - since).max(0) as f64 / SECOND as f64,
+                }),
+            }
+        })
+        .collect();
+    history::record_many(session, now, &events);
+}
+
+/// Those of the cards that are still held under these tokens, read anew.
+pub fn held(session: &Session, ids: Vec<String>, tokens: Vec<i64>) -> Answer {
+    session.run(&HELD, &[param(ids), param(tokens)])
+}
+
+/// The rows of all answers; a statement gives its own in the order in which the cards are stored.
+pub fn in_claim_order(answers: &[Answer]) -> Vec<(&Answer, usize)> {
+    let rows = |answer: &'_ Answer| 0..answer.len();
+    let mut all: Vec<(&Answer, usize)> = answers
+        .iter()
+        .flat_map(|answer| rows(answer).map(move |row| (answer, row)))
+        .collect();
+    all.sort_by_key(|(answer, row)| answer.must::<Key>(*row, ORDER_COLUMN));
+    all
+}
+
+fn column<T: FromDatum>(answers: &[Answer], column: i32) -> Vec<T> {
+    answers.iter().flat_map(|a| a.column(column)).collect()
+}
+
+/// The places in the claim order of cards that were claimed together.
+pub fn orders(claimed: &[Answer]) -> HashSet<Key> {
+    column(claimed, ORDER_COLUMN).into_iter().collect()
+}

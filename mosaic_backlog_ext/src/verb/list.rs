@@ -1,0 +1,116 @@
+//! Reading cards: one by id, many by filter, page by page in the order of claims.
+
+use pgrx::prelude::*;
+
+use crate::argument::{self, Statuses};
+use crate::card::{self, CardRow, card_columns, card_table};
+use crate::postgres::clock;
+use crate::postgres::rows::{PIECE, Page, Rows, Stream, shapes};
+use crate::postgres::statement::{Moment, param, session, statements};
+use crate::refusal::Refusal;
+
+shapes! {
+    /// A card of a page. `cursor` continues after it, and is null on the last card of all.
+    ListedRow = concat!("TABLE (", card_table!(), ", cursor text, total bigint)");
+}
+
+macro_rules! filter {
+    () => {
+        "($2 is null or c.phase = $2) and c.labels @> $3
+           and ($4 is null or c.claim_owner = $4)
+           and (not $5 or (c.status = 'ready' and c.open_dependencies = 0
+                and (c.not_before is null or c.not_before <= $6)))"
+    };
+}
+
+statements! {
+    /// Each status is read in claim order from its own part of the index, and the parts are merged.
+    PAGE(TEXTOID, TEXTOID, TEXTARRAYOID, TEXTOID, BOOLOID, TIMESTAMPTZOID, INT8OID, INT4OID, INT8OID) = concat!(
+        "with page as materialized (
+           select c.* from (select distinct unnest($1::mosaic.backlog_status[])) as wanted(status)
+             cross join lateral (
+               select * from mosaic.backlog c
+               where c.status = wanted.status and c.claim_order > $7 and ", filter!(), "
+               order by c.claim_order limit $8 + 1) c
+           order by c.claim_order limit $8 + 1)
+         select ", card_columns!(), ",
+           case when pg_catalog.count(*) over () > $8 or pg_catalog.lead(c.id) over (order by c.claim_order) is not null
+             then c.claim_order::text end,
+           $9
+         from page c order by c.claim_order limit $8");
+    TOTAL(TEXTOID, TEXTOID, TEXTARRAYOID, TEXTOID, BOOLOID, TIMESTAMPTZOID) =
+        concat!("select pg_catalog.count(*) from mosaic.backlog c where c.status = any($1::mosaic.backlog_status[]) and ", filter!());
+}
+
+/// What a list shows unless it is told otherwise: after a while most cards are done.
+const OPEN: &str = "{ready,claimed,blocked}";
+
+/// One card.
+#[pg_extern(schema = "mosaic", volatile, parallel_unsafe, security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn backlog_get(id: Option<String>) -> Result<Rows<CardRow>, pgrx::pg_sys::panic::ErrorReport> {
+    let id = argument::id("id", id)?;
+    Ok(session(|session| card::get(session, &id))?)
+}
+
+/// Cards in the order of claims, a page at a time. Without `statuses`, those that are open: ready,
+/// claimed and blocked. All filters must hold; `labels` means "has all of these"; `ready_only` keeps
+/// what could be claimed now. `after` is the `cursor` of the last card of the page before; it is null
+/// where nothing follows. `total` counts all that the filters keep, with `with_total` alone.
+/// A page of large cards ends early.
+#[allow(clippy::too_many_arguments)]
+#[pg_extern(schema = "mosaic", volatile, parallel_unsafe, security_definer)]
+#[search_path(pg_catalog, pg_temp)]
+fn backlog_list(
+    statuses: default!(Option<Statuses>, "NULL"),
+    phase: default!(Option<String>, "NULL"),
+    labels: default!(Option<Vec<Option<String>>>, "NULL"),
+    owner: default!(Option<String>, "NULL"),
+    ready_only: default!(Option<bool>, "false"),
+    max_cards: default!(Option<i32>, "50"),
+    after: default!(Option<String>, "NULL"),
+    with_total: default!(Option<bool>, "false"),
+) -> Result<Stream<ListedRow>, pgrx::pg_sys::panic::ErrorReport> {
+    let ready_only = ready_only.unwrap_or(false);
+    // Only these can match; the parts of the index that cannot are not read.
+    let possible = match (ready_only, &owner) {
+        (true, _) => "{ready}",
+        (false, Some(_)) => "{claimed}",
+        (false, None) => OPEN,
+    };
+    let statuses = statuses.map_or_else(|| possible.to_owned(), |s| s.0);
+    let phase = argument::optional_name("phase", phase)?;
+    let labels = argument::labels("labels", labels)?;
+    let owner = argument::optional_name("owner", owner)?;
+    let max = argument::count("max_cards", max_cards)?;
+    let after = match after {
+        None => 0,
+        Some(cursor) => cursor.parse::<i64>().map_err(|_| {
+            Refusal::argument(
+                "after is no cursor of this list",
+                "Give the cursor of the last card of the page before, unchanged.",
+            )
+        })?,
+    };
+    Ok(Stream::new(move |sink| {
+        session(|session| {
+            let mut parameters = vec![
+                param(statuses),
+                param(phase),
+                param(labels),
+                param(owner),
+                param(ready_only),
+                param(clock::now()),
+            ];
+            let total: Option<i64> = with_total
+                .unwrap_or(false)
+                .then(|| session.run(&TOTAL, &parameters).must(0, 1));
+            parameters.extend([param(after), param(max), param(total)]);
+            let mut page = Page::default();
+            session.pages(&PAGE, &parameters, Moment::Now, PIECE, |cards| {
+                page.put(sink, cards)
+            });
+            Ok::<_, Refusal>(())
+        })
+    }))
+}
