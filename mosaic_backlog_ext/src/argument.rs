@@ -322,6 +322,16 @@ pub fn delay(field: &str, value: &Interval) -> Result<Micros, Refusal> {
     Ok(micros as Micros)
 }
 
+/// A time in RFC 3339, as JSON has it.
+pub fn written_time(text: &str) -> Result<Micros, Refusal> {
+    clock::parse(text).ok_or_else(|| {
+        Refusal::argument(
+            format!("\"{text}\" is no time in RFC 3339"),
+            "Write times as in 2026-01-31T12:00:00Z.",
+        )
+    })
+}
+
 /// A point in time within the years 1 to 9999, which is what RFC 3339 can write.
 pub fn time(field: &str, value: Option<TimestampWithTimeZone>) -> Result<Option<Micros>, Refusal> {
     match value.map(i64::from) {

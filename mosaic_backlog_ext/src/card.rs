@@ -3,7 +3,9 @@
 pub mod check;
 pub mod cycle;
 pub mod dependency;
+mod dependent;
 pub mod history;
+mod refused;
 pub mod row;
 pub mod status;
 
@@ -152,7 +154,7 @@ impl Card {
     /// Locks a card on which nothing depends against links to it; `None` if something does, or
     /// somebody else has it, or it is gone.
     pub fn lock_alone(session: &Session, id: &str) -> Option<Self> {
-        let is_alone = || dependency::has_dependents(id) == Some(false);
+        let is_alone = || dependent::exist(id) == Some(false);
         if let Some(card) = row::lock(id, Against::All, is_alone) {
             return Some(card);
         }

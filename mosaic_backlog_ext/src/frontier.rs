@@ -12,6 +12,7 @@
 //! - `head`: the knowledge about one ordered set, as plain data
 //! - `audit`: the knowledge compared with the table, for whatever is wrong in it
 //! - `heads`: all of them of one database
+//! - `key`: where a card stands in the order of a head
 //! - `memory`: the shared memory that they live in
 //! - `report`: what audits have found, for operators
 //! - `transaction`: commit and rollback
@@ -22,6 +23,7 @@ mod audit;
 mod few;
 mod head;
 mod heads;
+mod key;
 mod memory;
 mod report;
 pub mod scheduled;
@@ -34,9 +36,10 @@ use sha2::{Digest, Sha256};
 
 use addition::Addition;
 pub use audit::{AUDITED, Audit, audit};
-pub use head::{Key, LOOK, Range};
+pub use head::LOOK;
 use heads::Filter;
 pub use heads::Set;
+pub use key::{Key, Range};
 use memory::Memory;
 pub use memory::{Sharing, sharing};
 pub use report::report;

@@ -11,11 +11,12 @@ use pgrx::prelude::*;
 // Each floor imports from those below it.
 mod verb;
 
-mod argument;
-mod guard;
+mod frontier;
 
 mod card;
-mod frontier;
+
+mod argument;
+mod guard;
 
 mod document;
 mod refusal;

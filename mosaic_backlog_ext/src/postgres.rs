@@ -2,6 +2,7 @@
 //! that can be undone, the clock, settings. Knows no card, and imports nothing from above.
 
 pub mod clock;
+pub mod code;
 pub mod lock;
 pub mod raised;
 pub mod retry;

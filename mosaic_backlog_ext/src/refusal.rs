@@ -3,125 +3,9 @@
 //! DETAIL starts with a stable code; clients and the CLI go by that code, not by the text.
 
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::prelude::*;
 use thiserror::Error;
 
-use crate::card::Card;
-use crate::postgres::clock;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
-    InvalidArgument,
-    NotFound,
-    ClaimLost,
-    KeyConflict,
-    IdConflict,
-    Cycle,
-    OpenDependencies,
-    BadTransition,
-    AlreadyClaimed,
-    Isolation,
-    Unauthorized,
-    ReadOnly,
-    Busy,
-    Timeout,
-    Unreachable,
-    Resource,
-    Internal,
-}
-
-impl Code {
-    const ALL: [Self; 17] = [
-        Self::InvalidArgument,
-        Self::NotFound,
-        Self::ClaimLost,
-        Self::KeyConflict,
-        Self::IdConflict,
-        Self::Cycle,
-        Self::OpenDependencies,
-        Self::BadTransition,
-        Self::AlreadyClaimed,
-        Self::Isolation,
-        Self::Unauthorized,
-        Self::ReadOnly,
-        Self::Busy,
-        Self::Timeout,
-        Self::Unreachable,
-        Self::Resource,
-        Self::Internal,
-    ];
-
-    pub fn is_name(word: &str) -> bool {
-        Self::ALL.into_iter().any(|code| code.name() == word)
-    }
-
-    /// The code of an error that PostgreSQL raises. `None`: what somebody's own trigger or
-    /// constraint says, or that a part of the extension is missing.
-    pub fn of_postgres(sqlstate: PgSqlErrorCode) -> Option<Self> {
-        let packed = sqlstate as i32;
-        let state: String = (0..5)
-            .map(|at| char::from((packed >> (6 * at) & 0x3f) as u8 + b'0'))
-            .collect();
-        Some(match state.as_str() {
-            "42501" => Self::Unauthorized,
-            "25006" => Self::ReadOnly,
-            "55P03" | "40001" | "40P01" => Self::Busy,
-            "57014" => Self::Timeout,
-            "42883" | "42704" | "3F000" | "58P01" => return None,
-            other => match &other[..2] {
-                "09" | "23" | "27" | "2F" | "38" | "39" | "44" | "P0" => return None,
-                "08" | "57" => Self::Unreachable,
-                "28" => Self::Unauthorized,
-                "53" => Self::Resource,
-                "22" | "54" => Self::InvalidArgument,
-                _ => Self::Internal,
-            },
-        })
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::InvalidArgument => "invalid_argument",
-            Self::NotFound => "not_found",
-            Self::ClaimLost => "claim_lost",
-            Self::KeyConflict => "key_conflict",
-            Self::IdConflict => "id_conflict",
-            Self::Cycle => "cycle",
-            Self::OpenDependencies => "open_dependencies",
-            Self::BadTransition => "bad_transition",
-            Self::AlreadyClaimed => "already_claimed",
-            Self::Isolation => "isolation",
-            Self::Unauthorized => "unauthorized",
-            Self::ReadOnly => "read_only",
-            Self::Busy => "busy",
-            Self::Timeout => "timeout",
-            Self::Unreachable => "unreachable",
-            Self::Resource => "resource",
-            Self::Internal => "internal",
-        }
-    }
-
-    fn sqlstate(self) -> PgSqlErrorCode {
-        match self {
-            Self::InvalidArgument => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            Self::NotFound => PgSqlErrorCode::ERRCODE_NO_DATA_FOUND,
-            Self::KeyConflict | Self::IdConflict => PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
-            Self::ClaimLost
-            | Self::Cycle
-            | Self::OpenDependencies
-            | Self::BadTransition
-            | Self::AlreadyClaimed => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            Self::Isolation => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            Self::Unauthorized => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            Self::ReadOnly => PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
-            Self::Busy => PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
-            Self::Timeout => PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
-            Self::Unreachable => PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE,
-            Self::Resource => PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
-            Self::Internal => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-        }
-    }
-}
+use crate::postgres::code::Code;
 
 #[derive(Debug, Error)]
 #[error("{message}")]
@@ -146,7 +30,7 @@ impl From<Refusal> for ErrorReport {
 }
 
 impl Refusal {
-    fn new(
+    pub fn new(
         code: Code,
         message: String,
         detail: impl Into<String>,
@@ -252,21 +136,6 @@ impl Refusal {
         )
     }
 
-    /// The caller's token is not the one under which the card is held.
-    pub fn claim_lost(card: &Card, token: i64) -> Self {
-        // The current token is not told: it would let a worker go on that must stop.
-        let now = match &card.claim_owner {
-            Some(owner) => format!("The card is held by worker \"{owner}\" under another token."),
-            None => format!("The card is {}.", card.status.name()),
-        };
-        Self::new(
-            Code::ClaimLost,
-            format!("token {token} does not hold card \"{}\"", card.id),
-            format!("{now} Nothing was changed."),
-            "Stop working on this card; claim again to get work.",
-        )
-    }
-
     /// A repeat of a completion that would drop what it hands over.
     pub fn other_result(id: &str) -> Self {
         Self::new(
@@ -274,19 +143,6 @@ impl Refusal {
             format!("card \"{id}\" was completed before with another result"),
             "The result that it has stays, and the one given was not stored. Nothing was changed.",
             "Compare the two with mosaic.backlog_get(); if the stored one is wrong, ask an operator to reopen the card.",
-        )
-    }
-
-    pub fn not_held(card: &Card) -> Self {
-        Self::new(
-            Code::BadTransition,
-            format!(
-                "card \"{}\" has no token: it is {}",
-                card.id,
-                card.status.name()
-            ),
-            "Only a claimed card has one. Nothing was changed.",
-            "Look at the card with mosaic.backlog_get().",
         )
     }
 
@@ -348,69 +204,10 @@ impl Refusal {
         )
     }
 
-    pub fn too_many_dependencies(id: &str, count: i64) -> Self {
+    pub fn too_many_dependencies(id: &str, count: i64, at_most: usize) -> Self {
         Self::argument(
-            format!(
-                "card \"{id}\" would have {count} dependencies, at most {} are allowed",
-                crate::argument::BATCH_MAX
-            ),
+            format!("card \"{id}\" would have {count} dependencies, at most {at_most} are allowed"),
             "Put a card between that depends on a part of them.",
-        )
-    }
-
-    pub fn open_dependencies(card: &Card) -> Self {
-        let n = card.open_dependencies;
-        Self::new(
-            Code::OpenDependencies,
-            format!(
-                "card \"{}\" waits for {n} open dependenc{}",
-                card.id,
-                if n == 1 { "y" } else { "ies" }
-            ),
-            "Nothing was changed.",
-            format!(
-                "See which with mosaic.backlog_why('{}').",
-                card.id.replace('\'', "''")
-            ),
-        )
-    }
-
-    /// The verb does not apply to a card in this state.
-    pub fn bad_transition(card: &Card, verb: &str, hint: &str) -> Self {
-        Self::new(
-            Code::BadTransition,
-            format!(
-                "cannot {verb} card \"{}\": it is {}",
-                card.id,
-                card.status.name()
-            ),
-            "Nothing was changed.",
-            hint,
-        )
-    }
-
-    pub fn deferred(card: &Card, until: clock::Micros) -> Self {
-        Self::new(
-            Code::BadTransition,
-            format!(
-                "cannot claim card \"{}\": it is deferred until {}",
-                card.id,
-                clock::rfc3339(until)
-            ),
-            "Nothing was changed.",
-            "Claim it then, or claim another card.",
-        )
-    }
-
-    pub fn exhausted(card: &Card) -> Self {
-        Self::new(
-            Code::BadTransition,
-            format!(
-                "cannot claim card \"{}\": it used up its {} attempts",
-                card.id, card.attempts
-            ),
-            "Nothing was changed.",
-            "Unblock it to give it a fresh budget.",
         )
     }
 
@@ -420,33 +217,6 @@ impl Refusal {
             format!("cannot claim card \"{id}\": its answer cannot be made"),
             format!("{why}. Nothing was changed."),
             "An administrator has to look at what the card holds; claim another one.",
-        )
-    }
-
-    pub fn capability(card: &Card, missing: &str) -> Self {
-        Self::new(
-            Code::BadTransition,
-            format!("cannot claim card \"{}\": it requires {missing}", card.id),
-            "The worker does not offer all that the card requires. Nothing was changed.",
-            "Name the worker's capabilities in offers, or leave the card to another worker.",
-        )
-    }
-
-    pub fn already_claimed(card: &Card) -> Self {
-        Self::new(
-            Code::AlreadyClaimed,
-            format!(
-                "card \"{}\" is claimed by worker \"{}\"",
-                card.id,
-                card.claim_owner.as_deref().unwrap_or_default()
-            ),
-            format!(
-                "Its lease ends at {}. Nothing was changed.",
-                card.claim_expires_at
-                    .map(clock::rfc3339)
-                    .unwrap_or_default()
-            ),
-            "Leave it to its holder and claim another card. Only who claimed it goes on with it, under the token that the claim returned.",
         )
     }
 

@@ -11,6 +11,7 @@ pub mod frontier {
     pub mod few;
     pub mod head;
     pub mod heads;
+    pub mod key;
 
     /// The server's clock.
     pub fn now() -> i64 {
@@ -19,8 +20,9 @@ pub mod frontier {
 }
 
 use frontier::addition::Addition;
-use frontier::head::{Head, Key, LOOK, Range};
+use frontier::head::{Head, LOOK};
 use frontier::heads::{FILTERS, Filter, Heads, SHARE, Set};
+use frontier::key::{Key, Range};
 
 thread_local! {
     static CLOCK: Cell<i64> = const { Cell::new(0) };

@@ -23,6 +23,7 @@ mod events;
 mod failing;
 mod failover;
 mod faults;
+mod floors;
 mod frontier;
 mod frontier_audit;
 mod frontier_clocks;

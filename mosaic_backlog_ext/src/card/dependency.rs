@@ -8,24 +8,21 @@
 //! All verbs lock rows in the byte order of ids, so that no two of them wait for each other.
 
 use std::collections::{BTreeSet, HashSet};
-use std::ffi::CStr;
 use std::time::Duration;
 
 use pgrx::prelude::*;
 
 use crate::card::Card;
+use crate::card::dependent;
 use crate::card::status::Status;
-use crate::frontier::wake;
 use crate::postgres::clock::Micros;
 use crate::postgres::lock;
 use crate::postgres::retry;
 use crate::postgres::statement::{Session, param, statements};
 use crate::postgres::subtransaction::Subtransaction;
-use crate::postgres::table;
 use crate::refusal::Refusal;
 
 statements! {
-    DEPENDENTS(TEXTOID) = "select card_id from mosaic.backlog_dependency where depends_on = $1 order by card_id";
     SHIFT(TEXTARRAYOID, INT4OID, TIMESTAMPTZOID) =
         "update mosaic.backlog set open_dependencies = open_dependencies + $2, linked = true, updated_at = $3,
            claimable_since = case when $2 < 0 and open_dependencies + $2 = 0 then $3 else claimable_since end
@@ -49,18 +46,18 @@ const OPEN_ROUNDS: u32 = 2;
 pub fn lock_with_dependents(session: &Session, id: &str) -> Result<(Card, Vec<String>), Refusal> {
     // The common case: nothing depends on the card and nobody else has it.
     if let Some(card) = Card::lock_alone(session, id) {
-        let dependents = dependents(session, id);
+        let dependents = dependent::ids(session, id);
         if !dependents.is_empty() {
             lock_late(session, id, &dependents)?;
         }
         return Ok((card, dependents));
     }
     lock_closed(session, &[id], || {
-        let mut all = dependents(session, id);
+        let mut all = dependent::ids(session, id);
         all.push(id.to_owned());
         all
     });
-    Ok((Card::lock(session, id)?, dependents(session, id)))
+    Ok((Card::lock(session, id)?, dependent::ids(session, id)))
 }
 
 /// Locks dependents whose edge came in the instant between look and lock. The card cannot be
@@ -161,19 +158,6 @@ fn gate(id: &str) -> u32 {
     hash % GATES
 }
 
-/// Whether cards depend on a card; `None` if a statement has to look.
-pub fn has_dependents(id: &str) -> Option<bool> {
-    const INDEX: &CStr = c"backlog_dependency_dependents";
-    table::exists(c"backlog_dependency", INDEX, c"depends_on", id)
-}
-
-fn dependents(session: &Session, id: &str) -> Vec<String> {
-    if has_dependents(id) == Some(false) {
-        return Vec::new();
-    }
-    session.run(&DEPENDENTS, &[param(id)]).column(1)
-}
-
 /// A dependent whose counter changed.
 pub struct Shifted {
     pub id: String,
@@ -194,17 +178,13 @@ pub fn shift(session: &Session, ids: Vec<String>, by: i32, now: Micros) -> Vec<S
         return Vec::new();
     }
     let answer = session.run(&SHIFT, &[param(ids), param(by), param(now)]);
-    let shifted: Vec<Shifted> = (0..answer.len())
+    (0..answer.len())
         .map(|row| Shifted {
             id: answer.must(row, 1),
             status: Status::parse(answer.must(row, 2)),
             open_dependencies: answer.must(row, 3),
         })
-        .collect();
-    if by < 0 && shifted.iter().any(Shifted::is_open) {
-        wake::waiters();
-    }
-    shifted
+        .collect()
 }
 
 /// Locks cards against becoming done or not done, so that their status can be counted. Others

@@ -3,7 +3,7 @@
 //! are a hundred or a hundred thousand.
 
 use super::few::Few;
-use super::head::{Key, Range};
+use super::key::{Key, Range};
 
 /// With how many ranges the keys are covered. More than a head has room for, as it may have
 /// use for those behind some key alone.

@@ -7,8 +7,8 @@
 
 use pgrx::prelude::*;
 
-use super::head::Key;
 use super::heads::Set;
+use super::key::Key;
 use super::memory::{self, Memory};
 use super::now;
 use crate::postgres::settings;

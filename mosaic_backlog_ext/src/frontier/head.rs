@@ -9,10 +9,9 @@ mod proof;
 
 use super::addition::{Addition, SPANS};
 use super::few::Few;
+use super::key::{Key, Range};
 pub use proof::Lost;
 use proof::{Proof, Stuck};
-
-pub type Key = i64;
 
 const CANDIDATES: usize = 128;
 const RANGES: usize = 16;
@@ -20,24 +19,6 @@ const LOCKED: usize = 16;
 
 /// Keys that one look collects. The rest of the room is for those that come in between.
 pub const LOOK: usize = 64;
-
-/// Keys from `from` up to, but not including, `to`; up to the last if `to` is `Key::MAX`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Range {
-    pub from: Key,
-    pub to: Key,
-}
-
-impl Range {
-    /// The last key that can be in it.
-    pub fn last(&self) -> Key {
-        if self.to == Key::MAX {
-            Key::MAX
-        } else {
-            self.to - 1
-        }
-    }
-}
 
 /// A member that somebody else had locked.
 #[derive(Clone, Copy)]

@@ -2,7 +2,8 @@
 //! one for cards that wait for their time.
 
 use super::addition::Addition;
-use super::head::{Head, Key, Lost, Range};
+use super::head::{Head, Lost};
+use super::key::{Key, Range};
 use super::now;
 
 pub const FILTERS: usize = 256;

@@ -8,8 +8,9 @@ use std::collections::HashSet;
 use pgrx::prelude::*;
 
 use super::addition::Addition;
-use super::head::{Key, Range};
+
 use super::heads::Set;
+use super::key::{Key, Range};
 use super::memory::{self, Memory};
 
 /// What a transaction did to the cards of one memory. There can be two, where the extension is

@@ -3,7 +3,6 @@
 use pgrx::prelude::*;
 
 use crate::postgres::settings;
-use crate::refusal::Refusal;
 
 /// Microseconds since 2000-01-01 UTC, the representation of `timestamptz`.
 pub type Micros = i64;
@@ -52,13 +51,7 @@ pub const FIRST: Micros = -63_082_281_600 * SECOND;
 pub const LAST: Micros = 252_455_616_000 * SECOND - 1;
 
 /// A time in RFC 3339, as in JSON.
-pub fn parse(text: &str) -> Result<Micros, Refusal> {
-    chrono::DateTime::parse_from_rfc3339(text)
-        .map(|time| time.timestamp_micros() - UNIX_TO_POSTGRES_EPOCH)
-        .map_err(|_| {
-            Refusal::argument(
-                format!("\"{text}\" is no time in RFC 3339"),
-                "Write times as in 2026-01-31T12:00:00Z.",
-            )
-        })
+pub fn parse(text: &str) -> Option<Micros> {
+    let time = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+    Some(time.timestamp_micros() - UNIX_TO_POSTGRES_EPOCH)
 }

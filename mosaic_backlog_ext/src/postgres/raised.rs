@@ -8,7 +8,7 @@ use pgrx::PgTryBuilder;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
 
-use crate::refusal::Code;
+use crate::postgres::code::Code;
 
 /// Keeps the library's backtraces out of DETAIL, whatever the environment of the server says.
 /// Whether they are made is asked once, and the environment is everybody's, so it is put back.

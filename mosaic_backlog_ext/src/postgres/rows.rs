@@ -11,7 +11,6 @@ use pgrx::prelude::*;
 
 use crate::postgres::raised;
 use crate::postgres::statement::{Answer, Column, Session, jsonb, param};
-use crate::refusal::Refusal;
 
 /// The columns of a result set, as they stand in `RETURNS TABLE (...)`.
 pub trait Shape: 'static {
@@ -156,7 +155,7 @@ impl Sink {
     }
 }
 
-type Feed = Box<dyn FnOnce(&mut Sink) -> Result<(), Refusal>>;
+type Feed = Box<dyn FnOnce(&mut Sink) -> Result<(), ErrorReport>>;
 
 /// Rows of shape `T` that may be too many or too large for the memory: handed over as they are
 /// made.
@@ -166,9 +165,11 @@ pub struct Stream<T: Shape> {
 }
 
 impl<T: Shape> Stream<T> {
-    pub fn new(feed: impl FnOnce(&mut Sink) -> Result<(), Refusal> + 'static) -> Self {
+    pub fn new<E: Into<ErrorReport>>(
+        feed: impl FnOnce(&mut Sink) -> Result<(), E> + 'static,
+    ) -> Self {
         Self {
-            feed: Box::new(feed),
+            feed: Box::new(|sink| feed(sink).map_err(E::into)),
             shape: PhantomData,
         }
     }
@@ -186,9 +187,7 @@ unsafe impl<T: Shape> BoxRet for Stream<T> {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> pgrx::datum::Datum<'fcx> {
         raised::coded(|| unsafe {
             let mut sink = Sink::open(fcinfo);
-            (self.feed)(&mut sink)
-                .map_err(ErrorReport::from)
-                .unwrap_or_report();
+            (self.feed)(&mut sink).unwrap_or_report();
             fcinfo.return_null()
         })
     }

@@ -3,6 +3,7 @@
 mod answer;
 mod direct;
 mod next;
+mod request;
 mod take;
 
 use pgrx::datum::{Interval, Uuid};
@@ -14,7 +15,6 @@ use crate::card::Card;
 use crate::card::status::Status;
 use crate::frontier;
 use crate::frontier::scheduled;
-use crate::guard;
 use crate::postgres::clock::{self, Micros, SECOND};
 use crate::postgres::lock;
 use crate::postgres::rows::{Shape, Stream};
@@ -25,11 +25,10 @@ use crate::verb::reclaim;
 
 use answer::{Answers, Unanswered};
 use next::take_next;
+use request::Request;
 use take::{ClaimedRow01, held, record, take};
 
 pub use take::ClaimedRow;
-#[cfg(feature = "bench")]
-pub use take::claim_known;
 
 statements! {
     FIND_REQUEST(UUIDOID) =
@@ -49,17 +48,6 @@ statements! {
 
 /// How long the answer to a claim with a request id is remembered, once nothing of it is held.
 const REMEMBERED: Micros = (argument::TTL_MAX + 86_400) * SECOND;
-
-/// What a claim asks for, validated.
-struct Request {
-    worker: String,
-    ttl: i32,
-    max_cards: i32,
-    phase: Option<String>,
-    labels: Vec<String>,
-    offers: Vec<String>,
-    id: Option<String>,
-}
 
 /// Columns of the answer.
 const COLUMNS: usize = 29;
@@ -111,34 +99,6 @@ fn backlog_claim(
 }
 
 impl Request {
-    fn new(
-        worker: Option<String>,
-        ttl: Option<Interval>,
-        max_cards: Option<i32>,
-        phase: Option<String>,
-        labels: Option<Vec<Option<String>>>,
-        offers: Option<Vec<Option<String>>>,
-        id: Option<String>,
-    ) -> Result<Self, Refusal> {
-        guard::writing()?;
-        let request = Self {
-            worker: argument::name("worker", worker)?,
-            ttl: argument::ttl(ttl)?,
-            max_cards: argument::count("max_cards", max_cards)?,
-            phase: argument::optional_name("phase", phase)?,
-            labels: argument::labels("labels", labels)?,
-            offers: argument::labels("offers", offers)?,
-            id: id.map(|id| argument::id("id", Some(id))).transpose()?,
-        };
-        if request.id.is_some() && (request.phase.is_some() || !request.labels.is_empty()) {
-            return Err(Refusal::argument(
-                "id cannot be combined with phase or labels",
-                "Name a card, or describe the cards that you want.",
-            ));
-        }
-        Ok(request)
-    }
-
     /// Claims, and answers with the first `columns` columns.
     fn stream<T: Shape>(self, request_id: Option<Uuid>, columns: usize) -> Stream<T> {
         Stream::new(move |sink| {
@@ -296,4 +256,28 @@ fn claim_once(
         );
     }
     Ok(())
+}
+
+/// What a claim of `ids` would do if it had not to find them.
+#[cfg(feature = "bench")]
+pub fn claim_known(
+    session: &Session,
+    sink: &mut crate::postgres::rows::Sink,
+    ids: Vec<String>,
+    worker: String,
+    ttl: i32,
+) {
+    let request = Request {
+        worker,
+        ttl,
+        max_cards: 1,
+        phase: None,
+        labels: Vec::new(),
+        offers: Vec::new(),
+        id: None,
+    };
+    let now = clock::now();
+    let claimed = vec![take(session, ids, &request, now)];
+    record(session, &request, &claimed, now);
+    Answers::new(session, sink, COLUMNS).put(&claimed);
 }

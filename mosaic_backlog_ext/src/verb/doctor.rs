@@ -1,6 +1,7 @@
 //! What is wrong with the backlog, and what to do about it. Looks, and changes nothing.
 
 mod cards;
+mod finding;
 mod installed;
 mod objects;
 mod operation;
@@ -10,6 +11,8 @@ use pgrx::prelude::*;
 use crate::postgres::rows::{Rows, shapes};
 use crate::postgres::statement::{param, session, statements};
 use crate::refusal::Refusal;
+
+use finding::{Finding, State};
 
 shapes! {
     /// One thing that was looked at.
@@ -21,60 +24,6 @@ statements! {
         "select r.name, r.state, r.detail, r.hint
          from unnest($1, $2, $3, $4) with ordinality as r(name, state, detail, hint, place)
          order by r.place";
-}
-
-#[derive(Clone, Copy)]
-enum State {
-    Ok,
-    /// The backlog does what it should, but somebody has to look at this.
-    Warning,
-    /// The backlog may do wrong.
-    Error,
-    /// It could not be looked at.
-    Unknown,
-}
-
-impl State {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warning => "warning",
-            Self::Error => "error",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-struct Finding {
-    name: &'static str,
-    state: State,
-    detail: String,
-    hint: Option<&'static str>,
-}
-
-impl Finding {
-    fn ok(name: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            name,
-            state: State::Ok,
-            detail: detail.into(),
-            hint: None,
-        }
-    }
-
-    fn not_ok(
-        name: &'static str,
-        state: State,
-        detail: impl Into<String>,
-        hint: &'static str,
-    ) -> Self {
-        Self {
-            name,
-            state,
-            detail: detail.into(),
-            hint: Some(hint),
-        }
-    }
 }
 
 /// Looks for what should not be: in the cards and links, in the extension's own objects, and in

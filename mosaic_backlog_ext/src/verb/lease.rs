@@ -1,5 +1,7 @@
 //! What the holder of a lease does with it: renew, release, fail, and guard its own writes.
 
+pub mod ending;
+
 use pgrx::datum::Interval;
 use pgrx::prelude::*;
 use serde_json::json;
@@ -9,24 +11,16 @@ use crate::card::history::{self, Event};
 use crate::card::status::Status;
 use crate::card::{self, Card, CardRow};
 use crate::frontier;
-use crate::frontier::wake;
 use crate::guard;
 use crate::postgres::clock::{self, Micros, SECOND};
 use crate::postgres::rows::Rows;
 use crate::postgres::settings;
 use crate::postgres::statement::{Session, param, session, statements};
 use crate::refusal::Refusal;
-use crate::verb::reclaim;
 
 statements! {
     RENEW(TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID) =
         "update mosaic.backlog set claim_ttl_seconds = $2, claim_expires_at = $3, updated_at = $4 where id = $1";
-    GIVE_BACK(TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID) =
-        "update mosaic.backlog set status = 'ready', claim_owner = null, claim_token = null,
-           claim_ttl_seconds = null, claimed_at = null, claim_expires_at = null,
-           attempts = $2, not_before = coalesce($3, not_before), last_failure = coalesce($4, last_failure),
-           updated_at = $5, claimable_since = $5
-         where id = $1";
 }
 
 /// Locks a card that must be held under `token`.
@@ -36,30 +30,6 @@ fn lock_held(session: &Session, id: &str, token: i64) -> Result<Card, Refusal> {
         Ok(card)
     } else {
         Err(Refusal::claim_lost(&card, token))
-    }
-}
-
-/// Ends the lease and makes the card ready again, from `not_before` on.
-pub fn give_back(
-    session: &Session,
-    card: &Card,
-    attempts: i32,
-    not_before: Option<Micros>,
-    failure: Option<&str>,
-    now: Micros,
-) {
-    session.run(
-        &GIVE_BACK,
-        &[
-            param(card.id.as_str()),
-            param(attempts),
-            param(not_before),
-            param(failure),
-            param(now),
-        ],
-    );
-    if not_before.is_none_or(|at| at <= now) {
-        wake::waiters();
     }
 }
 
@@ -132,7 +102,7 @@ fn backlog_release(
         card.attempts = (card.attempts - 1).max(0);
         if card.is_exhausted() {
             // Its maximum was lowered meanwhile.
-            reclaim::quarantine(
+            ending::quarantine(
                 session,
                 &card,
                 "released",
@@ -142,7 +112,7 @@ fn backlog_release(
             );
             return card::get(session, &id);
         }
-        give_back(session, &card, card.attempts, not_before, None, now);
+        ending::give_back(session, &card, card.attempts, not_before, None, now);
         history::record(
             session,
             now,
@@ -203,10 +173,10 @@ fn backlog_fail(
 pub fn fail(session: &Session, card: &Card, reason: &str, delay: Micros, now: Micros) {
     let actor = card.claim_owner.as_deref();
     if card.is_exhausted() {
-        return reclaim::quarantine(session, card, "failed", Some(reason), actor, now);
+        return ending::quarantine(session, card, "failed", Some(reason), actor, now);
     }
     let not_before = now + delay;
-    give_back(
+    ending::give_back(
         session,
         card,
         card.attempts,

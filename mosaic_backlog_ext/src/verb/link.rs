@@ -193,7 +193,11 @@ fn backlog_link(
             .column(1);
         let count: i64 = session.run(&COUNT, &[param(id.as_str())]).must(0, 1);
         if !added.is_empty() && count > argument::BATCH_MAX as i64 {
-            return Err(Refusal::too_many_dependencies(&id, count));
+            return Err(Refusal::too_many_dependencies(
+                &id,
+                count,
+                argument::BATCH_MAX,
+            ));
         }
         let shift = added.iter().filter(|d| open.contains(*d)).count() as i32;
         settle(

@@ -16,7 +16,7 @@ use crate::postgres::rows::{Rows, shapes};
 use crate::postgres::statement::{Session, param, session, statements};
 use crate::postgres::subtransaction::Subtransaction;
 use crate::refusal::Refusal;
-use crate::verb::lease;
+use crate::verb::lease::ending;
 
 /// Ended leases that one claim sweeps at most, so that a claim's cost stays bounded.
 const SWEEP_MAX: usize = 100;
@@ -47,69 +47,8 @@ statements! {
                            where l.locktype = 'transactionid' and l.transactionid in (b.xmin, b.xmax))";
     STILL(TIMESTAMPTZARRAYOID) =
         "select claim_expires_at from mosaic.backlog where claim_expires_at = any($1)";
-    QUARANTINE(TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT4OID) =
-        "update mosaic.backlog set status = 'blocked', claim_owner = null, claim_token = null,
-           claim_ttl_seconds = null, claimed_at = null, claim_expires_at = null, settled_token = null,
-           block_kind = 'attempts', block_reason = $2, last_failure = coalesce($3, last_failure), attempts = $5, updated_at = $4
-         where id = $1";
     REPORT(TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID) =
         "select * from unnest($1, $2, $3, $4)";
-}
-
-/// Takes a card that used up its attempts out of circulation until somebody unblocks it.
-/// `cause` is the event's kind: how the last attempt ended.
-pub fn quarantine(
-    session: &Session,
-    card: &Card,
-    cause: &'static str,
-    failure: Option<&str>,
-    actor: Option<&str>,
-    now: Micros,
-) {
-    let times = if card.attempts == 1 {
-        "1 attempt".to_owned()
-    } else {
-        format!("{} attempts", card.attempts)
-    };
-    let ending = match (cause, failure) {
-        (_, Some(failure)) => format!("; the last failed: {failure}"),
-        ("lapsed" | "reclaimed", None) => match &card.last_failure {
-            Some(before) => {
-                format!("; the last lease ended without an answer, before that: {before}")
-            }
-            None => "; the last lease ended without an answer".to_owned(),
-        },
-        (_, None) => card
-            .last_failure
-            .as_ref()
-            .map_or_else(String::new, |last| format!("; the last failed: {last}")),
-    };
-    session.run(
-        &QUARANTINE,
-        &[
-            param(card.id.as_str()),
-            param(format!("{times} used up{ending}")),
-            param(failure),
-            param(now),
-            param(card.attempts),
-        ],
-    );
-    history::record(
-        session,
-        now,
-        &Event {
-            card_id: &card.id,
-            kind: cause,
-            actor,
-            claim_token: card.claim_token,
-            old_status: Some(card.status),
-            new_status: Status::Blocked,
-            detail: json!({
-                "reason": failure, "attempts": card.attempts, "quarantined": true,
-                "previous_owner": card.claim_owner, "block_kind": "attempts",
-            }),
-        },
-    );
 }
 
 /// Takes the lease of a locked card away: ready again, or quarantined at the maximum.
@@ -121,10 +60,10 @@ fn take_away(
     now: Micros,
 ) -> &'static str {
     if card.is_exhausted() {
-        quarantine(session, card, kind, None, actor, now);
+        ending::quarantine(session, card, kind, None, actor, now);
         return "quarantined";
     }
-    lease::give_back(session, card, card.attempts, None, None, now);
+    ending::give_back(session, card, card.attempts, None, None, now);
     history::record(
         session,
         now,

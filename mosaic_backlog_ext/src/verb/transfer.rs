@@ -8,7 +8,4 @@ mod import;
 mod insert;
 mod line;
 mod tokens;
-
-/// The name and the version of the format, in the header of every file.
-const FORMAT: &str = "mosaic-backlog";
-const FORMAT_VERSION: u32 = 1;
+mod value;

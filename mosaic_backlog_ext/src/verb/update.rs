@@ -12,7 +12,7 @@ use crate::postgres::clock;
 use crate::postgres::rows::Rows;
 use crate::postgres::statement::{Session, param, session, statements};
 use crate::refusal::Refusal;
-use crate::verb::reclaim;
+use crate::verb::lease::ending;
 
 /// The columns that `clear` can set to null.
 const CLEARABLE: [&str; 5] = ["body", "phase", "acceptance", "not_before", "max_attempts"];
@@ -154,7 +154,7 @@ fn backlog_update(
         // A maximum below what the card has used up already leaves no attempt to hand out.
         let card = Card::lock(session, &id)?;
         if card.status == Status::Ready && card.is_exhausted() {
-            reclaim::quarantine(session, &card, "quarantined", None, actor.as_deref(), now);
+            ending::quarantine(session, &card, "quarantined", None, actor.as_deref(), now);
         }
         card::get(session, &id)
     })?)

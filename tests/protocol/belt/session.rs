@@ -11,7 +11,7 @@ use std::task::Poll;
 
 use super::bug::Bug;
 use super::world::{Kind, Pending, Undone, World};
-use crate::real_head::frontier::head::{Key, Range};
+use crate::real_head::frontier::key::{Key, Range};
 
 /// How far ahead a look at times reads.
 const WINDOW: i64 = 100;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::bug::Bug;
 use crate::real_head::frontier::addition::Addition;
-use crate::real_head::frontier::head::{Key, Range};
 use crate::real_head::frontier::heads::{Filter, Heads, Set};
+use crate::real_head::frontier::key::{Key, Range};
 use crate::real_head::{empty_heads, set_clock};
 
 /// Which cards a claim may have.

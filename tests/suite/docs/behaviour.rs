@@ -78,7 +78,7 @@ fn the_errors_are_those_that_are_raised() {
         assert_eq!(documented.get(code), Some(&refused.sqlstate), "{code}");
     }
 
-    let source = programs::sources().join("mosaic_backlog_ext/src/refusal.rs");
+    let source = programs::sources().join("mosaic_backlog_ext/src/postgres/code.rs");
     let source = fs::read_to_string(source).expect("the source of the errors");
     let real: BTreeSet<&str> = source
         .split("fn name(")

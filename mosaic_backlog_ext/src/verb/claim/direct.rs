@@ -1,7 +1,7 @@
 //! Taking cards that nobody else touches, without a statement: what the statement that takes
 //! candidates would do, at half its cost. What is not plain is left to that statement.
 
-use super::Request;
+use super::request::Request;
 use crate::card::row::{Cards, Places, Row};
 use crate::card::status::Status;
 use crate::frontier::Key;

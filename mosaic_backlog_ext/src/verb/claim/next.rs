@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::Request;
+use super::request::Request;
 use super::take::{orders, take, take_candidates};
 use crate::card::Card;
 use crate::card::status::Status;
@@ -13,7 +13,7 @@ use crate::postgres::settings;
 use crate::postgres::statement::{Answer, Session, param, statements};
 use crate::postgres::subtransaction::Subtransaction;
 use crate::refusal::Refusal;
-use crate::verb::reclaim;
+use crate::verb::lease::ending;
 
 statements! {
     /// What has become of candidates that could not be taken.
@@ -297,7 +297,7 @@ fn settle(
 
 fn quarantine(session: &Session, card: &Card, request: &Request, now: Micros) {
     let actor = Some(request.worker.as_str());
-    reclaim::quarantine(session, card, "quarantined", None, actor, now);
+    ending::quarantine(session, card, "quarantined", None, actor, now);
 }
 
 /// Ends a look at a part of the order that nobody has examined.

@@ -5,18 +5,17 @@ use std::collections::HashSet;
 use pgrx::prelude::*;
 use serde_json::json;
 
-use super::{Request, direct};
+use super::direct;
+use super::request::Request;
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
 use crate::card::{card_table, own_columns};
 use crate::frontier::{self, Key};
 use crate::postgres::clock::{self, Micros, SECOND};
-#[cfg(feature = "bench")]
-use crate::postgres::rows::Sink;
 use crate::postgres::rows::shapes;
 use crate::postgres::sequence::Sequence;
 use crate::postgres::settings;
-use crate::postgres::statement::{Answer, Parameter, Session, param, statements};
+use crate::postgres::statement::{Answer, Session, param, statements};
 
 shapes! {
     /// A claimed card with everything that a worker needs to start.
@@ -82,18 +81,6 @@ pub const LINKED_COLUMN: i32 = 32;
 /// How many of them are of the card itself.
 pub const OWN_COLUMNS: usize = 25;
 
-impl Request {
-    /// What every statement that takes cards has as its second to fifth parameter.
-    fn lease(&self, now: Micros) -> [Parameter; 4] {
-        [
-            param(self.worker.as_str()),
-            param(self.ttl),
-            param(now),
-            param(now + i64::from(self.ttl) * SECOND),
-        ]
-    }
-}
-
 /// Claims those of the candidates that are claimable and that nobody else has locked.
 pub fn take_candidates(
     session: &Session,
@@ -129,24 +116,6 @@ pub fn take(session: &Session, ids: Vec<String>, request: &Request, now: Micros)
     let [worker, ttl, at, until] = request.lease(now);
     let parameters = [param(ids), worker, ttl, at, until];
     Sequence::Tokens.drawing(|| session.run(&TAKE, &parameters))
-}
-
-/// What a claim of `ids` would do if it had not to find them.
-#[cfg(feature = "bench")]
-pub fn claim_known(session: &Session, sink: &mut Sink, ids: Vec<String>, worker: String, ttl: i32) {
-    let request = Request {
-        worker,
-        ttl,
-        max_cards: 1,
-        phase: None,
-        labels: Vec::new(),
-        offers: Vec::new(),
-        id: None,
-    };
-    let now = clock::now();
-    let claimed = vec![take(session, ids, &request, now)];
-    record(session, &request, &claimed, now);
-    super::answer::Answers::new(session, sink, super::COLUMNS).put(&claimed);
 }
 
 /// Writes the history of claimed cards.

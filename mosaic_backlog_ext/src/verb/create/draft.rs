@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::argument;
-use crate::postgres::clock::{self, Micros};
+use crate::postgres::clock::Micros;
 use crate::refusal::Refusal;
 
 /// A card to create, as it stands in a batch. The keys are the arguments of `backlog_create`.
@@ -71,7 +71,11 @@ impl NewCard {
             requires: argument::labels("requires", self.requires)?,
             acceptance,
             idempotency_key: argument::optional_name("idempotency_key", self.idempotency_key)?,
-            not_before: self.not_before.as_deref().map(clock::parse).transpose()?,
+            not_before: self
+                .not_before
+                .as_deref()
+                .map(argument::written_time)
+                .transpose()?,
             max_attempts: argument::max_attempts(self.max_attempts)?,
         };
         argument::document("body", draft.body.as_deref().map_or(0, str::len))?;

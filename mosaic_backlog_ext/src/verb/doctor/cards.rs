@@ -5,7 +5,7 @@ use std::thread::LocalKey;
 
 use pgrx::prelude::*;
 
-use super::{Finding, State};
+use super::finding::{Finding, State};
 use crate::card::cycle::Links;
 use crate::frontier::{self, Key};
 use crate::postgres::clock;

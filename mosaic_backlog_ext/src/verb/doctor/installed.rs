@@ -4,7 +4,7 @@
 
 use pgrx::prelude::*;
 
-use super::{Finding, State};
+use super::finding::{Finding, State};
 use crate::postgres::statement::{Parameter, Session, Statement, param};
 
 pub const TABLES: &str = "tables";

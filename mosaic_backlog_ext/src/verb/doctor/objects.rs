@@ -2,7 +2,8 @@
 
 use std::thread::LocalKey;
 
-use super::{Finding, State, installed};
+use super::finding::{Finding, State};
+use super::installed;
 use crate::postgres::statement::{Session, Statement, statements};
 
 statements! {

@@ -2,7 +2,7 @@
 
 use pgrx::prelude::*;
 
-use super::{Finding, State};
+use super::finding::{Finding, State};
 use crate::frontier::{self, Sharing};
 use crate::postgres::clock;
 use crate::postgres::sequence;

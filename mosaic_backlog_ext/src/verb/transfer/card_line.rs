@@ -4,7 +4,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::line::{status, time, token, wrong};
+use super::value::{status, time, token, wrong};
 use crate::argument;
 use crate::card::status::Status;
 use crate::postgres::clock::Micros;

@@ -3,7 +3,7 @@
 use pgrx::prelude::*;
 use serde_json::json;
 
-use super::{FORMAT, FORMAT_VERSION};
+use super::line::{FORMAT, FORMAT_VERSION};
 use crate::postgres::clock;
 use crate::postgres::rows::{Sink, Stream, shapes};
 use crate::postgres::statement::{Moment, Session, param, session, statements};

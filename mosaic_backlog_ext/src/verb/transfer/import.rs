@@ -27,7 +27,7 @@ use crate::postgres::lock;
 use crate::postgres::rows::{Rows, shapes};
 use crate::postgres::statement::{Session, param, session, statements};
 use crate::refusal::Refusal;
-use crate::verb::reclaim;
+use crate::verb::lease::ending;
 
 /// Counters set by one statement.
 const GATE_PAGE: usize = 10_000;
@@ -395,7 +395,7 @@ impl Import {
         for id in &self.tried {
             let card = card::Card::lock(session, id)?;
             if card.is_exhausted() {
-                reclaim::quarantine(session, &card, "quarantined", None, actor, now);
+                ending::quarantine(session, &card, "quarantined", None, actor, now);
             }
         }
         wake::waiters();

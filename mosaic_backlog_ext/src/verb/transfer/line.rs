@@ -5,14 +5,16 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::card_line::{Card, RawCard};
-use super::{FORMAT, FORMAT_VERSION};
+use super::value::{status, time, token, wrong};
 use crate::argument;
 use crate::card::status::Status;
-use crate::postgres::clock::{self, Micros};
+use crate::postgres::clock::Micros;
 use crate::refusal::Refusal;
 
-/// Tokens above this are no tokens: the sequence would come to its end.
-const TOKEN_MAX: i64 = 1 << 62;
+/// The name and the version of the format, in the header of every file.
+pub const FORMAT: &str = "mosaic-backlog";
+pub const FORMAT_VERSION: u32 = 1;
+
 /// Bytes of an event's details: what changed, old and new.
 const DETAIL_MAX: usize = 32 * argument::DOCUMENT_MAX;
 
@@ -65,13 +67,6 @@ fn parse<T: DeserializeOwned>(text: &str, at: u64) -> Result<T, Refusal> {
         let error = error.split(" at line ").next().unwrap_or_default();
         Refusal::line(at, format!("is malformed: {error}"))
     })
-}
-
-pub fn wrong(message: impl Into<String>) -> Refusal {
-    Refusal::argument(
-        message,
-        "Import the lines of mosaic.backlog_export, whole and in their order.",
-    )
 }
 
 /// How many lines of each type there are; `None`: they were left out of the export.
@@ -229,23 +224,4 @@ fn imported(login_role: String) -> Result<String, Refusal> {
         return Ok(login_role);
     }
     argument::name("login_role", Some(format!("{MARK}{login_role}")))
-}
-
-pub fn status(name: &str) -> Result<Status, Refusal> {
-    match name {
-        "ready" | "claimed" | "blocked" | "done" | "cancelled" => Ok(Status::parse(name)),
-        _ => Err(wrong("the status is none that is known")),
-    }
-}
-
-pub fn token(number: i64) -> Result<i64, Refusal> {
-    if (1..=TOKEN_MAX).contains(&number) {
-        Ok(number)
-    } else {
-        Err(wrong(format!("a token must lie between 1 and {TOKEN_MAX}")))
-    }
-}
-
-pub fn time(field: &str, text: &str) -> Result<Micros, Refusal> {
-    clock::parse(text).map_err(|_| wrong(format!("{field} is no time")))
 }

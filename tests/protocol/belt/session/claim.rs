@@ -8,8 +8,9 @@ use super::super::world::Kind;
 use super::trial::Next;
 use super::{ALL, Session, step};
 use crate::real_head::frontier::addition::Addition;
-use crate::real_head::frontier::head::{Key, LOOK, Look, Range};
+use crate::real_head::frontier::head::{LOOK, Look};
 use crate::real_head::frontier::heads::Set;
+use crate::real_head::frontier::key::{Key, Range};
 
 /// How many members an audit looks at.
 const AUDITED: usize = 128;

@@ -4,8 +4,9 @@ use super::super::bug::Bug;
 use super::trial::Next;
 use super::{Session, WINDOW, step};
 use crate::real_head::frontier::addition::Addition;
-use crate::real_head::frontier::head::{Key, LOOK, Range};
+use crate::real_head::frontier::head::LOOK;
 use crate::real_head::frontier::heads::Set;
+use crate::real_head::frontier::key::{Key, Range};
 
 impl Session {
     /// Lets claims find the cards whose time has come. False where others take long to do that.

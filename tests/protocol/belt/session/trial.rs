@@ -3,8 +3,9 @@
 use super::super::bug::Bug;
 use super::super::world::{OpenTrial, Undone, World};
 use super::{Session, step};
-use crate::real_head::frontier::head::{Key, Look};
+use crate::real_head::frontier::head::Look;
 use crate::real_head::frontier::heads::Set;
+use crate::real_head::frontier::key::Key;
 
 /// How many steps a claim waits for others.
 const PATIENCE: usize = 60;
