@@ -9,6 +9,7 @@
 //!
 //! - `addition`: members that come in together, made ready for the heads
 //! - `few`: lists that allocate nothing
+//! - `gate`: the counters of dependents, and who is woken when one opens
 //! - `head`: the knowledge about one ordered set, as plain data
 //! - `audit`: the knowledge compared with the table, for whatever is wrong in it
 //! - `heads`: all of them of one database
@@ -21,6 +22,7 @@
 mod addition;
 mod audit;
 mod few;
+pub mod gate;
 mod head;
 mod heads;
 mod key;

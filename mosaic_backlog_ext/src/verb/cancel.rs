@@ -10,6 +10,7 @@ use crate::card::dependency;
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
 use crate::card::{self, Card, CardRow};
+use crate::frontier::gate;
 use crate::frontier::wake;
 use crate::guard;
 use crate::postgres::clock::{self, Micros};
@@ -178,7 +179,7 @@ fn backlog_reopen(
         wake::waiters();
         let mut touched = vec![id.clone()];
         if card.status == Status::Done {
-            let mut gated: Vec<String> = dependency::shift(session, dependents, 1, now)
+            let mut gated: Vec<String> = gate::shift(session, dependents, 1, now)
                 .into_iter()
                 .filter(|d| !matches!(d.status, Status::Done | Status::Cancelled))
                 .map(|d| d.id)

@@ -9,7 +9,7 @@ use crate::card::history::{self, Event};
 use crate::card::row::{self, Places};
 use crate::card::status::Status;
 use crate::card::{Card, card_columns, card_table};
-use crate::frontier::wake;
+use crate::frontier::gate;
 use crate::guard;
 use crate::postgres::clock::{self, Micros, SECOND};
 use crate::postgres::rows::{Rows, shapes};
@@ -152,14 +152,11 @@ fn backlog_complete(
             return Ok(Rows::new(session, &repeated));
         }
         let now = clock::now();
-        let mut unblocked: Vec<String> = dependency::shift(session, dependents, -1, now)
+        let mut unblocked: Vec<String> = gate::shift(session, dependents, -1, now)
             .into_iter()
             .filter(Shifted::is_open)
             .map(|d| d.id)
             .collect();
-        if !unblocked.is_empty() {
-            wake::waiters();
-        }
         unblocked.sort();
         let opened = json!(&unblocked[..unblocked.len().min(UNBLOCKED_MAX)]);
         let opened_count = unblocked.len();

@@ -12,6 +12,7 @@ use crate::card::dependency::{self, Gates};
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
 use crate::card::{self, Card, CardRow};
+use crate::frontier::gate;
 use crate::guard;
 use crate::postgres::clock::{self, Micros};
 use crate::postgres::lock;
@@ -137,7 +138,7 @@ fn settle(
     if changed.is_empty() {
         return;
     }
-    dependency::shift(session, vec![card.id.clone()], shift, now);
+    gate::shift(session, vec![card.id.clone()], shift, now);
     history::record(
         session,
         now,

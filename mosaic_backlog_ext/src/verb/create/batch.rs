@@ -10,6 +10,7 @@ use crate::card::cycle::Links;
 use crate::card::dependency::{self, Gates};
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
+use crate::frontier::gate;
 use crate::frontier::wake;
 use crate::postgres::clock;
 use crate::postgres::sequence::Sequence;
@@ -328,7 +329,7 @@ impl Batch<'_> {
                     .filter_map(|(_, outcome)| outcome.as_ref().filter(|o| o.created))
                     .map(|outcome| outcome.id.clone())
                     .collect();
-                dependency::shift(self.session, dependents, -1, clock::now());
+                gate::shift(self.session, dependents, -1, clock::now());
             }
         }
         Ok(())
