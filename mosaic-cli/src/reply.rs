@@ -11,10 +11,7 @@ use crate::meant;
 pub use crate::notes::{say, warn};
 use crate::output;
 use crate::screen::{Screen, harmless};
-use crate::shape::{Shape, json_text};
-
-/// Turns the document into the text that people read.
-pub type View = fn(&Value, &Screen) -> String;
+use crate::shape::{Shape, View, json_text};
 
 /// Takes back what nobody gets to know of, and says so in a sentence.
 pub type Unwritten = Box<dyn FnOnce() -> String>;

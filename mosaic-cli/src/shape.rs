@@ -8,12 +8,14 @@ use crate::Global;
 use crate::failure::Failure;
 use crate::nearest::{nearest, question};
 use crate::notes::warn;
-use crate::reply::View;
 use crate::screen::{Paint, Screen, escaped_json, local_time, many_lines, one_line};
 use crate::table::{Cell, Table};
 
 /// Where an answer keeps its cards.
 const PLACES: [&str; 3] = ["card", "cards", "reclaimed"];
+
+/// Turns the document into the text that people read.
+pub type View = fn(&Value, &Screen) -> String;
 
 /// What a command has to say.
 pub enum Prints {

@@ -5,6 +5,7 @@
 //! each card looks after its command, one waits for signals.
 
 mod command;
+mod event;
 mod group;
 mod job;
 mod keeper;
@@ -26,8 +27,8 @@ use clap::Args;
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT};
 
-use super::claim::Wanted;
 use super::waiting::{Catch, Waiter};
+use super::wanted::Wanted;
 use crate::Global;
 use crate::failure::{Exit, Failure};
 use crate::input::duration;
@@ -37,7 +38,6 @@ use crate::session::Session;
 use crate::store::{self, Choice};
 use job::{Job, stopped_by};
 use outcome::{End, Outcome, Tally};
-pub use report::Lease;
 use streak::Streak;
 
 /// A worker that found nothing while others of this run are busy looks again after so long.
@@ -191,7 +191,7 @@ struct Fleet {
     stop: Arc<AtomicBool>,
     /// The first signal, and when waiting for what it ends is over.
     signal: Option<(i32, Instant)>,
-    running: HashMap<usize, Sender<job::Event>>,
+    running: HashMap<usize, Sender<event::Event>>,
     /// Connections of jobs that ended, for the next ones.
     sessions: Vec<Session>,
     tally: Tally,
@@ -303,7 +303,7 @@ impl Fleet {
         let end = Instant::now() + self.plan.grace + LAST_REPORTS;
         self.signal.get_or_insert((signal, end));
         for job in self.running.values() {
-            let _ = job.send(job::Event::Signal(signal));
+            let _ = job.send(event::Event::Signal(signal));
         }
     }
 

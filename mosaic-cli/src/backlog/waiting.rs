@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::claim::Wanted;
+use super::wanted::Wanted;
 use crate::call::Call;
 use crate::failure::{Code, Failure};
 use crate::output;

@@ -5,6 +5,7 @@ mod history;
 mod live;
 mod picture;
 mod sections;
+mod shown;
 mod stream;
 mod terminal;
 

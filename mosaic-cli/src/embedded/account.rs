@@ -11,6 +11,7 @@ use std::process::Command;
 
 use super::folder::Folder;
 use super::home::Home;
+use super::process::current_uid;
 use crate::failure::{Code, Failure};
 
 /// The user that Debian's packages make for PostgreSQL.
@@ -21,10 +22,6 @@ pub struct Account {
     pub name: String,
     pub uid: u32,
     pub gid: u32,
-}
-
-pub fn current_uid() -> u32 {
-    rustix::process::geteuid().as_raw()
 }
 
 impl Account {

@@ -8,8 +8,6 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
-use super::account::Account;
-
 pub struct Folder(File);
 
 impl Folder {
@@ -42,8 +40,8 @@ impl Folder {
         self.0.set_permissions(Permissions::from_mode(mode))
     }
 
-    pub fn give_to(&self, account: &Account) -> io::Result<()> {
-        fchown(&self.0, Some(account.uid), Some(account.gid))
+    pub fn give_to(&self, user: u32, group: u32) -> io::Result<()> {
+        fchown(&self.0, Some(user), Some(group))
     }
 
     pub fn give_to_group(&self, group: u32) -> io::Result<()> {

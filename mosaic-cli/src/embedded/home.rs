@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::account;
+use super::process::current_uid;
 use crate::failure::{Code, Failure};
 use crate::{environment, limit};
 
@@ -31,7 +31,7 @@ impl Home {
     pub fn locate() -> Result<Home, Failure> {
         let root = match environment::folder("MOSAIC_HOME")? {
             Some(folder) => folder,
-            None if account::current_uid() == 0 => PathBuf::from("/var/lib/mosaic"),
+            None if current_uid() == 0 => PathBuf::from("/var/lib/mosaic"),
             None => std::env::home_dir()
                 .filter(|folder| folder.is_absolute())
                 .map(|folder| folder.join(".config/mosaic"))

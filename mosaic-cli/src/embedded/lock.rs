@@ -9,8 +9,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::account::current_uid;
 use super::home::Home;
+use super::process::current_uid;
 use super::progress;
 use crate::failure::{Code, Failure};
 

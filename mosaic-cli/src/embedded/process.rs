@@ -4,6 +4,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+/// Whose rights this program has.
+pub fn current_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 /// The server that runs on this data folder, if one does.
 ///
 /// The number in `postmaster.pid` alone proves nothing: after a crash it stays, and the kernel

@@ -7,11 +7,12 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use super::account::{Account, current_uid};
+use super::account::Account;
 use super::folder::{self, Folder};
 use super::home::Home;
 use super::installation::Installation;
 use super::lock::Lock;
+use super::process::current_uid;
 use super::server::UNFINISHED;
 use super::step::{Action, perform};
 use crate::failure::{Code, Failure};
@@ -31,7 +32,7 @@ pub fn make_folders(home: &Home, account: &Account) -> Result<(), Failure> {
     let above =
         fs::metadata(&home.root).map_err(|error| super::cannot("read", &home.root, &error))?;
     if above.uid() == account.uid && account.is_other() {
-        made.give_to(account)
+        made.give_to(account.uid, account.gid)
             .map_err(|error| super::cannot("hand over", &fleet, &error))?;
     }
     Ok(())
@@ -121,7 +122,7 @@ fn fill(
 ) -> Result<(), Failure> {
     Folder::make(unfinished, 0o700)
         .and_then(|folder| match account.is_other() {
-            true => folder.give_to(account),
+            true => folder.give_to(account.uid, account.gid),
             false => Ok(()),
         })
         .map_err(|error| super::cannot("create", unfinished, &error))?;

@@ -52,7 +52,7 @@ impl Step {
         let here = std::env::current_dir()
             .and_then(|folder| folder.canonicalize())
             .map_err(|error| super::cannot("resolve", &self.folder, &error))?;
-        let socket = Socket::of(&here, super::account::current_uid());
+        let socket = Socket::of(&here, super::process::current_uid());
         match self.action {
             Action::Initdb => server::initdb(&self.installation),
             Action::Start => server::start(&self.installation, &here, &socket),

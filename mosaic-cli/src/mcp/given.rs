@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::argument::{Argument, Kind, STATUSES};
+use super::kind::{Argument, Kind, STATUSES};
 use crate::failure::Failure;
 
 /// Models write null or an empty text for what they do not give.
@@ -188,7 +188,7 @@ fn shown(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::argument::must;
+    use super::super::kind::must;
     use super::*;
 
     const CARD: &[Argument] = &[

@@ -7,7 +7,8 @@ use clap::ValueEnum;
 use rmcp::model::{JsonObject, ToolAnnotations};
 use serde_json::{Value, json};
 
-use super::argument::{self, Argument, OPEN, STATUSES};
+use super::argument;
+use super::kind::{Argument, OPEN, STATUSES};
 use super::request::Request;
 use super::session::Session;
 use crate::call::Call;

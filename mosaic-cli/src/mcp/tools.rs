@@ -1,10 +1,10 @@
 //! The tools. Every word in this table is read by an agent at each start of a session, so there are few.
 
-use super::argument::Kind::{
+use super::kind::Kind::{
     All, Cards, Clear, Document, Duration, Fields, Integer, Moment, Offset, Statuses, Switch, Text,
     Texts, Token, Uuid, Word,
 };
-use super::argument::{Argument, may, must};
+use super::kind::{Argument, may, must};
 use super::tool::{Answer, Effect, Role, Tool};
 
 /// Clients show the tools of all servers in one list.

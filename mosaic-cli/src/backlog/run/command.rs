@@ -16,10 +16,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::Plan;
+use super::event::Event;
 use super::group::Group;
-use super::job::Event;
-use super::report::Lease;
 use super::work::Work;
+use crate::backlog::holding::Lease;
 use crate::failure::Failure;
 use crate::store::Record;
 

@@ -10,10 +10,12 @@ use signal_hook::low_level::signal_name;
 
 use super::Plan;
 use super::command::Running;
-use super::keeper::{Keeper, News};
+use super::event::{Event, News};
+use super::keeper::Keeper;
 use super::outcome::{End, Outcome, how};
-use super::report::{Lease, Report, Verdict};
+use super::report::{Report, Verdict};
 use super::streak::Streak;
+use crate::backlog::holding::Lease;
 use crate::failure::Exit;
 use crate::reply::say;
 use crate::screen::one_line;
@@ -30,13 +32,6 @@ const REPORT: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(15);
 /// How often a group that is to end is looked at.
 const STEP: Duration = Duration::from_millis(20);
-
-pub enum Event {
-    Exited(ExitStatus),
-    News(News),
-    /// For the command.
-    Signal(i32),
-}
 
 /// Why a card goes back that the command was not started for.
 pub type Stopped = String;

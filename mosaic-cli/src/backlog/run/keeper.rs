@@ -4,8 +4,9 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::job::Event;
-use super::report::{Lease, Report, Verdict};
+use super::event::{Event, News};
+use super::report::Verdict;
+use crate::backlog::holding::Lease;
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -13,15 +14,6 @@ use crate::session::Session;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Nothing is to be done any more but to wait for the verdict.
 const NEVER: Duration = Duration::from_secs(365 * 86_400);
-
-pub enum News {
-    /// The lease lasts until then, or longer.
-    Held(Instant),
-    /// The card was finished or given back under our token: there is nothing to renew.
-    Settled,
-    Lost(String),
-    Reported(Report, Session),
-}
 
 pub struct Keeper {
     verdicts: Sender<(Verdict, Instant)>,

@@ -5,7 +5,7 @@ use std::process::ExitStatus;
 
 use serde_json::{Value, json};
 
-use super::report::Lease;
+use crate::backlog::holding::Lease;
 use crate::failure::Exit;
 use crate::reply::say;
 use crate::screen::one_line;

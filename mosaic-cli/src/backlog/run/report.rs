@@ -5,61 +5,16 @@ use std::time::{Duration, Instant};
 
 use super::outcome::End;
 use super::work::Work;
+use crate::backlog::holding::Lease;
 use crate::call::Call;
 use crate::failure::{Code, Exit, Failure};
 use crate::session::Session;
-use crate::store::Record;
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 const PAGE: i32 = 1000;
 
-/// The proof that a card is ours.
-#[derive(Clone)]
-pub struct Lease {
-    pub id: String,
-    pub token: i64,
-    /// Who holds it, and since when: by these the history knows the claim.
-    pub worker: String,
-    pub since: String,
-}
-
 impl Lease {
-    pub fn of(card: &Record) -> Result<Self, Failure> {
-        let text = |column: &str| card.get(column).and_then(|value| value.as_str());
-        let token = card.get("claim_token").and_then(|token| token.as_i64());
-        match (text("id"), token, text("claim_owner")) {
-            (Some(id), Some(token), Some(worker)) => Ok(Lease {
-                id: id.to_owned(),
-                token,
-                worker: worker.to_owned(),
-                since: text("claimed_at").unwrap_or_default().to_owned(),
-            }),
-            _ => Err(Failure::internal(
-                "the claimed card has no id, token or holder",
-            )),
-        }
-    }
-
-    pub fn call(&self, function: &'static str) -> Call {
-        Call::new(function)
-            .text("id", self.id.clone())
-            .bigint("claim_token", self.token)
-    }
-
-    /// Whether this event of the card is the claim that gave us the lease.
-    fn began_with(&self, claimed: &Record) -> bool {
-        claimed["actor"] == self.worker.as_str() && claimed["at"] == self.since.as_str()
-    }
-
-    /// Whether an answer says that the card is not held under this token.
-    pub fn is_over(failure: &Failure) -> bool {
-        matches!(
-            failure.code,
-            Code::ClaimLost | Code::BadTransition | Code::NotFound
-        )
-    }
-
     /// What was done to the card under this claim, by the command itself for one: its calls, and
     /// ours whose answer got lost.
     pub fn settled(&self, session: &mut Session) -> Result<Option<End>, Failure> {

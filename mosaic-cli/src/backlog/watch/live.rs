@@ -4,7 +4,8 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use super::feed::{self, Look, News};
-use super::picture::{self, Shown};
+use super::picture;
+use super::shown::Shown;
 use super::terminal::{self, Input, Key, Terminal};
 use crate::Global;
 use crate::failure::{Exit, Failure};

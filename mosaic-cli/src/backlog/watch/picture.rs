@@ -1,19 +1,16 @@
 //! The picture of a look at the backlog, for any size of terminal.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
-use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 use serde_json::Value;
 
-use super::feed::Look;
 use super::sections;
+use super::shown::{Shown, bar, whole};
 use crate::backlog::card::number;
-use crate::backlog::stats::span;
-use crate::failure::Failure;
 use crate::redact::redact;
 use crate::screen::{Paint, one_line};
 
@@ -22,40 +19,6 @@ const HEAD: u16 = 4;
 const FOOT: u16 = 1;
 /// The bar of what is done.
 const BAR: usize = 20;
-
-/// What the screen shows.
-pub struct Shown {
-    pub phase: Option<String>,
-    pub interval: Duration,
-    pub colour: bool,
-    pub look: Look,
-    /// When the look was taken.
-    pub taken: Instant,
-    /// Why there is no newer look.
-    pub lost: Option<Failure>,
-}
-
-impl Shown {
-    pub fn span(&self, paint: Paint, text: impl Into<String>) -> Span<'static> {
-        let text = text.into();
-        if !self.colour {
-            return Span::raw(text);
-        }
-        let style = match paint {
-            Paint::Bold => Style::new().add_modifier(Modifier::BOLD),
-            Paint::Dim => Style::new().add_modifier(Modifier::DIM),
-            Paint::Good => Style::new().fg(Color::Green),
-            Paint::Warn => Style::new().fg(Color::Yellow),
-            Paint::Bad => Style::new().fg(Color::Red),
-            Paint::Info => Style::new().fg(Color::Cyan),
-        };
-        Span::styled(text, style)
-    }
-
-    fn count(&self, column: &str) -> i64 {
-        number(&self.look.stats, column)
-    }
-}
 
 pub fn draw(frame: &mut Frame, shown: &Shown) {
     let area = frame.area();
@@ -162,23 +125,13 @@ fn last_hour(stats: &Value) -> String {
     )
 }
 
-/// Full cells of a bar; only what is whole fills all of them.
-pub fn bar(part: f64, cells: usize) -> usize {
-    ((part.clamp(0.0, 1.0) * cells as f64) as usize).min(cells)
-}
-
-/// A span without fractions, as they would flicker.
-pub fn whole(seconds: f64) -> String {
-    if seconds < 10.0 {
-        format!("{}s", seconds.max(0.0) as u64)
-    } else {
-        span(seconds)
-    }
-}
-
 #[cfg(test)]
 pub mod tests {
+    use std::time::Instant;
+
+    use super::super::feed::Look;
     use super::*;
+    use crate::failure::Failure;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
     use serde_json::json;

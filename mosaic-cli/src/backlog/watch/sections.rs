@@ -4,7 +4,7 @@ use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
 use super::feed::left;
-use super::picture::{Shown, bar, whole};
+use super::shown::{Shown, bar, whole};
 use crate::backlog::card::{number, text};
 use crate::backlog::events::{actor, step};
 use crate::screen::{Paint, local_time, one_line};
