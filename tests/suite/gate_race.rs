@@ -2,6 +2,7 @@
 
 use mosaic_backlog_tests::calls::together;
 use mosaic_backlog_tests::database::Database;
+use mosaic_backlog_tests::home::signal;
 use mosaic_backlog_tests::wait;
 
 /// Calls that change the counter of B through A.
@@ -164,6 +165,66 @@ fn a_claim_of_a_card_under_completion_waits_and_hears_that_it_is_done() {
         .until_it_waits(&db);
     completer.run("commit");
     assert_eq!(claim.rows()[0]["id"], "B");
+}
+
+/// A process that gets no time, until this is dropped.
+struct Stopped(u32);
+
+impl Stopped {
+    fn process(pid: u32) -> Self {
+        signal("STOP", pid);
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        signal("CONT", self.0);
+    }
+}
+
+/// A link of C to A begins in the moment in which A is changed, and gets no time until A has become something
+/// else. Its snapshot, and the version of the row that it found, are of before the change.
+fn linked_late(prepare: &[&str], link: &str, then: &str, open: i64) {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    s.create_after("B", &["A"]);
+    for step in prepare {
+        s.run(step);
+    }
+    let mut changer = db.session();
+    changer.run("begin");
+    changer.run("update mosaic.backlog set updated_at = updated_at where id = 'A'");
+    changer.run("select from mosaic.backlog where id = 'A' for update");
+    let mut linker = db.session();
+    let pid = u32::try_from(linker.pid()).expect("a process");
+    let call = linker.begin_call(link).until_it_waits(&db);
+    let stopped = Stopped::process(pid);
+    changer.run("commit");
+    s.run(then);
+    drop(stopped);
+    call.rows();
+    s.assert_counters_are_right();
+    assert_eq!(s.open_dependencies("C"), open, "{link}, {then}");
+}
+
+const CREATE: &str = "select * from mosaic.backlog_create('t', id => 'C', depends_on => '{A}')";
+const CREATE_ALONE: &str = "select from mosaic.backlog_create('t', id => 'C')";
+const LINK: &str = "select * from mosaic.backlog_link('C', '{A}')";
+const COMPLETE: &str = "select from mosaic.backlog_complete('A')";
+const REOPEN: &str = "select from mosaic.backlog_reopen('A', 'why')";
+
+#[test]
+fn a_link_that_began_before_a_completion_and_ends_behind_it_waits_for_nothing() {
+    linked_late(&[], CREATE, COMPLETE, 0);
+    linked_late(&[CREATE_ALONE], LINK, COMPLETE, 0);
+}
+
+#[test]
+fn a_link_that_began_before_a_card_was_reopened_and_ends_behind_it_waits_for_it() {
+    linked_late(&[COMPLETE], CREATE, REOPEN, 1);
+    linked_late(&[COMPLETE, CREATE_ALONE], LINK, REOPEN, 1);
 }
 
 #[test]

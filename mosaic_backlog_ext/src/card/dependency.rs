@@ -1,8 +1,8 @@
 //! The gate: `open_dependencies` of a card counts its dependencies that are not done.
 //!
-//! It stays right because whoever adds an edge locks the dependency FOR KEY SHARE before
-//! reading its status, whoever makes a card done or not done locks it FOR UPDATE, which waits
-//! for the former, and reads its edges after that. Claims lock FOR NO KEY UPDATE: an edge under
+//! It stays right because whoever adds an edge locks the dependency FOR KEY SHARE and reads its
+//! status by another statement after that, whoever makes a card done or not done locks it FOR
+//! UPDATE, which waits for the former, and reads its edges after that. Claims lock FOR NO KEY UPDATE: an edge under
 //! way does not hide its dependency from them.
 //!
 //! All verbs lock rows in the byte order of ids, so that no two of them wait for each other.
@@ -31,7 +31,8 @@ statements! {
     TRY_LOCK_ALL(TEXTARRAYOID) = "select from mosaic.backlog where id = any($1) for no key update skip locked";
     LOCK(TEXTARRAYOID) = "select from mosaic.backlog where id = any($1) order by id collate \"C\" for update";
     LOCK_SHARED(TEXTARRAYOID) =
-        "select id, status::text from mosaic.backlog where id = any($1) order by id collate \"C\" for key share";
+        "select from mosaic.backlog where id = any($1) order by id collate \"C\" for key share";
+    STATUSES(TEXTARRAYOID) = "select id, status::text from mosaic.backlog where id = any($1) order by id collate \"C\"";
 }
 
 /// How long the dependents of `lock_late` are tried: calls that do not wait for the card have
@@ -189,11 +190,15 @@ pub fn shift(session: &Session, ids: Vec<String>, by: i32, now: Micros) -> Vec<S
 
 /// Locks cards against becoming done or not done, so that their status can be counted. Others
 /// may share the lock, and claims pass it. Whoever does so without end passes the `Gates` first.
+///
+/// The status is read once the locks are there: where a claim is under way, FOR KEY SHARE gives the
+/// row as it was before it, and that also if the card became done meanwhile.
 pub fn lock_shared(session: &Session, ids: &[String]) -> Result<Vec<(String, Status)>, Refusal> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let answer = session.run(&LOCK_SHARED, &[param(ids.to_vec())]);
+    session.run(&LOCK_SHARED, &[param(ids.to_vec())]);
+    let answer = session.run(&STATUSES, &[param(ids.to_vec())]);
     let found: Vec<(String, Status)> = (0..answer.len())
         .map(|row| (answer.must(row, 1), Status::parse(answer.must(row, 2))))
         .collect();
