@@ -10,8 +10,9 @@ use serde_json::json;
 use super::{Card, own_columns};
 use crate::card::status::{Status, Statuses};
 use crate::postgres::settings;
-use crate::postgres::statement::{Answer, Parameter, param};
+use crate::postgres::statement::{self, Answer, Parameter, param};
 use crate::postgres::table::{Against, Found, Key, Search, Store, Table, Writer, Writes, known};
+use crate::postgres::value;
 
 /// Nothing is left to do for the check and the triggers of cards, as long as no column is changed
 /// that `backlog_watch` names, and the others as a verb changes them.
@@ -92,11 +93,11 @@ macro_rules! places {
                     not_null: is(|a| a.attnotnull && !a.attisdropped),
                     dropped: is(|a| a.attisdropped),
                     statuses: Statuses::of_type(statuses),
-                    created: describe(table, &own, &[
+                    created: table.describe(&own, &[
                         (c"depends_on", pg_sys::TEXTARRAYOID),
                         (c"created", pg_sys::BOOLOID),
                     ]),
-                    taken: describe(table, &own, &[
+                    taken: table.describe(&own, &[
                         (c"depends_on", pg_sys::TEXTARRAYOID),
                         (c"dependencies", pg_sys::JSONBOID),
                         (c"last_failure", pg_sys::TEXTOID),
@@ -105,12 +106,12 @@ macro_rules! places {
                         (c"since", pg_sys::TIMESTAMPTZOID),
                         (c"linked", pg_sys::BOOLOID),
                     ]),
-                    completed: describe(table, &own, &[
+                    completed: table.describe(&own, &[
                         (c"depends_on", pg_sys::TEXTARRAYOID),
                         (c"unblocked", pg_sys::TEXTARRAYOID),
                     ]),
                     own,
-                    no_names: unsafe { pg_sys::construct_empty_array(pg_sys::TEXTOID).into() },
+                    no_names: param(Vec::<&str>::new()).expect("a value"),
                     no_objects: JsonB(json!([])).into_datum().expect("a value"),
                     defaults: (1..=table.width())
                         .filter(|column| {
@@ -137,20 +138,6 @@ places! {
     settled_token: INT8OID, claimable_since: TIMESTAMPTZOID, last_failure: TEXTOID,
     open_dependencies: INT4OID, created_at: TIMESTAMPTZOID, block_kind: TEXTOID,
     block_reason: TEXTOID, creation_seq: INT8OID, creation_request: JSONBOID
-}
-
-/// The columns of cards in `own`, and more.
-fn describe(table: &Table, own: &[usize], more: &[(&CStr, pg_sys::Oid)]) -> pg_sys::TupleDesc {
-    unsafe {
-        let description = pg_sys::CreateTemplateTupleDesc((own.len() + more.len()) as i32);
-        for (to, from) in (1..).zip(own) {
-            pg_sys::TupleDescCopyEntry(description, to, table.descriptor(), *from as i16);
-        }
-        for (to, (name, kind)) in (own.len() as i16 + 1..).zip(more) {
-            pg_sys::TupleDescInitEntry(description, to, name.as_ptr(), *kind, -1, 0);
-        }
-        description
-    }
 }
 
 thread_local! {
@@ -242,8 +229,7 @@ impl Row {
     }
 
     pub fn get<T: FromDatum>(&self, column: usize) -> Option<T> {
-        let value = self.value(column);
-        unsafe { T::from_datum(value.unwrap_or(pg_sys::Datum::null()), value.is_none()) }
+        value::read(self.value(column))
     }
 
     /// As `get`, of a column that is not null.
@@ -269,14 +255,7 @@ impl Row {
         more: &[Parameter],
     ) -> pg_sys::HeapTuple {
         let own = places.own.iter().map(|column| self.values[column - 1]);
-        let (mut values, mut nulls): (Vec<pg_sys::Datum>, Vec<bool>) = own
-            .chain(more.iter().copied())
-            .map(|value| (value.unwrap_or(pg_sys::Datum::null()), value.is_none()))
-            .unzip();
-        unsafe {
-            assert_eq!(values.len(), (*description).natts as usize);
-            pg_sys::heap_form_tuple(description, values.as_mut_ptr(), nulls.as_mut_ptr())
-        }
+        statement::row(description, own.chain(more.iter().copied()))
     }
 }
 

@@ -393,15 +393,28 @@ impl Answer {
 
     /// A row of the same description with other values.
     pub fn row_of(&self, columns: &[Column]) -> pg_sys::HeapTuple {
-        let value = |column: &Column| column.value.unwrap_or(pg_sys::Datum::null());
-        let mut values: Vec<pg_sys::Datum> = columns.iter().map(value).collect();
-        let mut nulls: Vec<bool> = columns.iter().map(|c| c.value.is_none()).collect();
-        unsafe { pg_sys::heap_form_tuple(self.descriptor, values.as_mut_ptr(), nulls.as_mut_ptr()) }
+        row(self.descriptor, columns.iter().map(|column| column.value))
     }
 
     /// Bytes of a row, with what is stored elsewhere and compressed.
     pub fn size(&self, row: usize) -> usize {
         self.columns(row).iter().map(Column::size).sum()
+    }
+}
+
+/// A row of this description, whose columns have the types of `values`.
+pub fn row(
+    description: pg_sys::TupleDesc,
+    values: impl Iterator<Item = Parameter>,
+) -> pg_sys::HeapTuple {
+    let (mut values, mut nulls): (Vec<pg_sys::Datum>, Vec<bool>) = values
+        .map(|value| (value.unwrap_or(pg_sys::Datum::null()), value.is_none()))
+        .unzip();
+    // SAFETY: there are as many values as the description has columns; it outlives the call, as
+    // answers do, and the row is a copy.
+    unsafe {
+        assert_eq!(values.len(), (*description).natts as usize);
+        pg_sys::heap_form_tuple(description, values.as_mut_ptr(), nulls.as_mut_ptr())
     }
 }
 
@@ -418,9 +431,28 @@ impl Column {
     /// Bytes, with what is stored elsewhere and compressed.
     pub fn size(&self) -> usize {
         match self.value {
+            // SAFETY: what has a length of its own points at it.
             Some(value) if self.varies => unsafe { pg_sys::toast_raw_datum_size(value) },
             Some(_) => size_of::<pg_sys::Datum>(),
             None => 0,
+        }
+    }
+
+    /// Whether it is stored in another place than its row.
+    pub fn is_elsewhere(&self) -> bool {
+        // SAFETY: as above.
+        self.value.is_some_and(|value| {
+            self.varies && unsafe { pgrx::varlena::varatt_is_1b_e(value.cast_mut_ptr()) }
+        })
+    }
+
+    /// Makes sure that it can be read, if it is stored in another place: else that is an error.
+    pub fn look_elsewhere(&self) {
+        if let Some(value) = self.value
+            && self.is_elsewhere()
+        {
+            // SAFETY: of what lies elsewhere this makes a copy, which nobody else has.
+            unsafe { pg_sys::pfree(pg_sys::pg_detoast_datum(value.cast_mut_ptr()).cast()) };
         }
     }
 }

@@ -121,6 +121,24 @@ impl Table {
         unsafe { pg_sys::type_is_enum(kind) }.then_some((column, kind))
     }
 
+    /// What rows look like that have these of its columns, by their numbers, and more behind them.
+    pub fn describe(&self, own: &[usize], more: &[(&CStr, pg_sys::Oid)]) -> pg_sys::TupleDesc {
+        assert!(own.iter().all(|from| (1..=self.width()).contains(from)));
+        let width = own.len() + more.len();
+        // SAFETY: each column of the new description is written once, either from one that the table
+        // has, or with a name that ends with a NUL and is copied, and a type; one that is none is an error.
+        unsafe {
+            let description = pg_sys::CreateTemplateTupleDesc(width as i32);
+            for (to, from) in (1..).zip(own) {
+                pg_sys::TupleDescCopyEntry(description, to, self.descriptor(), *from as i16);
+            }
+            for (to, (name, kind)) in (own.len() as i16 + 1..).zip(more) {
+                pg_sys::TupleDescInitEntry(description, to, name.as_ptr(), *kind, -1, 0);
+            }
+            description
+        }
+    }
+
     /// Locks the row that `search` has found. False if somebody else has it locked against that, or
     /// has changed it since.
     pub fn lock(&self, search: &Search, against: Against) -> bool {
