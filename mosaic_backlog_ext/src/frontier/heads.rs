@@ -1,6 +1,9 @@
 //! The heads of one database, as plain data: a head for each filter of claims, one for leases and
 //! one for cards that wait for their time.
 
+use std::ops::{Deref, DerefMut};
+use std::thread::panicking;
+
 use super::addition::Addition;
 use super::head::{Head, Lost};
 use super::key::{Key, Range};
@@ -53,6 +56,44 @@ pub struct Heads {
     /// When waiters were last woken.
     woken_at: i64,
     audits: Audits,
+}
+
+/// Heads that are being changed. What a panic leaves half changed is not trusted: all is forgotten.
+pub struct Changing<'a> {
+    heads: &'a mut Heads,
+    /// They are changed by what is dropped in the course of a panic, which is not theirs.
+    in_panic: bool,
+}
+
+impl<'a> Changing<'a> {
+    pub fn begin(heads: &'a mut Heads) -> Self {
+        Self {
+            heads,
+            in_panic: panicking(),
+        }
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        if panicking() && !self.in_panic {
+            self.heads.reset();
+        }
+    }
+}
+
+impl Deref for Changing<'_> {
+    type Target = Heads;
+
+    fn deref(&self) -> &Heads {
+        self.heads
+    }
+}
+
+impl DerefMut for Changing<'_> {
+    fn deref_mut(&mut self) -> &mut Heads {
+        self.heads
+    }
 }
 
 /// What audits have found, of all sets.

@@ -24,6 +24,45 @@ pub fn caller_is(role: &CStr) -> bool {
         && unsafe { pg_sys::has_privs_of_role(pg_sys::GetOuterUserId(), role) }
 }
 
+/// Does something that the caller may have no right to. Nothing that somebody wrote runs meanwhile.
+pub fn as_superuser<R>(work: impl FnOnce() -> R) -> R {
+    let _before = Before::begin();
+    work()
+}
+
+/// The role before, which it is again at the end, also at an error.
+struct Before {
+    user: pg_sys::Oid,
+    context: i32,
+}
+
+impl Before {
+    fn begin() -> Self {
+        let mut before = Self {
+            user: pg_sys::InvalidOid,
+            context: 0,
+        };
+        // SAFETY: writes to the two places that it is given.
+        unsafe { pg_sys::GetUserIdAndSecContext(&mut before.user, &mut before.context) };
+        before.switch(
+            pg_sys::BOOTSTRAP_SUPERUSERID.into(),
+            before.context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,
+        );
+        before
+    }
+
+    fn switch(&self, user: pg_sys::Oid, context: i32) {
+        // SAFETY: both are numbers that PostgreSQL gave, or the superuser that every cluster has.
+        unsafe { pg_sys::SetUserIdAndSecContext(user, context) };
+    }
+}
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        self.switch(self.user, self.context);
+    }
+}
+
 /// The process of this session.
 pub fn process() -> i32 {
     // SAFETY: set when the process begins, and never again.

@@ -17,6 +17,7 @@ use std::mem::MaybeUninit;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
+use crate::postgres::transaction::{self, SubId};
 pub use installed::Writes;
 pub use known::{Store, known};
 pub use search::{Found, Key, Search, exists};
@@ -33,6 +34,22 @@ pub fn relation_id(name: &CStr) -> pg_sys::Oid {
         let schema = pg_sys::get_namespace_oid(c"mosaic".as_ptr(), true);
         pg_sys::get_relname_relid(name.as_ptr(), schema)
     }
+}
+
+/// The subtransaction of this transaction that has made the relation, if any.
+pub fn created_by(relation: pg_sys::Oid) -> Option<SubId> {
+    // SAFETY: what is opened here is closed here, and read in between; null is no relation.
+    let by = unsafe {
+        let relation = pg_sys::RelationIdGetRelation(relation);
+        if relation.is_null() {
+            return None;
+        }
+        let by = (*relation).rd_createSubid;
+        pg_sys::RelationClose(relation);
+        by
+    };
+    // 0 is none.
+    (by != 0).then_some(by)
 }
 
 /// What a lock of a row is against.
@@ -54,7 +71,7 @@ impl Table {
 
     /// To lock its rows; `None` if a statement has to do it.
     pub fn to_lock(name: &CStr) -> Option<Self> {
-        if unsafe { pg_sys::XactReadOnly } {
+        if transaction::is_read_only() {
             return None;
         }
         let rights = &[pg_sys::ACL_SELECT, pg_sys::ACL_UPDATE];

@@ -9,6 +9,7 @@ use super::installed::is_as_installed;
 use super::slot::Slot;
 use super::{Search, Table, Writes};
 use crate::postgres::statement::Parameter;
+use crate::postgres::transaction;
 
 /// A table that is open for writing. To be closed, unless an error ends the transaction.
 pub struct Writer {
@@ -24,7 +25,7 @@ pub struct Writer {
 impl Writer {
     /// `None` if the rows must be written by statements.
     pub fn open(writes: &Writes) -> Option<Self> {
-        if unsafe { pg_sys::XactReadOnly } {
+        if transaction::is_read_only() {
             return None;
         }
         let suits = |table: &Table| is_as_installed(table, writes);

@@ -1,7 +1,5 @@
 //! How the backlog is run: its settings, the frontier, and vacuum.
 
-use pgrx::prelude::*;
-
 use super::finding::{Finding, State};
 use crate::frontier::{self, Sharing};
 use crate::postgres::clock;
