@@ -64,7 +64,7 @@ pub fn record_many(session: &Session, at: Micros, events: &[Event]) {
         for (id, event) in ids.into_iter().zip(events) {
             history.append(at, &login_role, id, event, horizon);
         }
-        return history.writer.close();
+        return;
     }
     session.run(
         &RECORD_MANY,
@@ -165,13 +165,8 @@ struct History {
 impl History {
     fn open() -> Option<Self> {
         let writer = Writer::open(&APPENDS)?;
-        match known(&PLACES, &writer.table, Places::find) {
-            Some(places) => Some(Self { writer, places }),
-            None => {
-                writer.close();
-                None
-            }
-        }
+        let places = known(&PLACES, writer.table(), Places::find)?;
+        Some(Self { writer, places })
     }
 
     fn append(&self, at: Micros, login_role: &str, id: i64, event: &Event, horizon: u64) {

@@ -1,6 +1,7 @@
 //! A card's row, written without a statement.
 
 use std::ffi::{CStr, CString};
+use std::ops::Deref;
 use std::rc::Rc;
 
 use pgrx::JsonB;
@@ -11,7 +12,9 @@ use super::{Card, own_columns};
 use crate::card::status::{Status, Statuses};
 use crate::postgres::settings;
 use crate::postgres::statement::{self, Answer, Parameter, param};
-use crate::postgres::table::{Against, Found, Key, Search, Store, Table, Writer, Writes, known};
+use crate::postgres::table::{
+    Against, Found, Hit, Key, Search, Store, Table, Writer, Writes, known,
+};
 use crate::postgres::value;
 
 /// Nothing is left to do for the check and the triggers of cards, as long as no column is changed
@@ -162,55 +165,70 @@ impl Places {
 
 /// The table of cards, open for writing, and a search in it.
 pub struct Cards {
-    writer: Writer,
+    // Begun last, and ended first.
     search: Search,
-    pub places: Rc<Places>,
+    writer: Writer,
+    places: Rc<Places>,
 }
 
 impl Cards {
     /// Searches by a column, the first of an index; `None` if statements have to do it.
     pub fn open(index: &CStr, column: impl FnOnce(&Places) -> usize) -> Option<Self> {
         let writer = Writer::open(&WRITES)?;
-        let found = known(&PLACES, &writer.table, Places::find).and_then(|places| {
-            let search = Search::open(&writer.table, index, column(&places))?;
-            Some((places, search))
-        });
-        match found {
-            Some((places, search)) => Some(Self {
-                writer,
-                search,
-                places,
-            }),
-            None => {
-                writer.close();
-                None
-            }
-        }
+        let places = known(&PLACES, writer.table(), Places::find)?;
+        let search = Search::open(writer.table(), index, column(&places))?;
+        Some(Self {
+            search,
+            writer,
+            places,
+        })
     }
 
-    pub fn close(self) {
-        self.search.close();
-        self.writer.close();
+    pub fn places(&self) -> Rc<Places> {
+        self.places.clone()
     }
 
-    pub fn find(&self, key: Key) -> Found<Row> {
-        let found = self.search.find(key);
-        found.map(|()| Row::found(&self.search, &self.places))
+    pub fn find(&mut self, key: Key) -> Found<Stored<'_>> {
+        let (writer, places) = (&self.writer, &*self.places);
+        self.search.find(key).map(|hit| Stored {
+            row: Row::found(&hit, places),
+            hit,
+            writer,
+            places,
+        })
+    }
+}
+
+/// A card that was found, as long as no other is searched for.
+pub struct Stored<'a> {
+    row: Row,
+    hit: Hit<'a>,
+    writer: &'a Writer,
+    places: &'a Places,
+}
+
+impl Stored<'_> {
+    /// Locks it. False if somebody else has locked or changed it.
+    pub fn lock(&mut self) -> bool {
+        self.hit.lock(Against::Changes)
     }
 
-    /// Locks the row that was found last. False if somebody else has locked or changed it.
-    pub fn lock(&self) -> bool {
-        self.writer.table.lock(&self.search, Against::Changes)
-    }
-
-    /// Writes changes of the row that was found last, and that this transaction has locked. False,
-    /// with nothing done, where a statement has to do it.
-    pub fn update<const N: usize>(&self, row: &mut Row, changes: [(usize, Parameter); N]) -> bool {
+    /// Writes changes of it, which this transaction has locked. False, with nothing done, where a
+    /// statement has to do it.
+    pub fn update<const N: usize>(&mut self, changes: [(usize, Parameter); N]) -> bool {
         for (column, value) in changes {
-            row.values[column - 1] = value;
+            self.row.values[column - 1] = value;
         }
         let changed = changes.map(|(column, _)| column);
-        row.fits(&self.places) && self.writer.update(&self.search, &row.values, &changed)
+        self.row.fits(self.places) && self.writer.update(&self.hit, &self.row.values, &changed)
+    }
+}
+
+impl Deref for Stored<'_> {
+    type Target = Row;
+
+    fn deref(&self) -> &Row {
+        &self.row
     }
 }
 
@@ -220,8 +238,8 @@ pub struct Row {
 }
 
 impl Row {
-    fn found(search: &Search, places: &Places) -> Self {
-        let mut values = search.values();
+    fn found(hit: &Hit, places: &Places) -> Self {
+        let mut values = hit.values();
         for (value, dropped) in values.iter_mut().zip(&places.dropped) {
             *value = value.filter(|_| !dropped);
         }
@@ -268,43 +286,38 @@ pub fn insert<const N: usize>(
     more: &[Parameter],
 ) -> Option<Answer> {
     let writer = Writer::open(&INSERTS)?;
-    let inserted = known(&PLACES, &writer.table, Places::find).and_then(|places| {
-        let mut row = Row {
-            values: vec![None; places.not_null.len()],
-        };
-        let mut defaults = places.defaults.clone();
-        for (column, value) in values(&places) {
-            row.values[column - 1] = value;
-            defaults.retain(|default| *default != column);
-        }
-        let fits = !places.has_others && defaults.is_empty() && row.fits(&places);
-        (fits && writer.insert_unless_taken(&row.values)).then(|| {
-            let description = description(&places);
-            let more = [&[places.no_names()], more].concat();
-            let tuple = row.answer(&places, description, &more);
-            Answer::of(&[tuple], description)
-        })
-    });
-    writer.close();
-    inserted
+    let places = known(&PLACES, writer.table(), Places::find)?;
+    let mut row = Row {
+        values: vec![None; places.not_null.len()],
+    };
+    let mut defaults = places.defaults.clone();
+    for (column, value) in values(&places) {
+        row.values[column - 1] = value;
+        defaults.retain(|default| *default != column);
+    }
+    let fits = !places.has_others && defaults.is_empty() && row.fits(&places);
+    (fits && writer.insert_unless_taken(&row.values)).then(|| {
+        let description = description(&places);
+        let more = [&[places.no_names()], more].concat();
+        let tuple = row.answer(&places, description, &more);
+        Answer::of(&[tuple], description)
+    })
 }
 
 /// Locks a card's row, unless somebody else has it, or `suits` says no once the table is open;
 /// `None` where a statement has to do it.
 pub fn lock(id: &str, against: Against, suits: impl FnOnce() -> bool) -> Option<Card> {
     let table = Table::to_lock(WRITES.table)?;
-    let card = known(&PLACES, &table, Places::find)
-        .filter(|_| suits())
-        .and_then(|places| {
-            let search = Search::open(&table, c"backlog_pkey", places.id)?;
-            let is_locked = matches!(search.find(Key::Text(id)), Found::One(()))
-                && table.lock(&search, against);
-            let card = is_locked.then(|| read(&Row::found(&search, &places), &places));
-            search.close();
-            card
-        });
-    table.close();
-    card
+    let places = known(&PLACES, &table, Places::find)?;
+    if !suits() {
+        return None;
+    }
+    let mut search = Search::open(&table, c"backlog_pkey", places.id)?;
+    let Found::One(mut hit) = search.find(Key::Text(id)) else {
+        return None;
+    };
+    hit.lock(against)
+        .then(|| read(&Row::found(&hit, &places), &places))
 }
 
 fn read(row: &Row, at: &Places) -> Card {
@@ -339,18 +352,16 @@ pub fn update<const N: usize>(
     description: impl FnOnce(&Places) -> pg_sys::TupleDesc,
     more: &[Parameter],
 ) -> Option<Answer> {
-    let cards = Cards::open(c"backlog_pkey", |at| at.id)?;
-    let places = cards.places.clone();
-    let mut answer = None;
-    if let Found::One(mut row) = cards.find(Key::Text(id))
-        && row.get(places.linked) == Some(false)
-        && cards.update(&mut row, changes(&places))
-    {
-        let more = [&[places.no_names()], more].concat();
-        let description = description(&places);
-        let tuple = row.answer(&places, description, &more);
-        answer = Some(Answer::of(&[tuple], description));
+    let mut cards = Cards::open(c"backlog_pkey", |at| at.id)?;
+    let places = cards.places();
+    let Found::One(mut card) = cards.find(Key::Text(id)) else {
+        return None;
+    };
+    if card.get(places.linked) != Some(false) || !card.update(changes(&places)) {
+        return None;
     }
-    cards.close();
-    answer
+    let more = [&[places.no_names()], more].concat();
+    let description = description(&places);
+    let tuple = card.answer(&places, description, &more);
+    Some(Answer::of(&[tuple], description))
 }

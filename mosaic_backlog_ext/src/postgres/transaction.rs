@@ -73,6 +73,12 @@ pub fn subtransaction() -> SubId {
     unsafe { pg_sys::GetCurrentSubTransactionId() }
 }
 
+/// What comes now sees what was written before it.
+pub fn next_command() {
+    // SAFETY: takes no argument; that there can be no more commands is an error.
+    unsafe { pg_sys::CommandCounterIncrement() };
+}
+
 /// Tells those who listen, once the transaction is committed.
 pub fn notify(channel: &str) {
     // SAFETY: the arguments are those of `pg_notify`, two texts.
