@@ -30,10 +30,7 @@ pub fn waiters() {
     if !settings::NOTIFY.get() {
         return;
     }
-    let wish = (
-        transaction::subtransaction(),
-        frontier::waking(),
-    );
+    let wish = (transaction::subtransaction(), frontier::waking());
     // What is registered last is called first: the frontier may unmap its memory after that.
     if !WATCHING.replace(true) {
         transaction::watch::<Notifying>();

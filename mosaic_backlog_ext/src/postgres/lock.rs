@@ -30,7 +30,12 @@ pub fn request(id: &Uuid) {
     let hash = Sha256::digest(id.as_bytes());
     let object = u32::from_be_bytes(hash[..4].try_into().expect("4 bytes"));
     let part = u16::from_be_bytes(hash[4..6].try_into().expect("2 bytes"));
-    take(c"backlog_claim_request", object, part, pg_sys::ExclusiveLock);
+    take(
+        c"backlog_claim_request",
+        object,
+        part,
+        pg_sys::ExclusiveLock,
+    );
 }
 
 /// The table of cards, and what of it tells gates from the lock of imports.

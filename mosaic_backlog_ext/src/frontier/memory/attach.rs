@@ -290,7 +290,9 @@ fn map(place: Place, retires: bool) -> Found {
             std::mem::forget(fresh);
             name_locks();
             // SAFETY: the segment is mapped, and of this layout by its header.
-            Found::Ours(Memory(unsafe { pg_sys::dsm_segment_address(segment) }.cast()))
+            Found::Ours(Memory(
+                unsafe { pg_sys::dsm_segment_address(segment) }.cast(),
+            ))
         }
         std::cmp::Ordering::Less => {
             if retires {
@@ -322,9 +324,7 @@ fn header_of<'a>(segment: *mut pg_sys::dsm_segment, place: Place) -> Option<&'a 
 fn create(place: Place) -> Option<Memory> {
     let now = clock::server();
     let was_refused = now.abs_diff(REFUSED_AT.get()) < ASK_AGAIN as u64;
-    if was_refused
-        || place.sequence == pg_sys::InvalidOid
-        || postgres::transaction::is_read_only()
+    if was_refused || place.sequence == pg_sys::InvalidOid || postgres::transaction::is_read_only()
     {
         return None;
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::super::memory::{self, Memory};
-use super::{Pending, transaction, PENDING};
+use super::{PENDING, Pending, transaction};
 
 /// What is committed has to be heard of by all.
 pub fn commit() {

@@ -83,7 +83,11 @@ impl Watch for Ends {
 
     fn is_undone(own: SubId) {
         with(|pending| pending.dropped.retain(|(by, _)| *by != own));
-        each_that_ends(|pending| &mut pending.undo, |undo| undo.by == own, Undo::run);
+        each_that_ends(
+            |pending| &mut pending.undo,
+            |undo| undo.by == own,
+            Undo::run,
+        );
         // What the callers of this subtransaction try and look at goes on.
         end_trials(|trial| trial.by == own);
         give_up_looks(|look| look.by == own);

@@ -67,13 +67,13 @@ impl Writer {
     /// are needed.
     pub fn insert<const N: usize>(&self, values: impl FnOnce() -> [Parameter; N]) {
         pgrx::check_for_interrupts!();
-        // SAFETY: the context is that of one row, of this writer, and empty when it is done; the values
-        // in it are not used any more when it is reset.
-        let memory = unsafe { (*self.row).ecxt_per_tuple_memory };
-        let outer = unsafe { pg_sys::MemoryContextSwitchTo(memory) };
-        self.new.fill(values().into_iter());
-        // SAFETY: as above; table, indexes and slot are open, and the slot holds a row of the table.
+        // SAFETY: the context for what is needed of one row is this writer's, and is reset when nothing in
+        // it is used any more; the one before is the current one again. Table, indexes and slot are open,
+        // and the slot holds a row of the table.
         unsafe {
+            let memory = (*self.row).ecxt_per_tuple_memory;
+            let outer = pg_sys::MemoryContextSwitchTo(memory);
+            self.new.fill(values().into_iter());
             pg_sys::MemoryContextSwitchTo(outer);
             pg_sys::ExecSimpleRelationInsert(self.target, self.state, self.new.as_ptr());
             self.new.clear();
@@ -124,17 +124,11 @@ impl Writer {
     /// Whether it stays.
     fn insert_for_now(&self) -> bool {
         let methods = self.table.methods();
-        let begin = methods
-            .tuple_insert_speculative
-            .expect("an access method");
+        let begin = methods.tuple_insert_speculative.expect("an access method");
         let end = methods
             .tuple_complete_speculative
             .expect("an access method");
-        let (relation, row, none) = (
-            self.table.relation,
-            self.new.as_ptr(),
-            std::ptr::null_mut(),
-        );
+        let (relation, row, none) = (self.table.relation, self.new.as_ptr(), std::ptr::null_mut());
         let transaction = transaction::id();
         // SAFETY: whoever inserts the same meanwhile waits for this lock, which is let go of here, or at an
         // error by the end of the transaction. The row is begun and completed under one token. The methods

@@ -24,8 +24,7 @@ pub fn take(keys: &[Key], request: &Request, now: Micros) -> Option<(Answer, Vec
             Found::One(mut card) => {
                 if is_for(places, &card, request, now) {
                     // What was judged is the newest version, and stays it.
-                    let written =
-                        card.lock() && card.update(claimed(places, &card, request, now));
+                    let written = card.lock() && card.update(claimed(places, &card, request, now));
                     if written {
                         let more = taken_columns(places, &card);
                         taken.push(card.answer(places, places.taken, &more));
