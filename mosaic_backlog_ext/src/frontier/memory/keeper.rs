@@ -65,6 +65,7 @@ impl Memory {
 /// The worker. `what`: the handle of a segment in the lower half, and for how many seconds it is
 /// kept unused in the upper.
 #[pg_guard]
+// SAFETY: nobody else has a function of this name.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn mosaic_backlog_keep(what: pg_sys::Datum) {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGTERM);
