@@ -13,6 +13,7 @@ static CLOSED: AtomicBool = AtomicBool::new(false);
 /// would take an answer that nobody gets for written.
 #[cfg(target_os = "linux")]
 #[used]
+// SAFETY: a list of functions that run before `main`; this one needs nothing that is set up by then.
 #[unsafe(link_section = ".init_array")]
 static LOOK: extern "C" fn() = {
     extern "C" fn look() {

@@ -1,14 +1,11 @@
 //! Validation of arguments. The limits here are the documented ones.
 
-use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::datum::Interval;
-use pgrx::pgrx_sql_entity_graph::metadata::{
-    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
-};
 use pgrx::prelude::*;
 
-use crate::document::extent;
 use crate::postgres::clock::{self, Micros, SECOND};
+pub use crate::postgres::passed::Jsonb;
+use crate::postgres::passed::{Array, ArrayText};
 use crate::postgres::statement::Parameter;
 use crate::refusal::Refusal;
 
@@ -343,28 +340,21 @@ pub fn time(field: &str, value: Option<TimestampWithTimeZone>) -> Result<Option<
     }
 }
 
-/// Output functions that are fixed parts of PostgreSQL's catalogue.
-const JSONB_OUT: u32 = 3804;
-const ARRAY_OUT: u32 = 751;
-
-/// A jsonb value, passed through as it came.
-pub struct Jsonb(pg_sys::Datum);
-
 impl Jsonb {
     /// The value as a parameter, if its text is no larger than 1 MiB and not nested too deep. Its
     /// text is what counts, as that is what whoever reads the card is sent.
     pub fn parameter(field: &str, value: Option<&Self>) -> Result<Parameter, Refusal> {
-        let Some(Self(datum)) = value else {
+        let Some(document) = value else {
             return Ok(None);
         };
-        let extent = extent(*datum);
+        let extent = document.extent();
         json_of(field, extent.bytes as usize, extent.depth)?;
-        Ok(Some(*datum))
+        Ok(Some(document.value()))
     }
 
     /// The text of an array of cards or lines.
     pub fn batch(&self, field: &str) -> Result<String, Refusal> {
-        let bytes = extent(self.0).bytes;
+        let bytes = self.extent().bytes;
         if bytes > BATCH_TEXT_MAX {
             return Err(Refusal::argument(
                 format!("{field} has {bytes} bytes as text, at most {BATCH_TEXT_MAX} are allowed"),
@@ -373,55 +363,15 @@ impl Jsonb {
         }
         Ok(self.text())
     }
-
-    pub fn text(&self) -> String {
-        text_of(self.0)
-    }
 }
 
-/// A jsonb value as text. Measure it before, if it may be of any size.
-pub fn text_of(jsonb: pg_sys::Datum) -> String {
-    unsafe {
-        let text = pg_sys::OidOutputFunctionCall(pg_sys::Oid::from(JSONB_OUT), jsonb);
-        let owned = std::ffi::CStr::from_ptr(text)
-            .to_string_lossy()
-            .into_owned();
-        pg_sys::pfree(text.cast());
-        owned
-    }
+/// `mosaic.backlog_status[]`.
+pub struct StatusArray;
+
+impl Array for StatusArray {
+    const NAME: &'static str = "mosaic_backlog_ext::Statuses";
+    const SQL: &'static str = "mosaic.backlog_status[]";
 }
 
-/// `mosaic.backlog_status[]`, as the text of the array.
-pub struct Statuses(pub String);
-
-macro_rules! argument_type {
-    ($type:ident, $sql:literal, $unbox:expr) => {
-        unsafe impl SqlTranslatable for $type {
-            const TYPE_IDENT: &'static str = concat!("mosaic_backlog_ext::", stringify!($type));
-            const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
-            const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::As($sql));
-            const RETURN_SQL: Result<ReturnsRef, ReturnsError> = Err(ReturnsError::Datum);
-        }
-
-        unsafe impl<'fcx> ArgAbi<'fcx> for $type {
-            unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-                let datum = unsafe { arg.unbox_arg_using_from_datum::<pg_sys::Datum>() };
-                $unbox(datum.expect("an argument that is not null"))
-            }
-        }
-    };
-}
-
-argument_type!(Jsonb, "jsonb", Jsonb);
-argument_type!(
-    Statuses,
-    "mosaic.backlog_status[]",
-    |datum: pg_sys::Datum| unsafe {
-        let text = pg_sys::OidOutputFunctionCall(pg_sys::Oid::from(ARRAY_OUT), datum);
-        Statuses(
-            std::ffi::CStr::from_ptr(text)
-                .to_string_lossy()
-                .into_owned(),
-        )
-    }
-);
+/// It as the text of the array.
+pub type Statuses = ArrayText<StatusArray>;

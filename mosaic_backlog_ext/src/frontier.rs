@@ -36,6 +36,8 @@ mod watch;
 use pgrx::prelude::*;
 use sha2::{Digest, Sha256};
 
+use crate::postgres::clock;
+use crate::postgres::roles;
 use addition::Addition;
 pub use audit::{AUDITED, Audit, audit};
 pub use head::LOOK;
@@ -59,7 +61,7 @@ const WINDOW: i64 = 1_000_000;
 const PATIENCE: i64 = 100;
 
 fn now() -> i64 {
-    unsafe { pg_sys::GetCurrentTimestamp() }
+    clock::server()
 }
 
 /// What every call that uses the frontier begins with.
@@ -81,9 +83,8 @@ pub fn claims(phase: Option<&str>, labels: &[String], offers: &[String]) -> Set 
     } else {
         fingerprint(phase, labels, offers)
     };
-    let now = unsafe { pg_sys::GetCurrentTimestamp() };
-    let user = unsafe { pg_sys::MyProcPid };
-    memory::attach().lock().claims(filter, user, now)
+    let memory = memory::attach();
+    memory.lock().claims(filter, roles::process(), now())
 }
 
 fn fingerprint(phase: Option<&str>, labels: &[String], offers: &[String]) -> Filter {
@@ -403,7 +404,7 @@ pub fn waking() -> Waking {
 impl Waking {
     /// The turn to wake waiters, if nobody had it in the last `throttle` microseconds.
     pub fn take_turn(self, throttle: i64) -> Option<Turn> {
-        let now = unsafe { pg_sys::GetCurrentTimestamp() };
+        let now = now();
         let before = self.0.lock().take_turn(now, throttle)?;
         Some(Turn {
             memory: self.0,

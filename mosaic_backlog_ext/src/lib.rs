@@ -18,7 +18,6 @@ mod card;
 mod argument;
 mod guard;
 
-mod document;
 mod refusal;
 
 mod postgres;

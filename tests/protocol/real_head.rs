@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 #[path = "../../mosaic_backlog_ext/src/frontier"]
 pub mod frontier {
@@ -21,7 +22,7 @@ pub mod frontier {
 
 use frontier::addition::Addition;
 use frontier::head::{Head, LOOK};
-use frontier::heads::{FILTERS, Filter, Heads, SHARE, Set};
+use frontier::heads::{Changing, FILTERS, Filter, Heads, SHARE, Set};
 use frontier::key::{Key, Range};
 
 thread_local! {
@@ -145,6 +146,7 @@ fn filter(number: usize) -> Filter {
 
 pub fn empty_heads() -> Box<Heads> {
     // As in shared memory.
+    // SAFETY: zeros are a value of each part: numbers, and `None` of an option.
     let mut heads: Box<Heads> = unsafe { Box::<Heads>::new_zeroed().assume_init() };
     heads.reset();
     heads.forget_audits();
@@ -153,6 +155,42 @@ pub fn empty_heads() -> Box<Heads> {
 
 fn is_there(heads: &mut Heads, set: Set) -> bool {
     heads.head(set).is_some()
+}
+
+#[test]
+fn heads_that_a_panic_left_half_changed_forget_all() {
+    let mut heads = empty_heads();
+    let set = heads.claims(Filter::default(), 1, 0);
+    let resets = heads.resets();
+    let broken = catch_unwind(AssertUnwindSafe(|| {
+        let mut heads = Changing::begin(&mut heads);
+        heads.end_due(&[7]);
+        resume_unwind(Box::new("half way"));
+    }));
+    assert!(broken.is_err());
+    assert_eq!(heads.resets(), resets + 1);
+    assert!(!is_there(&mut heads, set));
+}
+
+#[test]
+fn what_a_panic_drops_changes_heads_as_ever() {
+    struct GivesBack<'a>(&'a mut Heads, Set);
+    impl Drop for GivesBack<'_> {
+        fn drop(&mut self) {
+            let mut heads = Changing::begin(self.0);
+            heads.head(self.1).expect("a head").give_back(&[7]);
+        }
+    }
+    let mut heads = empty_heads();
+    let set = heads.claims(Filter::default(), 1, 0);
+    let resets = heads.resets();
+    let broken = catch_unwind(AssertUnwindSafe(|| {
+        let _gives_back = GivesBack(&mut heads, set);
+        resume_unwind(Box::new("elsewhere"));
+    }));
+    assert!(broken.is_err());
+    assert_eq!(heads.resets(), resets);
+    assert!(heads.head(set).expect("a head").covers(7));
 }
 
 #[test]

@@ -41,10 +41,15 @@ fn module_of<'a>(path: &'a str, all: &BTreeMap<String, String>) -> Option<&'a st
     Some(path)
 }
 
-fn imports() -> Imports {
+fn all_sources() -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     let root = programs::sources().join("mosaic_backlog_ext/src");
     sources(&root, "", &mut all);
+    all
+}
+
+fn imports() -> Imports {
+    let all = all_sources();
     let is_path = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     let mut imports = Imports::new();
     for (module, text) in &all {
@@ -140,4 +145,40 @@ fn no_modules_of_the_extension_import_each_other_in_a_circle() {
         }
     }
     assert!(imports.is_empty(), "{imports:?}");
+}
+
+/// The lines of a source on which `unsafe` is said to the compiler, and not to PostgreSQL.
+fn unsafe_lines(source: &str) -> impl Iterator<Item = &str> {
+    let ways = ["{", "fn ", "impl", "extern ", "trait "];
+    source.lines().map(str::trim_start).filter(move |line| {
+        let code = line.split("//").next().unwrap_or_default();
+        code.contains("unsafe(")
+            || code.match_indices("unsafe ").any(|(at, word)| {
+                let is_word = !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+                is_word
+                    && ways
+                        .iter()
+                        .any(|way| code[at + word.len()..].starts_with(way))
+            })
+    })
+}
+
+#[test]
+fn unsafe_lives_in_postgres_and_in_the_frontiers_memory() {
+    let homes = ["postgres", "frontier::memory"];
+    let mut seen = 0;
+    for (module, source) in all_sources() {
+        let is_home = |home: &&str| {
+            module
+                .strip_prefix(*home)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        };
+        let lines: Vec<&str> = unsafe_lines(&source).collect();
+        if homes.iter().any(|home| is_home(&home)) {
+            seen += lines.len();
+        } else {
+            assert!(lines.is_empty(), "{module}: {lines:?}");
+        }
+    }
+    assert!(seen > 100, "{seen}");
 }

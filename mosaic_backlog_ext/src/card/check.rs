@@ -3,6 +3,8 @@
 use pgrx::prelude::*;
 
 use crate::card::status::{Status, Statuses};
+use crate::postgres::call::Call;
+use crate::postgres::value;
 
 /// The CHECK of `sql/20_card.sql`, with the columns in the order that it names them. A function,
 /// because PostgreSQL reads the text of a CHECK anew in each statement that writes cards: written
@@ -24,16 +26,13 @@ create function mosaic.card_fits(
 language c as 'MODULE_PATHNAME', 'card_fits_wrapper';
 "
 )]
-fn card_fits(fcinfo: pg_sys::FunctionCallInfo) -> bool {
-    let (status, is_set, attempts, statuses) = unsafe {
-        let columns = (*fcinfo).args.as_slice(9);
-        let status = pg_sys::Oid::from_datum(columns[0].value, columns[0].isnull);
-        let attempts = i32::from_datum(columns[8].value, columns[8].isnull);
-        let is_set: [bool; 7] = std::array::from_fn(|column| !columns[column + 1].isnull);
-        let kind = pg_sys::get_fn_expr_argtype((*fcinfo).flinfo, 0);
-        (status, is_set, attempts, Statuses::of_type(kind))
-    };
-    let [lease @ .., completed_at, block_kind] = is_set;
+fn card_fits(call: Call<'_>) -> bool {
+    let [status, lease @ .., completed_at, block_kind, attempts] = call.arguments::<9>();
+    let (status, attempts): (Option<pg_sys::Oid>, Option<i32>) =
+        (value::read(status), value::read(attempts));
+    let statuses = Statuses::of_type(call.kind_of(0));
+    let lease = lease.map(|column| column.is_some());
+    let (completed_at, block_kind) = (completed_at.is_some(), block_kind.is_some());
     lease == [status == Some(statuses.oid(Status::Claimed)); 5]
         && completed_at == (status == Some(statuses.oid(Status::Done)))
         && block_kind == (status == Some(statuses.oid(Status::Blocked)))

@@ -6,11 +6,12 @@ use std::rc::Rc;
 use pgrx::prelude::*;
 
 use crate::card::status::{Status, Statuses};
-use crate::guard;
 use crate::postgres::clock::Micros;
+use crate::postgres::roles;
 use crate::postgres::sequence::Sequence;
 use crate::postgres::statement::{Session, jsonb, param, statements};
 use crate::postgres::table::{Store, Table, Writer, Writes, known};
+use crate::postgres::transaction;
 
 statements! {
     /// Where rows cannot be written without a statement.
@@ -42,10 +43,8 @@ pub struct Event<'a> {
 /// Read after an event's number was drawn: whoever drew a smaller number has an older
 /// transaction id, so a reader that finds none of those running has missed nothing.
 fn horizon() -> u64 {
-    unsafe {
-        pg_sys::GetCurrentTransactionId();
-        pg_sys::ReadNextFullTransactionId().value
-    }
+    transaction::id();
+    transaction::next_id()
 }
 
 /// Appends `event` to the history.
@@ -59,13 +58,13 @@ pub fn record_many(session: &Session, at: Micros, events: &[Event]) {
         return;
     }
     let ids: Vec<i64> = events.iter().map(|_| Sequence::Events.next()).collect();
-    let login_role = guard::login_role();
+    let login_role = roles::login();
     let horizon = horizon();
     if let Some(history) = History::open() {
         for (id, event) in ids.into_iter().zip(events) {
             history.append(at, &login_role, id, event, horizon);
         }
-        return history.writer.close();
+        return;
     }
     session.run(
         &RECORD_MANY,
@@ -166,13 +165,8 @@ struct History {
 impl History {
     fn open() -> Option<Self> {
         let writer = Writer::open(&APPENDS)?;
-        match known(&PLACES, &writer.table, Places::find) {
-            Some(places) => Some(Self { writer, places }),
-            None => {
-                writer.close();
-                None
-            }
-        }
+        let places = known(&PLACES, writer.table(), Places::find)?;
+        Some(Self { writer, places })
     }
 
     fn append(&self, at: Micros, login_role: &str, id: i64, event: &Event, horizon: u64) {

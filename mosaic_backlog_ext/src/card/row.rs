@@ -1,6 +1,7 @@
 //! A card's row, written without a statement.
 
 use std::ffi::{CStr, CString};
+use std::ops::Deref;
 use std::rc::Rc;
 
 use pgrx::JsonB;
@@ -10,8 +11,11 @@ use serde_json::json;
 use super::{Card, own_columns};
 use crate::card::status::{Status, Statuses};
 use crate::postgres::settings;
-use crate::postgres::statement::{Answer, Parameter, param};
-use crate::postgres::table::{Against, Found, Key, Search, Store, Table, Writer, Writes, known};
+use crate::postgres::statement::{self, Answer, Parameter, param};
+use crate::postgres::table::{
+    Against, Found, Hit, Key, Search, Store, Table, Writer, Writes, known,
+};
+use crate::postgres::value;
 
 /// Nothing is left to do for the check and the triggers of cards, as long as no column is changed
 /// that `backlog_watch` names, and the others as a verb changes them.
@@ -92,11 +96,11 @@ macro_rules! places {
                     not_null: is(|a| a.attnotnull && !a.attisdropped),
                     dropped: is(|a| a.attisdropped),
                     statuses: Statuses::of_type(statuses),
-                    created: describe(table, &own, &[
+                    created: table.describe(&own, &[
                         (c"depends_on", pg_sys::TEXTARRAYOID),
                         (c"created", pg_sys::BOOLOID),
                     ]),
-                    taken: describe(table, &own, &[
+                    taken: table.describe(&own, &[
                         (c"depends_on", pg_sys::TEXTARRAYOID),
                         (c"dependencies", pg_sys::JSONBOID),
                         (c"last_failure", pg_sys::TEXTOID),
@@ -105,12 +109,12 @@ macro_rules! places {
                         (c"since", pg_sys::TIMESTAMPTZOID),
                         (c"linked", pg_sys::BOOLOID),
                     ]),
-                    completed: describe(table, &own, &[
+                    completed: table.describe(&own, &[
                         (c"depends_on", pg_sys::TEXTARRAYOID),
                         (c"unblocked", pg_sys::TEXTARRAYOID),
                     ]),
                     own,
-                    no_names: unsafe { pg_sys::construct_empty_array(pg_sys::TEXTOID).into() },
+                    no_names: param(Vec::<&str>::new()).expect("a value"),
                     no_objects: JsonB(json!([])).into_datum().expect("a value"),
                     defaults: (1..=table.width())
                         .filter(|column| {
@@ -139,20 +143,6 @@ places! {
     block_reason: TEXTOID, creation_seq: INT8OID, creation_request: JSONBOID
 }
 
-/// The columns of cards in `own`, and more.
-fn describe(table: &Table, own: &[usize], more: &[(&CStr, pg_sys::Oid)]) -> pg_sys::TupleDesc {
-    unsafe {
-        let description = pg_sys::CreateTemplateTupleDesc((own.len() + more.len()) as i32);
-        for (to, from) in (1..).zip(own) {
-            pg_sys::TupleDescCopyEntry(description, to, table.descriptor(), *from as i16);
-        }
-        for (to, (name, kind)) in (own.len() as i16 + 1..).zip(more) {
-            pg_sys::TupleDescInitEntry(description, to, name.as_ptr(), *kind, -1, 0);
-        }
-        description
-    }
-}
-
 thread_local! {
     static PLACES: Store<Places> = const { Store::new(None) };
 }
@@ -175,55 +165,70 @@ impl Places {
 
 /// The table of cards, open for writing, and a search in it.
 pub struct Cards {
-    writer: Writer,
+    // Begun last, and ended first.
     search: Search,
-    pub places: Rc<Places>,
+    writer: Writer,
+    places: Rc<Places>,
 }
 
 impl Cards {
     /// Searches by a column, the first of an index; `None` if statements have to do it.
     pub fn open(index: &CStr, column: impl FnOnce(&Places) -> usize) -> Option<Self> {
         let writer = Writer::open(&WRITES)?;
-        let found = known(&PLACES, &writer.table, Places::find).and_then(|places| {
-            let search = Search::open(&writer.table, index, column(&places))?;
-            Some((places, search))
-        });
-        match found {
-            Some((places, search)) => Some(Self {
-                writer,
-                search,
-                places,
-            }),
-            None => {
-                writer.close();
-                None
-            }
-        }
+        let places = known(&PLACES, writer.table(), Places::find)?;
+        let search = Search::open(writer.table(), index, column(&places))?;
+        Some(Self {
+            search,
+            writer,
+            places,
+        })
     }
 
-    pub fn close(self) {
-        self.search.close();
-        self.writer.close();
+    pub fn places(&self) -> Rc<Places> {
+        self.places.clone()
     }
 
-    pub fn find(&self, key: Key) -> Found<Row> {
-        let found = self.search.find(key);
-        found.map(|()| Row::found(&self.search, &self.places))
+    pub fn find(&mut self, key: Key) -> Found<Stored<'_>> {
+        let (writer, places) = (&self.writer, &*self.places);
+        self.search.find(key).map(|hit| Stored {
+            row: Row::found(&hit, places),
+            hit,
+            writer,
+            places,
+        })
+    }
+}
+
+/// A card that was found, as long as no other is searched for.
+pub struct Stored<'a> {
+    row: Row,
+    hit: Hit<'a>,
+    writer: &'a Writer,
+    places: &'a Places,
+}
+
+impl Stored<'_> {
+    /// Locks it. False if somebody else has locked or changed it.
+    pub fn lock(&mut self) -> bool {
+        self.hit.lock(Against::Changes)
     }
 
-    /// Locks the row that was found last. False if somebody else has locked or changed it.
-    pub fn lock(&self) -> bool {
-        self.writer.table.lock(&self.search, Against::Changes)
-    }
-
-    /// Writes changes of the row that was found last, and that this transaction has locked. False,
-    /// with nothing done, where a statement has to do it.
-    pub fn update<const N: usize>(&self, row: &mut Row, changes: [(usize, Parameter); N]) -> bool {
+    /// Writes changes of it, which this transaction has locked. False, with nothing done, where a
+    /// statement has to do it.
+    pub fn update<const N: usize>(&mut self, changes: [(usize, Parameter); N]) -> bool {
         for (column, value) in changes {
-            row.values[column - 1] = value;
+            self.row.values[column - 1] = value;
         }
         let changed = changes.map(|(column, _)| column);
-        row.fits(&self.places) && self.writer.update(&self.search, &row.values, &changed)
+        self.row.fits(self.places) && self.writer.update(&self.hit, &self.row.values, &changed)
+    }
+}
+
+impl Deref for Stored<'_> {
+    type Target = Row;
+
+    fn deref(&self) -> &Row {
+        &self.row
     }
 }
 
@@ -233,8 +238,8 @@ pub struct Row {
 }
 
 impl Row {
-    fn found(search: &Search, places: &Places) -> Self {
-        let mut values = search.values();
+    fn found(hit: &Hit, places: &Places) -> Self {
+        let mut values = hit.values();
         for (value, dropped) in values.iter_mut().zip(&places.dropped) {
             *value = value.filter(|_| !dropped);
         }
@@ -242,8 +247,7 @@ impl Row {
     }
 
     pub fn get<T: FromDatum>(&self, column: usize) -> Option<T> {
-        let value = self.value(column);
-        unsafe { T::from_datum(value.unwrap_or(pg_sys::Datum::null()), value.is_none()) }
+        value::read(self.value(column))
     }
 
     /// As `get`, of a column that is not null.
@@ -269,14 +273,7 @@ impl Row {
         more: &[Parameter],
     ) -> pg_sys::HeapTuple {
         let own = places.own.iter().map(|column| self.values[column - 1]);
-        let (mut values, mut nulls): (Vec<pg_sys::Datum>, Vec<bool>) = own
-            .chain(more.iter().copied())
-            .map(|value| (value.unwrap_or(pg_sys::Datum::null()), value.is_none()))
-            .unzip();
-        unsafe {
-            assert_eq!(values.len(), (*description).natts as usize);
-            pg_sys::heap_form_tuple(description, values.as_mut_ptr(), nulls.as_mut_ptr())
-        }
+        statement::row(description, own.chain(more.iter().copied()))
     }
 }
 
@@ -289,43 +286,38 @@ pub fn insert<const N: usize>(
     more: &[Parameter],
 ) -> Option<Answer> {
     let writer = Writer::open(&INSERTS)?;
-    let inserted = known(&PLACES, &writer.table, Places::find).and_then(|places| {
-        let mut row = Row {
-            values: vec![None; places.not_null.len()],
-        };
-        let mut defaults = places.defaults.clone();
-        for (column, value) in values(&places) {
-            row.values[column - 1] = value;
-            defaults.retain(|default| *default != column);
-        }
-        let fits = !places.has_others && defaults.is_empty() && row.fits(&places);
-        (fits && writer.insert_unless_taken(&row.values)).then(|| {
-            let description = description(&places);
-            let more = [&[places.no_names()], more].concat();
-            let tuple = row.answer(&places, description, &more);
-            Answer::of(&[tuple], description)
-        })
-    });
-    writer.close();
-    inserted
+    let places = known(&PLACES, writer.table(), Places::find)?;
+    let mut row = Row {
+        values: vec![None; places.not_null.len()],
+    };
+    let mut defaults = places.defaults.clone();
+    for (column, value) in values(&places) {
+        row.values[column - 1] = value;
+        defaults.retain(|default| *default != column);
+    }
+    let fits = !places.has_others && defaults.is_empty() && row.fits(&places);
+    (fits && writer.insert_unless_taken(&row.values)).then(|| {
+        let description = description(&places);
+        let more = [&[places.no_names()], more].concat();
+        let tuple = row.answer(&places, description, &more);
+        Answer::of(&[tuple], description)
+    })
 }
 
 /// Locks a card's row, unless somebody else has it, or `suits` says no once the table is open;
 /// `None` where a statement has to do it.
 pub fn lock(id: &str, against: Against, suits: impl FnOnce() -> bool) -> Option<Card> {
     let table = Table::to_lock(WRITES.table)?;
-    let card = known(&PLACES, &table, Places::find)
-        .filter(|_| suits())
-        .and_then(|places| {
-            let search = Search::open(&table, c"backlog_pkey", places.id)?;
-            let is_locked = matches!(search.find(Key::Text(id)), Found::One(()))
-                && table.lock(&search, against);
-            let card = is_locked.then(|| read(&Row::found(&search, &places), &places));
-            search.close();
-            card
-        });
-    table.close();
-    card
+    let places = known(&PLACES, &table, Places::find)?;
+    if !suits() {
+        return None;
+    }
+    let mut search = Search::open(&table, c"backlog_pkey", places.id)?;
+    let Found::One(mut hit) = search.find(Key::Text(id)) else {
+        return None;
+    };
+    hit.lock(against)
+        .then(|| read(&Row::found(&hit, &places), &places))
 }
 
 fn read(row: &Row, at: &Places) -> Card {
@@ -360,18 +352,16 @@ pub fn update<const N: usize>(
     description: impl FnOnce(&Places) -> pg_sys::TupleDesc,
     more: &[Parameter],
 ) -> Option<Answer> {
-    let cards = Cards::open(c"backlog_pkey", |at| at.id)?;
-    let places = cards.places.clone();
-    let mut answer = None;
-    if let Found::One(mut row) = cards.find(Key::Text(id))
-        && row.get(places.linked) == Some(false)
-        && cards.update(&mut row, changes(&places))
-    {
-        let more = [&[places.no_names()], more].concat();
-        let description = description(&places);
-        let tuple = row.answer(&places, description, &more);
-        answer = Some(Answer::of(&[tuple], description));
+    let mut cards = Cards::open(c"backlog_pkey", |at| at.id)?;
+    let places = cards.places();
+    let Found::One(mut card) = cards.find(Key::Text(id)) else {
+        return None;
+    };
+    if card.get(places.linked) != Some(false) || !card.update(changes(&places)) {
+        return None;
     }
-    cards.close();
-    answer
+    let more = [&[places.no_names()], more].concat();
+    let description = description(&places);
+    let tuple = card.answer(&places, description, &more);
+    Some(Answer::of(&[tuple], description))
 }

@@ -4,6 +4,8 @@ use std::cell::Cell;
 
 use pgrx::prelude::*;
 
+use crate::postgres::value;
+
 /// The values of the enum `mosaic.backlog_status`, in its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -58,17 +60,9 @@ impl Statuses {
         if let Some(known) = STATUSES.get().filter(|known| known.kind == kind) {
             return known;
         }
-        let value = |status: Status| unsafe {
-            let label = std::ffi::CString::new(status.name()).expect("no NUL in a name");
-            pgrx::direct_function_call(
-                pg_sys::enum_in,
-                &[label.as_c_str().into_datum(), kind.into_datum()],
-            )
-            .unwrap_or(pg_sys::InvalidOid)
-        };
         let known = Self {
             kind,
-            oids: Status::ALL.map(value),
+            oids: Status::ALL.map(|status| value::of_enum(kind, status.name())),
         };
         STATUSES.set(Some(known));
         known

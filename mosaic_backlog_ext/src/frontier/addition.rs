@@ -1,6 +1,18 @@
 //! Members that come in together, at a commit for the most part. What each head needs of them is
 //! found out once, before the heads are locked: then the work for a head is the same whether there
 //! are a hundred or a hundred thousand.
+//!
+//! A commit runs through it, where nothing may panic: see `transaction::end`.
+
+#![deny(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::todo,
+    clippy::unimplemented,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
 
 use super::few::Few;
 use super::key::{Key, Range};

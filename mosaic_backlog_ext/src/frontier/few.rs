@@ -1,4 +1,16 @@
 //! A list with room for so many: what is done while others wait for the heads allocates nothing.
+//!
+//! A commit runs through it, where nothing may panic: see `transaction::end`.
+
+#![deny(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::todo,
+    clippy::unimplemented,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
 
 #[derive(Clone, Copy)]
 pub struct Few<T, const ROOM: usize> {
@@ -42,12 +54,17 @@ impl<T: Copy, const ROOM: usize> Few<T, ROOM> {
     /// Of neighbours that are `same`, keeps the first, which takes over what it needs.
     pub fn merge(&mut self, mut same: impl FnMut(&mut T, &T) -> bool) {
         let mut kept = 0;
-        for at in 0..self.len.min(ROOM) {
-            let item = self.items[at];
-            if kept > 0 && same(&mut self.items[kept - 1], &item) {
+        for at in 0..self.len {
+            let Some(item) = self.items.get(at).copied() else {
+                break;
+            };
+            let before = self.items.get_mut(..kept).and_then(|kept| kept.last_mut());
+            if before.is_some_and(|before| same(before, &item)) {
                 continue;
             }
-            self.items[kept] = item;
+            if let Some(slot) = self.items.get_mut(kept) {
+                *slot = item;
+            }
             kept += 1;
         }
         self.len = kept;

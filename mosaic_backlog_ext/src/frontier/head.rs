@@ -4,6 +4,18 @@
 //! locked, or lies in a range that has not been examined, or has been taken by a transaction
 //! that gives it back if it ends without effect. Whatever else is in here costs a vain look at
 //! one row and nothing more, since the row decides.
+//!
+//! A commit runs through it, where nothing may panic: see `transaction::end`.
+
+#![deny(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::todo,
+    clippy::unimplemented,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
 
 mod proof;
 
@@ -106,6 +118,10 @@ impl Head {
             .unwrap_or(&self.candidates)
     }
 
+    fn locked(&self) -> &[Locked] {
+        self.locked.get(..self.locked_len).unwrap_or(&self.locked)
+    }
+
     pub fn ranges(&self) -> &[Range] {
         self.ranges.get(..self.ranges_len).unwrap_or(&self.ranges)
     }
@@ -119,7 +135,7 @@ impl Head {
     pub fn floor(&self) -> Key {
         let range = self.ranges().first().map_or(Key::MAX, |range| range.from);
         let candidate = self.candidates().last().copied().unwrap_or(Key::MAX);
-        self.locked[..self.locked_len]
+        self.locked()
             .iter()
             .map(|locked| locked.key)
             .fold(range.min(candidate).min(self.trying_from), Key::min)
@@ -140,7 +156,7 @@ impl Head {
     /// Whether the next claim finds the member here, or is told of it by who has it on trial.
     pub fn covers(&self, key: Key) -> bool {
         self.candidates().contains(&key)
-            || self.locked[..self.locked_len].iter().any(|l| l.key == key)
+            || self.locked().iter().any(|l| l.key == key)
             || !self.settled && self.is_covered(key)
     }
 
@@ -211,8 +227,10 @@ impl Head {
             return;
         }
         self.candidates.copy_within(at..self.candidates_len, at + 1);
-        self.candidates[at] = key;
-        self.candidates_len += 1;
+        if let Some(slot) = self.candidates.get_mut(at) {
+            *slot = key;
+            self.candidates_len += 1;
+        }
     }
 
     fn remember_many(&mut self, keys: &[Key]) {
@@ -281,8 +299,8 @@ impl Head {
         if all.items().len() > RANGES {
             let gap = |before: &Range, after: &Range| after.from.abs_diff(before.to);
             let mut gaps: Few<u64, ALL> = Few::new(0);
-            for pair in all.items().windows(2) {
-                gaps.push(gap(&pair[0], &pair[1]));
+            for (before, after) in all.items().iter().zip(all.items().iter().skip(1)) {
+                gaps.push(gap(before, after));
             }
             // The widest gaps stay out of it.
             let (_, narrow, _) = gaps
@@ -487,27 +505,31 @@ impl Head {
     /// Puts members aside that somebody else has locked, until `again_at`. Those for which
     /// there is no room stay candidates; then the answer is false.
     pub fn put_aside(&mut self, keys: &[Key], again_at: i64) -> bool {
-        let room = (LOCKED - self.locked_len).min(keys.len());
-        for key in &keys[..room] {
-            self.locked[self.locked_len] = Locked {
+        let mut put = 0;
+        let free = self.locked.iter_mut().skip(self.locked_len);
+        for (slot, key) in free.zip(keys) {
+            *slot = Locked {
                 key: *key,
                 again_at,
             };
-            self.locked_len += 1;
+            put += 1;
         }
-        self.give_back(&keys[room..]);
-        room == keys.len()
+        self.locked_len += put;
+        self.give_back(keys.get(put..).unwrap_or_default());
+        put == keys.len()
     }
 
     /// Makes candidates again of those put aside whose time has come.
     pub fn try_again(&mut self, now: i64) {
         let mut index = 0;
-        while index < self.locked_len {
-            let locked = self.locked[index];
+        while let Some(locked) = self.locked().get(index).copied() {
             // A time far ahead is one from before the clock was set back.
             if locked.again_at <= now || locked.again_at > now + 1_000_000 {
-                self.locked_len -= 1;
-                self.locked[index] = self.locked[self.locked_len];
+                let last = self.locked().last().copied();
+                if let Some(slot) = self.locked.get_mut(index) {
+                    *slot = last.unwrap_or(locked);
+                }
+                self.locked_len = self.locked().len().saturating_sub(1);
                 self.give_back(&[locked.key]);
             } else {
                 index += 1;
@@ -517,8 +539,7 @@ impl Head {
 
     /// Takes all that was put aside, ascending.
     pub fn take_locked(&mut self) -> Vec<Key> {
-        let locked = &self.locked[..self.locked_len];
-        let mut keys: Vec<Key> = locked.iter().map(|locked| locked.key).collect();
+        let mut keys: Vec<Key> = self.locked().iter().map(|locked| locked.key).collect();
         keys.sort_unstable();
         self.locked_len = 0;
         keys

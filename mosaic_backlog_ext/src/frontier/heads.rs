@@ -1,5 +1,20 @@
 //! The heads of one database, as plain data: a head for each filter of claims, one for leases and
 //! one for cards that wait for their time.
+//!
+//! A commit runs through it, where nothing may panic: see `transaction::end`.
+
+#![deny(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::todo,
+    clippy::unimplemented,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
+
+use std::ops::{Deref, DerefMut};
+use std::thread::panicking;
 
 use super::addition::Addition;
 use super::head::{Head, Lost};
@@ -55,6 +70,44 @@ pub struct Heads {
     audits: Audits,
 }
 
+/// Heads that are being changed. What a panic leaves half changed is not trusted: all is forgotten.
+pub struct Changing<'a> {
+    heads: &'a mut Heads,
+    /// They are changed by what is dropped in the course of a panic, which is not theirs.
+    in_panic: bool,
+}
+
+impl<'a> Changing<'a> {
+    pub fn begin(heads: &'a mut Heads) -> Self {
+        Self {
+            heads,
+            in_panic: panicking(),
+        }
+    }
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        if panicking() && !self.in_panic {
+            self.heads.reset();
+        }
+    }
+}
+
+impl Deref for Changing<'_> {
+    type Target = Heads;
+
+    fn deref(&self) -> &Heads {
+        self.heads
+    }
+}
+
+impl DerefMut for Changing<'_> {
+    fn deref_mut(&mut self) -> &mut Heads {
+        self.heads
+    }
+}
+
 /// What audits have found, of all sets.
 #[derive(Clone, Copy)]
 pub struct Audits {
@@ -100,12 +153,15 @@ impl Heads {
         }
     }
 
+    fn used(&self) -> &[Claims] {
+        self.claims.get(..self.claims_len).unwrap_or(&self.claims)
+    }
+
     /// The set of cards that pass `filter`, for the session `user`.
     pub fn claims(&mut self, filter: Filter, user: i32, now: i64) -> Set {
         self.uses += 1;
-        let known = self.claims[..self.claims_len]
-            .iter()
-            .position(|claims| claims.filter == filter);
+        let mut used = self.used().iter();
+        let known = used.position(|claims| claims.filter == filter);
         let slot = known.unwrap_or_else(|| {
             let slot = if self.claims_len < FILTERS {
                 self.claims_len += 1;
@@ -113,17 +169,23 @@ impl Heads {
             } else {
                 self.make_room(user, now)
             };
-            self.claims[slot] = Claims {
-                filter,
-                generation: self.uses,
-                used_at: 0,
-                user,
-                seen_at: now,
-                head: Head::unexamined(Key::MIN, now),
-            };
+            if let Some(claims) = self.claims.get_mut(slot) {
+                *claims = Claims {
+                    filter,
+                    generation: self.uses,
+                    used_at: 0,
+                    user,
+                    seen_at: now,
+                    head: Head::unexamined(Key::MIN, now),
+                };
+            }
             slot
         });
-        let claims = &mut self.claims[slot];
+        let Some(claims) = self.claims.get_mut(slot) else {
+            // A set without a head; there is no such slot.
+            let generation = 0;
+            return Set::Claims { slot, generation };
+        };
         claims.used_at = self.uses;
         claims.seen_at = now;
         if claims.user != user {
@@ -169,8 +231,7 @@ impl Heads {
     /// Of claimable cards that require nothing, by their place in the order and the time that they
     /// waited for, those that a claim which names nothing would not find.
     pub fn unseen(&self, cards: &[(Key, Option<Key>)]) -> Vec<Key> {
-        let known = &self.claims[..self.claims_len];
-        let Some(plain) = known.iter().find(|c| c.filter == Filter::default()) else {
+        let Some(plain) = self.used().iter().find(|c| c.filter == Filter::default()) else {
             return Vec::new();
         };
         let holds = |head: &Head, key| head.covers(key) || head.tries(key);

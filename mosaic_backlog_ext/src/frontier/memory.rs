@@ -19,7 +19,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use pgrx::prelude::*;
 
-use super::heads::Heads;
+use super::heads::{Changing, Heads};
+use crate::postgres::transaction;
 pub use attach::{
     Sharing, attach, end_session, end_transaction, let_go, mapped, peek, shared_now, sharing,
 };
@@ -48,9 +49,9 @@ struct Header {
 impl Header {
     fn is_of(&self, table: pg_sys::Oid) -> bool {
         self.magic == MAGIC
-            && self.database == unsafe { pg_sys::MyDatabaseId }
+            && self.database == database()
             && self.table == table
-            && self.server_start == unsafe { pg_sys::PgStartTime }
+            && self.server_start == server_start()
     }
 
     /// How it is laid out, as compared with here. Another size is another layout in any case.
@@ -65,6 +66,7 @@ impl Header {
     /// The segment stays although nobody may have it mapped for a while.
     fn pin(&self) {
         if self.pinned.swap(1, Ordering::SeqCst) == 0 {
+            // SAFETY: this header is part of the segment that the handle is of, and can be read: it is mapped.
             unsafe { pg_sys::dsm_pin_segment(pg_sys::dsm_find_mapping(self.handle)) };
         }
     }
@@ -72,6 +74,7 @@ impl Header {
     /// Lets the segment go once nobody has it mapped any more.
     fn unpin(&self) {
         if self.pinned.swap(0, Ordering::SeqCst) != 0 {
+            // SAFETY: it was pinned, which the swap tells to one alone of those who unpin it.
             unsafe { pg_sys::dsm_unpin_segment(self.handle) };
         }
     }
@@ -97,16 +100,21 @@ struct Segment {
     prepared: [pg_sys::TransactionId; 0],
 }
 
-/// How many transactions can be prepared, or about to be.
-fn prepared_max() -> usize {
-    unsafe {
-        let value = pg_sys::GetConfigOption(c"max_prepared_transactions".as_ptr(), false, false);
-        let text = std::ffi::CStr::from_ptr(value).to_string_lossy();
-        text.parse().unwrap_or(0) + pg_sys::MaxBackends as usize
-    }
+fn database() -> pg_sys::Oid {
+    // SAFETY: set when the session connects, and never again.
+    unsafe { pg_sys::MyDatabaseId }
 }
 
-/// A segment that this session has mapped, for as long as the session lives.
+fn server_start() -> i64 {
+    // SAFETY: set when the server starts, and never again.
+    unsafe { pg_sys::PgStartTime }
+}
+
+/// A segment of this layout that this session has mapped.
+///
+/// What makes one is in this folder alone, and checks the layout or writes it. It stays mapped while it
+/// may be used: `attach` unmaps one at the end of a transaction that no call finds any more, and never
+/// one that is locked. In all that follows, that is why its memory is there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Memory(*mut Segment);
 
@@ -124,6 +132,7 @@ const TRANCHE: i32 = pg_sys::BuiltinTrancheIds::LWTRANCHE_FIRST_USER_DEFINED as 
 /// The memory of a session that cannot have a shared one.
 fn private() -> Memory {
     PRIVATE.get().unwrap_or_else(|| {
+        // SAFETY: memory of that size, which is never freed and is aligned for anything.
         let memory = unsafe {
             let size = size_of::<Segment>();
             let segment = pg_sys::MemoryContextAllocHuge(pg_sys::TopMemoryContext, size);
@@ -135,14 +144,20 @@ fn private() -> Memory {
 }
 
 /// Writes an empty segment, with room for prepared transactions.
+///
+/// # Safety
+///
+/// The memory is aligned, large enough for both, and nobody else has it.
 unsafe fn lay_out(segment: *mut Segment, table: pg_sys::Oid, prepared_room: usize) -> Memory {
+    // SAFETY: the caller's promise. Zeros are a value of each part: numbers, `None` of an option, a lock
+    // and a condition that are set up before anybody uses them.
     unsafe {
         std::ptr::write_bytes(segment, 0, 1);
         (*segment).header.layout = LAYOUT;
         (*segment).header.size = size_of::<Segment>() as u64;
-        (*segment).header.database = pg_sys::MyDatabaseId;
+        (*segment).header.database = database();
         (*segment).header.table = table;
-        (*segment).header.server_start = pg_sys::PgStartTime;
+        (*segment).header.server_start = server_start();
         (*segment).prepared_room = prepared_room;
         pg_sys::LWLockInitialize(&raw mut (*segment).lock, TRANCHE);
         pg_sys::ConditionVariableInit(&raw mut (*segment).changed);
@@ -156,20 +171,71 @@ unsafe fn lay_out(segment: *mut Segment, table: pg_sys::Oid, prepared_room: usiz
 
 fn name_locks() {
     if !IS_NAMED.replace(true) {
+        // SAFETY: the name is not copied: it is part of the library, which stays loaded.
         unsafe { pg_sys::LWLockRegisterTranche(TRANCHE, c"mosaic_backlog".as_ptr()) };
     }
 }
 
+/// The lock of a segment, while this session has it.
+struct Held(*mut pg_sys::LWLock);
+
+impl Held {
+    /// # Safety
+    ///
+    /// The lock is that of a segment that is mapped, and stays so while this is there.
+    unsafe fn take(lock: *mut pg_sys::LWLock) -> Self {
+        // SAFETY: the caller's promise; the lock was set up when the segment was laid out.
+        unsafe { pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE) };
+        Self(lock)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // SAFETY: this session has it since `take`, whose caller promised that it is there.
+        unsafe { pg_sys::LWLockRelease(self.0) };
+    }
+}
+
 /// The heads, while nobody else can read or change them. PostgreSQL must not be called: an
-/// error would leave them half changed.
-pub struct Locked(*mut Segment);
+/// error would leave them half changed, and then all is forgotten.
+pub struct Locked {
+    /// Dropped before the lock is: what a panic left half changed is reset while nobody sees it.
+    heads: Changing<'static>,
+    segment: *mut Segment,
+    _held: Held,
+}
 
 impl Memory {
     pub fn lock(self) -> Locked {
+        let segment = self.0;
+        // SAFETY: places in a segment that is mapped. Nobody else has the heads while the lock is held,
+        // and the reference to them is not given away for longer.
         unsafe {
-            pg_sys::LWLockAcquire(&raw mut (*self.0).lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
+            let held = Held::take(&raw mut (*segment).lock);
+            Locked {
+                heads: Changing::begin(&mut (*segment).heads),
+                segment,
+                _held: held,
+            }
         }
-        Locked(self.0)
+    }
+
+    /// What all versions have, which does not change but for what is atomic.
+    fn header(&self) -> &Header {
+        // SAFETY: a segment that is mapped; nothing of the header is written after it was laid out but
+        // through atomics, and the handle, before anybody else can find it.
+        unsafe { &(*self.0).header }
+    }
+
+    fn kept(&self) -> &AtomicU32 {
+        // SAFETY: a segment that is mapped.
+        unsafe { &(*self.0).kept }
+    }
+
+    fn abandoned(&self) -> &AtomicU32 {
+        // SAFETY: a segment that is mapped.
+        unsafe { &(*self.0).abandoned }
     }
 
     /// What every call begins with: heeds prepared transactions, and forgets what is known where
@@ -186,9 +252,9 @@ impl Memory {
     /// never heard of us.
     pub fn heed_prepared(self) {
         let prepared = self.lock().prepared().to_vec();
-        let ended: Vec<pg_sys::TransactionId> = prepared
+        let ended: Vec<transaction::Id> = prepared
             .into_iter()
-            .filter(|transaction| unsafe { !pg_sys::TransactionIdIsInProgress(*transaction) })
+            .filter(|transaction| !transaction::is_running(*transaction))
             .collect();
         if !ended.is_empty() {
             self.lock().remove_prepared(&ended);
@@ -197,18 +263,25 @@ impl Memory {
 
     /// Forgets all as long as there is a transaction that may not tell what it changes here.
     fn heed_unsettled(self) {
-        let unsettled = unsafe { (*self.0).unsettled };
-        if unsettled != pg_sys::InvalidTransactionId {
-            let is_over = unsafe {
-                let oldest = pg_sys::GetOldestActiveTransactionId();
-                !pg_sys::TransactionIdPrecedes(oldest, unsettled)
-            };
+        let unsettled = self.unsettled();
+        if unsettled != transaction::NONE {
+            let is_over = transaction::are_over_before(unsettled);
             let mut heads = self.lock();
             heads.reset();
             if is_over {
-                unsafe { (*self.0).unsettled = pg_sys::InvalidTransactionId };
+                self.set_unsettled(transaction::NONE);
             }
         }
+    }
+
+    fn unsettled(self) -> transaction::Id {
+        // SAFETY: a segment that is mapped; a number that is read and written whole, by any session.
+        unsafe { (&raw const (*self.0).unsettled).read_volatile() }
+    }
+
+    fn set_unsettled(self, transaction: transaction::Id) {
+        // SAFETY: as above.
+        unsafe { (&raw mut (*self.0).unsettled).write_volatile(transaction) };
     }
 
     /// Whether no other session has it.
@@ -217,16 +290,19 @@ impl Memory {
     }
 
     pub fn is_retired(self) -> bool {
-        unsafe { (*self.0).header.is_retired() }
+        self.header().is_retired()
     }
 
     /// Wakes those who wait for candidates, or for a look to end.
     pub fn wake(self) {
+        // SAFETY: a segment that is mapped, whose condition was set up when it was laid out.
         unsafe { pg_sys::ConditionVariableBroadcast(&raw mut (*self.0).changed) };
     }
 
     /// Waits to be woken while something `still` holds, at most `millis`.
     pub fn wait(self, still: impl Fn() -> bool, millis: i64) {
+        // SAFETY: as above. To sleep is prepared for first, and cancelled at the end; an error in between
+        // cancels it when the transaction is aborted.
         unsafe {
             let changed = &raw mut (*self.0).changed;
             pg_sys::ConditionVariablePrepareToSleep(changed);
@@ -239,35 +315,50 @@ impl Memory {
 }
 
 impl Locked {
-    fn slots(&self) -> *mut pg_sys::TransactionId {
-        unsafe { (&raw mut (*self.0).prepared).cast() }
+    /// The prepared transactions, and the room for them.
+    fn slots(&self) -> (*mut transaction::Id, usize) {
+        // SAFETY: a segment that is mapped, and that was laid out with so much room behind it.
+        unsafe {
+            let slots = (&raw mut (*self.segment).prepared).cast();
+            (slots, (*self.segment).prepared_room)
+        }
     }
 
-    pub fn prepared(&self) -> &[pg_sys::TransactionId] {
-        unsafe { std::slice::from_raw_parts(self.slots(), (*self.0).prepared_len) }
+    pub fn prepared(&self) -> &[transaction::Id] {
+        let (slots, room) = self.slots();
+        // SAFETY: the first ones were written, and nobody else writes while the lock is held.
+        unsafe { std::slice::from_raw_parts(slots, (*self.segment).prepared_len.min(room)) }
     }
 
     /// Remembers a transaction that is prepared. There is room for all that can be, if those
     /// that have ended were heeded; and none where nothing outlasts a call anyway.
-    pub fn add_prepared(&mut self, transaction: pg_sys::TransactionId) {
-        if self.prepared().contains(&transaction) {
+    pub fn add_prepared(&mut self, transaction: transaction::Id) {
+        let (slots, room) = self.slots();
+        let len = self.prepared().len();
+        if self.prepared().contains(&transaction) || len >= room {
             return;
         }
+        // SAFETY: there is room for one more, and nobody else reads or writes while the lock is held.
         unsafe {
-            if (*self.0).prepared_len < (*self.0).prepared_room {
-                *self.slots().add((*self.0).prepared_len) = transaction;
-                (*self.0).prepared_len += 1;
-            }
+            slots.add(len).write(transaction);
+            (*self.segment).prepared_len = len + 1;
         }
     }
 
+    /// Whether there is room for so many.
+    fn has_room_for(&self, prepared: usize) -> bool {
+        prepared <= self.slots().1
+    }
+
     /// Prepared transactions have ended.
-    pub fn remove_prepared(&mut self, ended: &[pg_sys::TransactionId]) {
+    pub fn remove_prepared(&mut self, ended: &[transaction::Id]) {
         let mut left = self.prepared().to_vec();
         left.retain(|transaction| !ended.contains(transaction));
+        let (slots, _) = self.slots();
+        // SAFETY: there are no more than before, and nobody else reads or writes while the lock is held.
         unsafe {
-            std::ptr::copy_nonoverlapping(left.as_ptr(), self.slots(), left.len());
-            (*self.0).prepared_len = left.len();
+            std::ptr::copy_nonoverlapping(left.as_ptr(), slots, left.len());
+            (*self.segment).prepared_len = left.len();
         }
         self.reset();
     }
@@ -277,18 +368,12 @@ impl Deref for Locked {
     type Target = Heads;
 
     fn deref(&self) -> &Heads {
-        unsafe { &(*self.0).heads }
+        &self.heads
     }
 }
 
 impl DerefMut for Locked {
     fn deref_mut(&mut self) -> &mut Heads {
-        unsafe { &mut (*self.0).heads }
-    }
-}
-
-impl Drop for Locked {
-    fn drop(&mut self) {
-        unsafe { pg_sys::LWLockRelease(&raw mut (*self.0).lock) };
+        &mut self.heads
     }
 }

@@ -1,17 +1,19 @@
-//! What the end of a transaction does to the heads: its commit adds the cards that it made
+//! What a transaction does to the heads when it ends: its commit adds the cards that it made
 //! claimable. If it ends without effect, what it took is given back, and what it looked through
 //! is unknown again, since it saw its own changes.
+//!
+//! Here it is noted; `end` does it.
+
+mod before;
+mod end;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
-use pgrx::prelude::*;
-
-use super::addition::Addition;
-
 use super::heads::Set;
 use super::key::{Key, Range};
 use super::memory::{self, Memory};
+use crate::postgres::transaction::{self, SubId};
 
 /// What a transaction did to the cards of one memory. There can be two, where the extension is
 /// dropped and created in one transaction.
@@ -28,7 +30,7 @@ struct Changes {
 
 /// What is to be undone if the subtransaction `by` ends without effect.
 struct Undo {
-    by: pg_sys::SubTransactionId,
+    by: SubId,
     memory: Memory,
     what: Undone,
 }
@@ -44,7 +46,7 @@ enum Undone {
 /// Candidates of a set that are being tried.
 struct Trial {
     id: u64,
-    by: pg_sys::SubTransactionId,
+    by: SubId,
     memory: Memory,
     set: Set,
     /// How often all had been forgotten when it began: what was forgotten knows of no trial.
@@ -58,7 +60,7 @@ struct Trial {
 /// A look at a range of a set.
 struct Look {
     id: u64,
-    by: pg_sys::SubTransactionId,
+    by: SubId,
     memory: Memory,
     set: Set,
     resets: u64,
@@ -76,9 +78,9 @@ struct Pending {
     /// How many of them were opened.
     opened: u64,
     /// Memories of extensions that were dropped.
-    dropped: Vec<(pg_sys::SubTransactionId, Memory)>,
+    dropped: Vec<(SubId, Memory)>,
     /// Memories of extensions that were created.
-    made: Vec<(pg_sys::SubTransactionId, Memory)>,
+    made: Vec<(SubId, Memory)>,
 }
 
 thread_local! {
@@ -89,15 +91,14 @@ thread_local! {
 /// From now on the ends of this session's transactions are seen.
 pub fn watch() {
     if !WATCHING.replace(true) {
-        unsafe {
-            pg_sys::RegisterXactCallback(Some(transaction_event), std::ptr::null_mut());
-            pg_sys::RegisterSubXactCallback(Some(subtransaction_event), std::ptr::null_mut());
-        }
+        // To be there takes memory, which a commit must not ask for.
+        PENDING.with(|_| ());
+        transaction::watch::<end::Ends>();
     }
 }
 
-fn current() -> pg_sys::SubTransactionId {
-    unsafe { pg_sys::GetCurrentSubTransactionId() }
+fn current() -> SubId {
+    transaction::subtransaction()
 }
 
 fn pending<R>(work: impl FnOnce(&mut Pending) -> R) -> R {
@@ -274,25 +275,7 @@ pub fn has_trial() -> bool {
 
 /// What a trial tried has been decided.
 pub fn end_trial(id: u64) {
-    end_trials(|trial| trial.id == id);
-}
-
-fn end_trials(ends: impl Fn(&Trial) -> bool) {
-    let ended = PENDING.with_borrow_mut(|pending| {
-        let (ended, left) = std::mem::take(&mut pending.trials)
-            .into_iter()
-            .partition::<Vec<_>, _>(ends);
-        pending.trials = left;
-        ended
-    });
-    for trial in ended {
-        let mut heads = trial.memory.lock();
-        if heads.resets() == trial.resets {
-            heads.end_trial(trial.set, trial.epoch, &trial.keys, trial.sifts);
-        }
-        drop(heads);
-        trial.memory.wake();
-    }
+    end::end_trials(|trial| trial.id == id);
 }
 
 pub fn add_taken(memory: Memory, set: Set, keys: &[Key]) {
@@ -335,27 +318,7 @@ pub fn end_look(id: u64, memory: Memory, set: Set, examined: Range) {
 
 /// The look, if it is still open, was cut off.
 pub fn give_up_look(id: u64) {
-    give_up_looks(|look| look.id == id);
-}
-
-fn give_up_looks(ends: impl Fn(&Look) -> bool) {
-    let ended = PENDING.with_borrow_mut(|pending| {
-        let (ended, left) = std::mem::take(&mut pending.looks)
-            .into_iter()
-            .partition::<Vec<_>, _>(ends);
-        pending.looks = left;
-        ended
-    });
-    for look in ended {
-        let mut heads = look.memory.lock();
-        if heads.resets() == look.resets
-            && let Some(head) = heads.head(look.set)
-        {
-            head.give_up_look(look.number);
-        }
-        drop(heads);
-        look.memory.wake();
-    }
+    end::give_up_looks(|look| look.id == id);
 }
 
 /// The extension that `memory` is of is being dropped.
@@ -365,182 +328,6 @@ pub fn add_dropped(memory: Memory) {
 }
 
 /// The extension that `memory` is of was created by this subtransaction.
-pub fn add_made(by: pg_sys::SubTransactionId, memory: Memory) {
+pub fn add_made(by: SubId, memory: Memory) {
     pending(|pending| pending.made.push((by, memory)));
-}
-
-impl Undo {
-    fn run(&self) {
-        match self.what {
-            Undone::Taken(set, key) => {
-                if let Some(head) = self.memory.lock().head(set) {
-                    head.give_back(&[key]);
-                }
-            }
-            Undone::Examined(set, range) => {
-                if let Some(head) = self.memory.lock().head(set) {
-                    head.forget(range);
-                }
-            }
-            Undone::TakenOwn(key) => PENDING.with_borrow_mut(|pending| {
-                pending.changes(self.memory).claimable.push(key);
-            }),
-        }
-    }
-}
-
-impl Changes {
-    /// The transaction is past the point where it could be refused: an error here would take the
-    /// server down. Whatever goes wrong, nothing is known any more, and claims look anew.
-    fn commit(mut self) {
-        let memory = self.memory;
-        let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.tell()));
-        if told.is_err() {
-            memory.lock().reset();
-        }
-    }
-
-    fn tell(&mut self) {
-        // All that takes the longer the more cards there are is done before others have to wait.
-        let claimable = Addition::new(&mut self.claimable);
-        let leases = Addition::new(&mut self.leases);
-        let due = Addition::new(&mut self.due);
-        let mut heads = self.memory.lock();
-        if self.unknown {
-            heads.reset();
-        }
-        heads.add_claimable(&claimable);
-        heads.end_due(self.come.as_slice());
-        for (set, added) in [(Set::Leases, &leases), (Set::Due, &due)] {
-            if let Some(head) = heads.head(set) {
-                head.add(added);
-            }
-        }
-    }
-}
-
-/// What is committed has to be heard of by all. The last moment at which the transaction can still be
-/// refused.
-fn before_commit() {
-    // Another session may have got shared memory since this one was refused it.
-    let is_private = |pending: &Pending| pending.changes.iter().any(|c| c.memory.is_private());
-    if PENDING.with_borrow(is_private)
-        && let Some(memory) = memory::shared_now()
-    {
-        PENDING.with_borrow_mut(|pending| {
-            let changes = pending.changes.iter_mut();
-            for changes in changes.filter(|changes| changes.memory.is_private()) {
-                changes.memory = memory;
-            }
-        });
-    }
-    if PENDING.with_borrow(|pending| pending.changes.iter().any(|c| c.memory.is_retired())) {
-        memory::end_session();
-    }
-    // What the transaction lets go of is not kept.
-    let is_left = |memory: &Memory| {
-        !memory.is_private()
-            && PENDING.with_borrow(|pending| pending.dropped.iter().all(|(_, m)| m != memory))
-    };
-    if let Some(memory) = memory::mapped().filter(is_left) {
-        memory.keep();
-    }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn transaction_event(
-    event: pg_sys::XactEvent::Type,
-    _argument: *mut std::ffi::c_void,
-) {
-    match event {
-        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => before_commit(),
-        pg_sys::XactEvent::XACT_EVENT_COMMIT => {
-            end_trials(|_| true);
-            let pending = PENDING.take();
-            pending.changes.into_iter().for_each(Changes::commit);
-            for (_, memory) in pending.dropped {
-                memory::let_go(memory);
-            }
-            memory::end_transaction();
-        }
-        pg_sys::XactEvent::XACT_EVENT_ABORT => {
-            let undone = PENDING.with_borrow_mut(|pending| std::mem::take(&mut pending.undo));
-            // Of its own cards there is nothing left.
-            let shared = |undo: &&Undo| !matches!(undo.what, Undone::TakenOwn(_));
-            undone.iter().filter(shared).for_each(Undo::run);
-            // Not before: an audit asks trials for what is in nobody else's hands.
-            end_trials(|_| true);
-            give_up_looks(|_| true);
-            let pending = PENDING.take();
-            for (_, memory) in pending.made {
-                memory::let_go(memory);
-            }
-            memory::end_transaction();
-        }
-        pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => {
-            before_commit();
-            let memories: HashSet<Memory> = PENDING.with_borrow(|pending| {
-                let changed = pending.changes.iter().map(|changes| changes.memory);
-                changed
-                    .chain(pending.undo.iter().map(|undo| undo.memory))
-                    .collect()
-            });
-            let transaction = unsafe { pg_sys::GetTopTransactionIdIfAny() };
-            if transaction != pg_sys::InvalidTransactionId {
-                for memory in memories {
-                    memory.heed_prepared();
-                    memory.lock().add_prepared(transaction);
-                }
-            }
-        }
-        pg_sys::XactEvent::XACT_EVENT_PREPARE => {
-            end_trials(|_| true);
-            drop(PENDING.take());
-            memory::end_transaction();
-        }
-        _ => {}
-    }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn subtransaction_event(
-    event: pg_sys::SubXactEvent::Type,
-    own: pg_sys::SubTransactionId,
-    parent: pg_sys::SubTransactionId,
-    _argument: *mut std::ffi::c_void,
-) {
-    match event {
-        pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => PENDING.with_borrow_mut(|pending| {
-            let undo = pending.undo.iter_mut().map(|undo| &mut undo.by);
-            let memories = pending.dropped.iter_mut().chain(&mut pending.made);
-            let trials = pending.trials.iter_mut().map(|trial| &mut trial.by);
-            let looks = pending.looks.iter_mut().map(|look| &mut look.by);
-            let all = undo
-                .chain(memories.map(|(by, _)| by))
-                .chain(trials)
-                .chain(looks);
-            for by in all.filter(|by| **by == own) {
-                *by = parent;
-            }
-        }),
-        pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
-            let (undone, unmade) = PENDING.with_borrow_mut(|pending| {
-                pending.dropped.retain(|(by, _)| *by != own);
-                let unmade: Vec<_> = pending.made.extract_if(.., |(by, _)| *by == own).collect();
-                let (undone, kept) = std::mem::take(&mut pending.undo)
-                    .into_iter()
-                    .partition::<Vec<_>, _>(|undo| undo.by == own);
-                pending.undo = kept;
-                (undone, unmade)
-            });
-            undone.iter().for_each(Undo::run);
-            // What the callers of this subtransaction try and look at goes on.
-            end_trials(|trial| trial.by == own);
-            give_up_looks(|look| look.by == own);
-            for (_, memory) in unmade {
-                memory::let_go(memory);
-            }
-        }
-        _ => {}
-    }
 }

@@ -10,17 +10,16 @@
 
 use std::cell::{Cell, RefCell};
 
-use pgrx::prelude::*;
-
 use crate::frontier::{self, Turn, Waking};
 use crate::postgres::clock::{Micros, SECOND};
 use crate::postgres::settings;
+use crate::postgres::transaction::{self, End, SubId, Watch};
 
 const THROTTLE: Micros = SECOND / 10;
 
 thread_local! {
     /// The subtransactions that made cards claimable, and where the turns of their backlog are kept.
-    static WANTED: RefCell<Vec<(pg_sys::SubTransactionId, Waking)>> = const { RefCell::new(Vec::new()) };
+    static WANTED: RefCell<Vec<(SubId, Waking)>> = const { RefCell::new(Vec::new()) };
     /// The turn of a transaction that is about to commit.
     static TURN: Cell<Option<Turn>> = const { Cell::new(None) };
     static WATCHING: Cell<bool> = const { Cell::new(false) };
@@ -31,16 +30,10 @@ pub fn waiters() {
     if !settings::NOTIFY.get() {
         return;
     }
-    let wish = (
-        unsafe { pg_sys::GetCurrentSubTransactionId() },
-        frontier::waking(),
-    );
+    let wish = (transaction::subtransaction(), frontier::waking());
     // What is registered last is called first: the frontier may unmap its memory after that.
     if !WATCHING.replace(true) {
-        unsafe {
-            pg_sys::RegisterXactCallback(Some(transaction_event), std::ptr::null_mut());
-            pg_sys::RegisterSubXactCallback(Some(subtransaction_event), std::ptr::null_mut());
-        }
+        transaction::watch::<Notifying>();
     }
     WANTED.with_borrow_mut(|wanted| {
         if wanted.last() != Some(&wish) {
@@ -56,50 +49,40 @@ fn notify() {
         && let Some(turn) = waking.take_turn(THROTTLE)
     {
         TURN.set(Some(turn));
-        unsafe {
-            pgrx::direct_function_call::<()>(
-                pg_sys::pg_notify,
-                &["mosaic_backlog".into_datum(), "".into_datum()],
-            );
-        }
+        transaction::notify("mosaic_backlog");
     }
 }
 
-#[pg_guard]
-unsafe extern "C-unwind" fn transaction_event(
-    event: pg_sys::XactEvent::Type,
-    _argument: *mut std::ffi::c_void,
-) {
-    match event {
-        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => notify(),
-        // A transaction that notified could not be prepared. Waiters find its cards by themselves.
-        pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => drop(WANTED.take()),
-        pg_sys::XactEvent::XACT_EVENT_COMMIT => TURN.set(None),
-        pg_sys::XactEvent::XACT_EVENT_ABORT => {
-            drop(WANTED.take());
-            if let Some(turn) = TURN.take() {
-                turn.give_back();
+struct Notifying;
+
+impl Watch for Notifying {
+    fn ends(end: End) {
+        match end {
+            End::BeforeCommit => notify(),
+            // A transaction that notified could not be prepared. Waiters find its cards by themselves.
+            End::BeforePrepare => drop(WANTED.take()),
+            // As in `transaction::end`, nothing can go wrong here.
+            End::Commit => TURN.set(None),
+            End::Abort => {
+                drop(WANTED.take());
+                if let Some(turn) = TURN.take() {
+                    turn.give_back();
+                }
             }
+            End::Prepare => {}
         }
-        _ => {}
     }
-}
 
-#[pg_guard]
-unsafe extern "C-unwind" fn subtransaction_event(
-    event: pg_sys::SubXactEvent::Type,
-    own: pg_sys::SubTransactionId,
-    parent: pg_sys::SubTransactionId,
-    _argument: *mut std::ffi::c_void,
-) {
-    WANTED.with_borrow_mut(|wanted| match event {
-        pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => {
+    fn joins(own: SubId, parent: SubId) {
+        WANTED.with_borrow_mut(|wanted| {
             for (by, _) in wanted.iter_mut().filter(|(by, _)| *by == own) {
                 *by = parent;
             }
             wanted.dedup();
-        }
-        pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => wanted.retain(|(by, _)| *by != own),
-        _ => {}
-    });
+        });
+    }
+
+    fn is_undone(own: SubId) {
+        WANTED.with_borrow_mut(|wanted| wanted.retain(|(by, _)| *by != own));
+    }
 }

@@ -2,16 +2,16 @@
 //! the frontier, and refuses what no verb would write.
 
 use std::cell::Cell;
-use std::ffi::CStr;
 
 use pgrx::prelude::*;
 
 use super::Key;
 use super::transaction;
 use crate::card::status::{Status, Statuses};
+use crate::postgres::call::Call;
 use crate::postgres::clock::{self, Micros};
 use crate::postgres::statement;
-use crate::postgres::trigger::Trigger;
+use crate::postgres::trigger::{Change, Row, Trigger};
 
 extension_sql_file!(
     "../../../sql/25_frontier.sql",
@@ -56,50 +56,41 @@ thread_local! {
     static COLUMNS: Cell<Option<Columns>> = const { Cell::new(None) };
 }
 
-unsafe fn columns(relation: pg_sys::Relation) -> Columns {
-    unsafe {
-        let table = (*relation).rd_id;
-        if let Some(columns) = COLUMNS.get().filter(|columns| columns.table == table) {
-            return columns;
-        }
-        WATCH.must_be_on_cards(relation);
-        let number = |name: &CStr| i32::from(pg_sys::get_attnum(table, name.as_ptr()));
-        let status = number(c"status");
-        let status_type = pg_sys::get_atttype(table, status as i16);
-        let columns = Columns {
-            table,
-            id: number(c"id"),
-            status,
-            claim_expires_at: number(c"claim_expires_at"),
-            not_before: number(c"not_before"),
-            claim_order: number(c"claim_order"),
-            opened: number(c"opened"),
-            priority: number(c"priority"),
-            creation_seq: number(c"creation_seq"),
-            attempts: number(c"attempts"),
-            max_attempts: number(c"max_attempts"),
-            open_dependencies: number(c"open_dependencies"),
-            block_kind: number(c"block_kind"),
-            block_reason: number(c"block_reason"),
-            blocked: Statuses::of_type(status_type).oid(Status::Blocked),
-        };
-        COLUMNS.set(Some(columns));
-        columns
+fn columns(change: &Change) -> Columns {
+    let table = change.table();
+    if let Some(columns) = COLUMNS.get().filter(|columns| columns.table == table) {
+        return columns;
     }
+    change.must_be_on_cards();
+    let number = |name| change.column(name);
+    let status = number(c"status");
+    let columns = Columns {
+        table,
+        id: number(c"id"),
+        status,
+        claim_expires_at: number(c"claim_expires_at"),
+        not_before: number(c"not_before"),
+        claim_order: number(c"claim_order"),
+        opened: number(c"opened"),
+        priority: number(c"priority"),
+        creation_seq: number(c"creation_seq"),
+        attempts: number(c"attempts"),
+        max_attempts: number(c"max_attempts"),
+        open_dependencies: number(c"open_dependencies"),
+        block_kind: number(c"block_kind"),
+        block_reason: number(c"block_reason"),
+        blocked: Statuses::of_type(change.kind_of(status)).oid(Status::Blocked),
+    };
+    COLUMNS.set(Some(columns));
+    columns
 }
 
-struct Row {
-    tuple: pg_sys::HeapTuple,
-    descriptor: pg_sys::TupleDesc,
-}
+/// A card as it was written.
+struct Card<'a>(Row<'a>);
 
-impl Row {
+impl Card<'_> {
     fn get<T: FromDatum>(&self, column: i32) -> Option<T> {
-        unsafe {
-            let mut is_null = false;
-            let datum = pg_sys::heap_getattr(self.tuple, column, self.descriptor, &mut is_null);
-            T::from_datum(datum, is_null)
-        }
+        self.0.get(column)
     }
 
     fn is_within(&self, column: i32, least: i32, most: i32) -> bool {
@@ -139,23 +130,12 @@ create function mosaic.backlog_watch() returns trigger
 volatile parallel unsafe
 language c as 'MODULE_PATHNAME', 'backlog_watch_wrapper';
 ")]
-fn backlog_watch(fcinfo: pg_sys::FunctionCallInfo) {
-    let (row, columns) = unsafe {
-        let data = WATCH.data(fcinfo);
-        let updated =
-            (*data).tg_event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_UPDATE;
-        let row = Row {
-            tuple: if updated {
-                (*data).tg_newtuple
-            } else {
-                (*data).tg_trigtuple
-            },
-            descriptor: (*(*data).tg_relation).rd_att,
-        };
-        (row, columns((*data).tg_relation))
-    };
-    if let Some(constraint) = row.fault(&columns) {
-        let id: Option<String> = row.get(columns.id);
+fn backlog_watch(call: Call<'_>) {
+    let change = WATCH.change(&call);
+    let columns = columns(&change);
+    let card = Card(change.row());
+    if let Some(constraint) = card.fault(&columns) {
+        let id: Option<String> = card.get(columns.id);
         ereport!(
             ERROR,
             PgSqlErrorCode::ERRCODE_CHECK_VIOLATION,
@@ -165,11 +145,11 @@ fn backlog_watch(fcinfo: pg_sys::FunctionCallInfo) {
             )
         );
     }
-    if let Some(end) = row.get(columns.claim_expires_at) {
+    if let Some(end) = card.get(columns.claim_expires_at) {
         transaction::add_lease(end);
-    } else if row.get(columns.opened) == Some(true) {
-        let claim_order = row.get(columns.claim_order).unwrap_or_default();
-        opened(row.get(columns.not_before), claim_order);
+    } else if card.get(columns.opened) == Some(true) {
+        let claim_order = card.get(columns.claim_order).unwrap_or_default();
+        opened(card.get(columns.not_before), claim_order);
     }
 }
 
@@ -191,11 +171,8 @@ create function mosaic.backlog_watch_hand() returns trigger
 volatile parallel unsafe
 language c as 'MODULE_PATHNAME', 'backlog_watch_hand_wrapper';
 ")]
-fn backlog_watch_hand(fcinfo: pg_sys::FunctionCallInfo) {
-    unsafe {
-        let data = WATCH_HAND.data(fcinfo);
-        WATCH_HAND.must_be_on_cards((*data).tg_relation);
-    }
+fn backlog_watch_hand(call: Call<'_>) {
+    WATCH_HAND.change(&call).must_be_on_cards();
     if !statement::is_own_update() {
         transaction::forget();
     }

@@ -314,6 +314,7 @@ mod tests {
         ];
         for level in [pg_sys::XACT_REPEATABLE_READ, pg_sys::XACT_SERIALIZABLE] {
             // The test's transaction is under way, so that SET TRANSACTION comes too late.
+            // SAFETY: a variable of the backend, which is put back before anything else reads it.
             let with_level = |verb: &str| unsafe {
                 let before = pg_sys::XactIsoLevel;
                 pg_sys::XactIsoLevel = level as i32;

@@ -1,5 +1,7 @@
 //! The server's clock, settable for tests. A verb reads it once and uses that time throughout.
 
+use std::time::Duration;
+
 use pgrx::prelude::*;
 
 use crate::postgres::settings;
@@ -15,19 +17,35 @@ const UNIX_TO_POSTGRES_EPOCH: Micros = 946_684_800 * SECOND;
 /// not stand still while the transaction waits for a lock.
 pub fn now() -> Micros {
     match settings::CLOCK.get() {
-        Some(fixed) if !fixed.is_empty() => unsafe {
-            pgrx::direct_function_call::<TimestampWithTimeZone>(
-                pg_sys::timestamptz_in,
-                &[
-                    fixed.as_c_str().into_datum(),
-                    pg_sys::InvalidOid.into_datum(),
-                    (-1_i32).into_datum(),
-                ],
-            )
-            .map_or(0, i64::from)
-        },
-        _ => unsafe { pg_sys::GetCurrentTimestamp() },
+        Some(fixed) if !fixed.is_empty() => {
+            // SAFETY: the arguments are those of `timestamptz_in`, a text that ends with a NUL, no type
+            // of elements and no modifier; a text that is no time is an error.
+            let time: Option<TimestampWithTimeZone> = unsafe {
+                pgrx::direct_function_call(
+                    pg_sys::timestamptz_in,
+                    &[
+                        fixed.as_c_str().into_datum(),
+                        pg_sys::InvalidOid.into_datum(),
+                        (-1_i32).into_datum(),
+                    ],
+                )
+            };
+            time.map_or(0, i64::from)
+        }
+        _ => server(),
     }
+}
+
+/// The time by the server's clock, whatever is set.
+pub fn server() -> Micros {
+    // SAFETY: takes no argument, and asks the system alone.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// Sleeps so long, or until a signal comes.
+pub fn sleep(time: Duration) {
+    // SAFETY: a call of the system with a number.
+    unsafe { pg_sys::pg_usleep(time.as_micros() as i64) };
 }
 
 /// As an array parameter.

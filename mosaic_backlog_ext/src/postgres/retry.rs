@@ -18,6 +18,7 @@ pub fn until<T>(
             return done;
         }
         let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+        // SAFETY: the latch is the session's own, and it ends with the postmaster.
         unsafe {
             pg_sys::WaitLatch(
                 pg_sys::MyLatch,

@@ -28,25 +28,33 @@ pub struct Rows<T: Shape> {
 impl<T: Shape> Rows<T> {
     /// Takes all rows of `answer` out of the session.
     pub fn new(session: &Session, answer: &Answer) -> Self {
-        unsafe {
-            let tuples = (0..answer.len())
-                .map(|row| pg_sys::SPI_copytuple(sendable(answer, row).0))
-                .collect();
+        let copy = |row| {
+            // SAFETY: the session is connected, and copies the row into the memory of its caller.
+            unsafe { pg_sys::SPI_copytuple(sendable(answer, row).0) }
+        };
+        let tuples = (0..answer.len()).map(copy).collect();
+        // SAFETY: the memory is that of the session's caller, who outlives it; the answer is there, and so is
+        // its description.
+        let descriptor = unsafe {
             let inner = pg_sys::MemoryContextSwitchTo(session.outer());
             let descriptor = pg_sys::CreateTupleDescCopy(answer.descriptor());
             pg_sys::MemoryContextSwitchTo(inner);
-            Self {
-                tuples,
-                descriptor,
-                shape: PhantomData,
-            }
+            descriptor
+        };
+        Self {
+            tuples,
+            descriptor,
+            shape: PhantomData,
         }
     }
 }
 
 /// The description of the first `columns` columns.
-unsafe fn first(all: pg_sys::TupleDesc, columns: usize) -> pg_sys::TupleDesc {
+fn first(all: pg_sys::TupleDesc, columns: usize) -> pg_sys::TupleDesc {
+    // SAFETY: the description of a row that is there, which has so many columns at least; each of the new
+    // one is written once.
     unsafe {
+        assert!(columns <= (*all).natts as usize);
         let columns = columns as i16;
         let descriptor = pg_sys::CreateTemplateTupleDesc(i32::from(columns));
         for column in 1..=columns {
@@ -56,6 +64,7 @@ unsafe fn first(all: pg_sys::TupleDesc, columns: usize) -> pg_sys::TupleDesc {
     }
 }
 
+// SAFETY: what is told of the type in SQL is so.
 unsafe impl<T: Shape> SqlTranslatable for Rows<T> {
     const TYPE_IDENT: &'static str = T::NAME;
     const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
@@ -64,13 +73,14 @@ unsafe impl<T: Shape> SqlTranslatable for Rows<T> {
         Ok(ReturnsRef::One(SqlMappingRef::As(T::TABLE)));
 }
 
+// SAFETY: what is returned is null, and the rows are where a function that returns rows puts them.
 unsafe impl<T: Shape> BoxRet for Rows<T> {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> pgrx::datum::Datum<'fcx> {
-        raised::coded(|| unsafe {
+        raised::coded(|| {
             let mut sink = Sink::open(fcinfo);
             sink.describe(self.descriptor);
             for tuple in self.tuples {
-                pg_sys::tuplestore_puttuple(sink.store, tuple);
+                sink.put_row(tuple, self.descriptor);
             }
             fcinfo.return_null()
         })
@@ -84,7 +94,9 @@ pub struct Sink {
 }
 
 impl Sink {
-    unsafe fn open(fcinfo: &mut FcInfo<'_>) -> Self {
+    fn open(fcinfo: &mut FcInfo<'_>) -> Self {
+        // SAFETY: PostgreSQL keeps what it calls a function with to the end of the call. That it can return
+        // rows is told by the tag of what it wants them in, and the memory of the query outlives the call.
         unsafe {
             let info = (*fcinfo.as_mut_ptr())
                 .resultinfo
@@ -112,13 +124,19 @@ impl Sink {
         }
     }
 
-    unsafe fn describe(&mut self, descriptor: pg_sys::TupleDesc) {
+    fn describe(&mut self, descriptor: pg_sys::TupleDesc) {
+        // SAFETY: as for `open`. The description of a row that is there is copied.
         unsafe {
             let inner =
                 pg_sys::MemoryContextSwitchTo((*(*self.info).econtext).ecxt_per_query_memory);
             (*self.info).setDesc = pg_sys::CreateTupleDescCopy(descriptor);
             pg_sys::MemoryContextSwitchTo(inner);
         }
+    }
+
+    fn is_described(&self) -> bool {
+        // SAFETY: as for `open`.
+        unsafe { !(*self.info).setDesc.is_null() }
     }
 
     /// Puts all rows of `answer` there.
@@ -130,12 +148,11 @@ impl Sink {
 
     /// Puts a row of this description there.
     pub fn put_row(&mut self, row: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) {
-        unsafe {
-            if (*self.info).setDesc.is_null() {
-                self.describe(descriptor);
-            }
-            pg_sys::tuplestore_puttuple(self.store, row);
+        if !self.is_described() {
+            self.describe(descriptor);
         }
+        // SAFETY: the store is this call's, and copies the row.
+        unsafe { pg_sys::tuplestore_puttuple(self.store, row) };
     }
 
     /// Puts the first `columns` columns of a row there: what lies behind the last that is
@@ -146,10 +163,8 @@ impl Sink {
         row: pg_sys::HeapTuple,
         descriptor: pg_sys::TupleDesc,
     ) {
-        unsafe {
-            if (*self.info).setDesc.is_null() {
-                self.describe(first(descriptor, columns));
-            }
+        if !self.is_described() {
+            self.describe(first(descriptor, columns));
         }
         self.put_row(row, descriptor);
     }
@@ -175,6 +190,7 @@ impl<T: Shape> Stream<T> {
     }
 }
 
+// SAFETY: what is told of the type in SQL is so.
 unsafe impl<T: Shape> SqlTranslatable for Stream<T> {
     const TYPE_IDENT: &'static str = T::NAME;
     const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
@@ -183,9 +199,10 @@ unsafe impl<T: Shape> SqlTranslatable for Stream<T> {
         Ok(ReturnsRef::One(SqlMappingRef::As(T::TABLE)));
 }
 
+// SAFETY: as for `Rows`.
 unsafe impl<T: Shape> BoxRet for Stream<T> {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> pgrx::datum::Datum<'fcx> {
-        raised::coded(|| unsafe {
+        raised::coded(|| {
             let mut sink = Sink::open(fcinfo);
             (self.feed)(&mut sink).unwrap_or_report();
             fcinfo.return_null()

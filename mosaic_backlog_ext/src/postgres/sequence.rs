@@ -12,7 +12,7 @@ use std::thread::LocalKey;
 
 use pgrx::prelude::*;
 
-use crate::postgres::clock::{Micros, SECOND};
+use crate::postgres::clock::{self, Micros, SECOND};
 use crate::postgres::lock;
 use crate::postgres::statement::{Session, Statement, session, statements};
 use crate::postgres::table;
@@ -106,6 +106,7 @@ impl Sequence {
     pub fn next(self) -> i64 {
         let sequence = self.id();
         loop {
+            // SAFETY: the argument is that of `nextval_oid`; a number that is no sequence's is an error.
             let number: i64 = unsafe {
                 pgrx::direct_function_call(pg_sys::nextval_oid, &[sequence.into_datum()])
             }
@@ -128,7 +129,7 @@ impl Sequence {
 
     /// Whether the tables do not know `number`; if they may, the sequence is past them afterwards.
     fn is_new(self, sequence: pg_sys::Oid, number: i64) -> bool {
-        let now = unsafe { pg_sys::GetCurrentTimestamp() };
+        let now = clock::server();
         let seen = SEEN.with(|seen| seen[self as usize].get());
         let is_past = seen.is_some_and(|seen| {
             seen.sequence == sequence
@@ -174,10 +175,7 @@ impl Sequence {
         }
         // Locks of tables are taken in one order, cards before the history: an update of the extension waits
         // in that order, too.
-        unsafe {
-            let cards = table::relation_id(c"backlog");
-            pg_sys::LockRelationOid(cards, pg_sys::AccessShareLock as pg_sys::LOCKMODE);
-        }
+        lock::cards_first();
         let Ok(newest) = session(|session| {
             let answer = session.run(self.newest(), &[]);
             let newest = (!answer.is_empty()).then(|| answer.get::<i64>(0, 1));
@@ -189,8 +187,14 @@ impl Sequence {
 
 /// The number that was drawn last, 0 if none was.
 fn last_value(sequence: pg_sys::Oid) -> i64 {
+    last_value_of(sequence).unwrap_or(0)
+}
+
+/// The number that was drawn last or set, if any was.
+pub fn last_value_of(sequence: pg_sys::Oid) -> Option<i64> {
+    // SAFETY: the argument is that of `pg_sequence_last_value`; a number that is no sequence's is an
+    // error.
     unsafe { pgrx::direct_function_call(pg_sys::pg_sequence_last_value, &[sequence.into_datum()]) }
-        .unwrap_or(0)
 }
 
 /// The largest token, event number and creation number that the tables know.
@@ -239,10 +243,15 @@ pub fn advance(session: &Session, elsewhere: [i64; 3], ahead: [i64; 3]) -> [(i64
 }
 
 fn set(sequence: Sequence, last: i64) {
+    set_value_of(sequence.id(), last);
+}
+
+pub fn set_value_of(sequence: pg_sys::Oid, last: i64) {
+    // SAFETY: the arguments are those of `setval_oid`; a number that is no sequence's is an error.
     unsafe {
         pgrx::direct_function_call::<i64>(
             pg_sys::setval_oid,
-            &[sequence.id().into_datum(), last.into_datum()],
+            &[sequence.into_datum(), last.into_datum()],
         );
     }
 }

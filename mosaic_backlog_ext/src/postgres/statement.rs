@@ -79,7 +79,8 @@ impl Statement {
         self
     }
 
-    unsafe fn plan(&self) -> pg_sys::SPIPlanPtr {
+    /// Made within a session, and kept beyond it.
+    fn plan(&self, _within: &Session) -> pg_sys::SPIPlanPtr {
         if self.plan.get().is_null() {
             let sql = CString::new(self.sql).expect("no NUL in a statement");
             // Several processes need shared memory. Of use are they where much is read alone.
@@ -88,19 +89,21 @@ impl Statement {
             } else {
                 pg_sys::CURSOR_OPT_GENERIC_PLAN
             };
-            unsafe {
-                let plan = pg_sys::SPI_prepare_cursor(
+            // SAFETY: the text ends with a NUL, there are as many types as is said, and they are copied.
+            let plan = unsafe {
+                pg_sys::SPI_prepare_cursor(
                     sql.as_ptr(),
                     self.types.len() as i32,
                     self.types.as_ptr().cast_mut(),
                     options as i32,
-                );
-                assert!(!plan.is_null(), "cannot prepare: {}", self.sql);
-                assert_eq!(pg_sys::SPI_keepplan(plan), 0);
-                self.plan.set(plan);
-                self.updates_cards
-                    .set(self.sql.contains("update mosaic.backlog "));
-            }
+                )
+            };
+            assert!(!plan.is_null(), "cannot prepare: {}", self.sql);
+            // SAFETY: a plan that has just been made, and is never freed.
+            assert_eq!(unsafe { pg_sys::SPI_keepplan(plan) }, 0);
+            self.plan.set(plan);
+            self.updates_cards
+                .set(self.sql.contains("update mosaic.backlog "));
         }
         self.plan.get()
     }
@@ -137,6 +140,7 @@ struct ByIndex {
 
 impl ByIndex {
     fn begin(statement: &Statement) -> Self {
+        // SAFETY: variables of the backend, which this thread alone reads and writes; all values will do.
         unsafe {
             let before = Self {
                 seqscan: pg_sys::enable_seqscan,
@@ -163,6 +167,7 @@ impl ByIndex {
 
 impl Drop for ByIndex {
     fn drop(&mut self) {
+        // SAFETY: as above.
         unsafe {
             pg_sys::enable_seqscan = self.seqscan;
             pg_sys::enable_bitmapscan = self.bitmapscan;
@@ -196,6 +201,8 @@ pub fn param<T: IntoDatum>(value: T) -> Parameter {
 /// The JSON `text` as a parameter of type jsonb.
 pub fn jsonb(text: &str) -> Parameter {
     let text = CString::new(text).expect("no NUL in JSON");
+    // SAFETY: the argument is that of `jsonb_in`, a text that ends with a NUL; one that is no JSON is an
+    // error.
     unsafe {
         pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[text.as_c_str().into_datum()])
     }
@@ -224,14 +231,17 @@ impl Session {
     /// Executes a kept statement; it sees all that was committed before it, and the
     /// transaction's own changes.
     pub fn run(&self, statement: &'static LocalKey<Statement>, parameters: &[Parameter]) -> Answer {
-        statement.with(|statement| unsafe {
-            debug_assert_eq!(statement.types.len(), parameters.len(), "{}", statement.sql);
+        statement.with(|statement| {
+            assert_eq!(statement.types.len(), parameters.len(), "{}", statement.sql);
             let by_index = ByIndex::begin(statement);
-            let plan = statement.plan();
+            let plan = statement.plan(self);
             let (mut values, nulls) = in_two(parameters);
             let own_update = OwnUpdate::begin(statement.updates_cards.get());
-            let code =
-                pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), false, 0);
+            // SAFETY: the plan is kept, and the session connected; there are as many values as the plan has
+            // parameters, of the types that the statement declares.
+            let code = unsafe {
+                pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), false, 0)
+            };
             drop(own_update);
             drop(by_index);
             assert!(code >= 0, "SPI code {code}: {}", statement.sql);
@@ -249,23 +259,27 @@ impl Session {
         size: i64,
         mut each: impl FnMut(&Answer) -> bool,
     ) {
-        statement.with(|statement| unsafe {
-            debug_assert_eq!(statement.types.len(), parameters.len(), "{}", statement.sql);
+        statement.with(|statement| {
+            assert_eq!(statement.types.len(), parameters.len(), "{}", statement.sql);
             // What is of the calling statement's moment reads whole tables by intent.
             let guided = moment == Moment::Now || statement.scans;
             let by_index = guided.then(|| ByIndex::begin(statement));
-            let plan = statement.plan();
+            let plan = statement.plan(self);
             let (mut values, nulls) = in_two(parameters);
-            let portal = pg_sys::SPI_cursor_open(
-                std::ptr::null(),
-                plan,
-                values.as_mut_ptr(),
-                nulls.as_ptr(),
-                moment == Moment::OfTheCall,
-            );
+            // SAFETY: as for `run`; the values are copied, and a name is made up.
+            let portal = unsafe {
+                pg_sys::SPI_cursor_open(
+                    std::ptr::null(),
+                    plan,
+                    values.as_mut_ptr(),
+                    nulls.as_ptr(),
+                    moment == Moment::OfTheCall,
+                )
+            };
             drop(by_index);
             loop {
-                pg_sys::SPI_cursor_fetch(portal, true, size);
+                // SAFETY: the portal is open, and nobody else knows its name.
+                unsafe { pg_sys::SPI_cursor_fetch(portal, true, size) };
                 let answer = Answer::last();
                 let goes_on = !answer.is_empty() && each(&answer);
                 answer.free();
@@ -273,7 +287,8 @@ impl Session {
                     break;
                 }
             }
-            pg_sys::SPI_cursor_close(portal);
+            // SAFETY: as above. At an error the end of the transaction closes it.
+            unsafe { pg_sys::SPI_cursor_close(portal) };
         });
     }
 
@@ -294,7 +309,9 @@ pub struct Answer {
 
 impl Answer {
     /// That of the statement that has just run.
-    unsafe fn last() -> Self {
+    fn last() -> Self {
+        // SAFETY: variables of the backend. They are of the statement that has just run: its rows and their
+        // number, or null.
         unsafe {
             let table = pg_sys::SPI_tuptable.as_ref();
             Self {
@@ -308,6 +325,7 @@ impl Answer {
 
     /// Rows that no statement gave; they and their description must live as long as the session.
     pub fn of(rows: &[pg_sys::HeapTuple], descriptor: pg_sys::TupleDesc) -> Self {
+        // SAFETY: there is room for all of them, and what was just allocated overlaps with nothing.
         unsafe {
             let copy = pg_sys::palloc(size_of_val(rows).max(1)).cast::<pg_sys::HeapTuple>();
             copy.copy_from_nonoverlapping(rows.as_ptr(), rows.len());
@@ -323,6 +341,7 @@ impl Answer {
     /// Gives the rows back before the session ends.
     pub fn free(self) {
         if !self.table.is_null() {
+            // SAFETY: the rows of a statement, which are given back once: this takes them.
             unsafe { pg_sys::SPI_freetuptable(self.table) };
         }
     }
@@ -338,8 +357,10 @@ impl Answer {
 
     /// Column `column` (from 1) of row `row` (from 0); `None` is NULL.
     pub fn get<T: FromDatum>(&self, row: usize, column: i32) -> Option<T> {
+        let mut is_null = false;
+        // SAFETY: row and description belong together; a column that there is not gives NULL. Each statement
+        // has its columns in its text, and whoever reads one names its type.
         unsafe {
-            let mut is_null = false;
             let datum =
                 pg_sys::SPI_getbinval(self.tuple(row), self.descriptor(), column, &mut is_null);
             T::from_datum(datum, is_null)
@@ -358,6 +379,7 @@ impl Answer {
 
     pub fn tuple(&self, row: usize) -> pg_sys::HeapTuple {
         assert!(row < self.len);
+        // SAFETY: there are so many rows, by the line above.
         unsafe { *self.rows.add(row) }
     }
 
@@ -367,12 +389,15 @@ impl Answer {
 
     /// The columns of a row.
     pub fn columns(&self, row: usize) -> Vec<Column> {
+        let row = self.tuple(row);
+        // SAFETY: row and description belong together: there is room for the value of each column, and each
+        // number from 1 is that of a column. That there is a row tells that it has a description.
         unsafe {
             let count = (*self.descriptor).natts as usize;
             let mut values = vec![pg_sys::Datum::null(); count];
             let mut nulls = vec![true; count];
             pg_sys::heap_deform_tuple(
-                self.tuple(row),
+                row,
                 self.descriptor,
                 values.as_mut_ptr(),
                 nulls.as_mut_ptr(),
@@ -393,15 +418,28 @@ impl Answer {
 
     /// A row of the same description with other values.
     pub fn row_of(&self, columns: &[Column]) -> pg_sys::HeapTuple {
-        let value = |column: &Column| column.value.unwrap_or(pg_sys::Datum::null());
-        let mut values: Vec<pg_sys::Datum> = columns.iter().map(value).collect();
-        let mut nulls: Vec<bool> = columns.iter().map(|c| c.value.is_none()).collect();
-        unsafe { pg_sys::heap_form_tuple(self.descriptor, values.as_mut_ptr(), nulls.as_mut_ptr()) }
+        row(self.descriptor, columns.iter().map(|column| column.value))
     }
 
     /// Bytes of a row, with what is stored elsewhere and compressed.
     pub fn size(&self, row: usize) -> usize {
         self.columns(row).iter().map(Column::size).sum()
+    }
+}
+
+/// A row of this description, whose columns have the types of `values`.
+pub fn row(
+    description: pg_sys::TupleDesc,
+    values: impl Iterator<Item = Parameter>,
+) -> pg_sys::HeapTuple {
+    let (mut values, mut nulls): (Vec<pg_sys::Datum>, Vec<bool>) = values
+        .map(|value| (value.unwrap_or(pg_sys::Datum::null()), value.is_none()))
+        .unzip();
+    // SAFETY: there are as many values as the description has columns; it outlives the call, as
+    // answers do, and the row is a copy.
+    unsafe {
+        assert_eq!(values.len(), (*description).natts as usize);
+        pg_sys::heap_form_tuple(description, values.as_mut_ptr(), nulls.as_mut_ptr())
     }
 }
 
@@ -418,9 +456,28 @@ impl Column {
     /// Bytes, with what is stored elsewhere and compressed.
     pub fn size(&self) -> usize {
         match self.value {
+            // SAFETY: what has a length of its own points at it.
             Some(value) if self.varies => unsafe { pg_sys::toast_raw_datum_size(value) },
             Some(_) => size_of::<pg_sys::Datum>(),
             None => 0,
+        }
+    }
+
+    /// Whether it is stored in another place than its row.
+    pub fn is_elsewhere(&self) -> bool {
+        self.value.filter(|_| self.varies).is_some_and(|value| {
+            // SAFETY: as above.
+            unsafe { pgrx::varlena::varatt_is_1b_e(value.cast_mut_ptr()) }
+        })
+    }
+
+    /// Makes sure that it can be read, if it is stored in another place: else that is an error.
+    pub fn look_elsewhere(&self) {
+        if let Some(value) = self.value
+            && self.is_elsewhere()
+        {
+            // SAFETY: of what lies elsewhere this makes a copy, which nobody else has.
+            unsafe { pg_sys::pfree(pg_sys::pg_detoast_datum(value.cast_mut_ptr()).cast()) };
         }
     }
 }

@@ -11,6 +11,8 @@ pub struct Subtransaction {
 
 impl Subtransaction {
     pub fn begin() -> Self {
+        // SAFETY: calls of functions run within a transaction. Memory and owner of the caller are those
+        // that it has still when this ends, as it waits for that.
         unsafe {
             let begun = Self {
                 context: pg_sys::CurrentMemoryContext,
@@ -26,11 +28,13 @@ impl Subtransaction {
     /// Keeps what was done; its locks now belong to the transaction.
     pub fn commit(mut self) {
         self.open = false;
+        // SAFETY: it is the innermost, as those that were begun in its course have ended in it.
         unsafe { pg_sys::ReleaseCurrentSubTransaction() };
         self.restore();
     }
 
     fn restore(&self) {
+        // SAFETY: both are the caller's, and outlive this.
         unsafe {
             pg_sys::MemoryContextSwitchTo(self.context);
             pg_sys::CurrentResourceOwner = self.owner;
@@ -41,6 +45,7 @@ impl Subtransaction {
 impl Drop for Subtransaction {
     fn drop(&mut self) {
         if self.open {
+            // SAFETY: it is the innermost: those that were begun in its course were dropped before.
             unsafe { pg_sys::RollbackAndReleaseCurrentSubTransaction() };
             self.restore();
         }

@@ -12,27 +12,48 @@ mod slot;
 mod writer;
 
 use std::ffi::CStr;
-use std::mem::MaybeUninit;
+use std::rc::Rc;
+use std::thread::panicking;
 
-use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
+use crate::postgres::transaction::{self, SubId};
 pub use installed::Writes;
 pub use known::{Store, known};
-pub use search::{Found, Key, Search, exists};
+pub use search::{Found, Hit, Key, Search, exists};
 pub use writer::Writer;
 
-/// A table that is open. To be closed, unless an error ends the transaction.
+/// A table that is open, and closed when it is dropped.
+///
+/// As everything of this module that is open, it is left to PostgreSQL at an error: the end of the
+/// transaction, or of the part of it that is undone, closes what is open, in the order that it knows.
 pub struct Table {
     relation: pg_sys::Relation,
 }
 
 /// The relation `name` in the schema `mosaic`; `InvalidOid` if there is none.
 pub fn relation_id(name: &CStr) -> pg_sys::Oid {
+    // SAFETY: both names end with a NUL; what is not there has no number.
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"mosaic".as_ptr(), true);
         pg_sys::get_relname_relid(name.as_ptr(), schema)
     }
+}
+
+/// The subtransaction of this transaction that has made the relation, if any.
+pub fn created_by(relation: pg_sys::Oid) -> Option<SubId> {
+    // SAFETY: what is opened here is closed here, and read in between; null is no relation.
+    let by = unsafe {
+        let relation = pg_sys::RelationIdGetRelation(relation);
+        if relation.is_null() {
+            return None;
+        }
+        let by = (*relation).rd_createSubid;
+        pg_sys::RelationClose(relation);
+        by
+    };
+    // 0 is none.
+    (by != 0).then_some(by)
 }
 
 /// What a lock of a row is against.
@@ -46,15 +67,15 @@ pub enum Against {
 
 impl Table {
     /// To read it; `None` if a statement might read other rows.
-    fn to_read(name: &CStr) -> Option<Self> {
+    fn to_read(name: &CStr) -> Option<Rc<Self>> {
         let rights = &[pg_sys::ACL_SELECT];
         let is_plain = |table: &Self| installed::is_plain(table, rights);
         Self::open(name, pg_sys::AccessShareLock, is_plain)
     }
 
     /// To lock its rows; `None` if a statement has to do it.
-    pub fn to_lock(name: &CStr) -> Option<Self> {
-        if unsafe { pg_sys::XactReadOnly } {
+    pub fn to_lock(name: &CStr) -> Option<Rc<Self>> {
+        if transaction::is_read_only() {
             return None;
         }
         let rights = &[pg_sys::ACL_SELECT, pg_sys::ACL_UPDATE];
@@ -62,47 +83,63 @@ impl Table {
         Self::open(name, pg_sys::RowShareLock, is_plain)
     }
 
-    fn open(name: &CStr, lock: u32, suits: impl FnOnce(&Self) -> bool) -> Option<Self> {
+    fn open(name: &CStr, lock: u32, suits: impl FnOnce(&Self) -> bool) -> Option<Rc<Self>> {
         let lock = lock as pg_sys::LOCKMODE;
-        unsafe {
-            let relation = pg_sys::try_table_open(relation_id(name), lock);
-            if relation.is_null() {
-                return None;
-            }
-            let table = Self { relation };
-            if !suits(&table) {
-                pg_sys::table_close(relation, lock);
-                return None;
-            }
-            // As each statement sees what those before it have written.
-            pg_sys::CommandCounterIncrement();
-            Some(table)
+        // SAFETY: a number that is no relation's gives null.
+        let relation = unsafe { pg_sys::try_table_open(relation_id(name), lock) };
+        if relation.is_null() {
+            return None;
         }
+        let table = Self { relation };
+        if !suits(&table) {
+            table.release(lock);
+            return None;
+        }
+        // As each statement sees what those before it have written.
+        transaction::next_command();
+        Some(Rc::new(table))
     }
 
-    pub fn close(self) {
-        // The lock stays until the transaction ends, as a statement's would.
-        unsafe { pg_sys::table_close(self.relation, pg_sys::NoLock as pg_sys::LOCKMODE) };
+    /// Closes it, and gives its lock back.
+    fn release(self, lock: pg_sys::LOCKMODE) {
+        // SAFETY: it is open with this lock, and nobody closes it a second time.
+        unsafe { pg_sys::table_close(self.relation, lock) };
+        std::mem::forget(self);
     }
 
     pub fn descriptor(&self) -> pg_sys::TupleDesc {
+        // SAFETY: the table is open.
         unsafe { (*self.relation).rd_att }
+    }
+
+    fn id(&self) -> pg_sys::Oid {
+        // SAFETY: the table is open.
+        unsafe { (*self.relation).rd_id }
+    }
+
+    /// What PostgreSQL reads and writes its rows by.
+    fn methods(&self) -> &pg_sys::TableAmRoutine {
+        // SAFETY: the table is open, and one with rows has methods, which stay while it is.
+        unsafe { &*(*self.relation).rd_tableam }
     }
 
     /// How many columns it has, dropped ones included.
     pub fn width(&self) -> usize {
+        // SAFETY: an open table has a description.
         unsafe { (*self.descriptor()).natts as usize }
     }
 
     /// A column by its number, from 1.
     pub fn attribute(&self, column: usize) -> &pg_sys::FormData_pg_attribute {
         assert!((1..=self.width()).contains(&column));
+        // SAFETY: the description has this column, and stays as long as the table is open.
         unsafe { attribute(self.descriptor(), column) }
     }
 
     /// The number of a column, from 1.
     pub fn column(&self, name: &CStr) -> Option<usize> {
-        let number = unsafe { pg_sys::get_attnum((*self.relation).rd_id, name.as_ptr()) };
+        // SAFETY: the name ends with a NUL; what is not there has no number.
+        let number = unsafe { pg_sys::get_attnum(self.id(), name.as_ptr()) };
         usize::try_from(number).ok().filter(|number| *number > 0)
     }
 
@@ -118,45 +155,49 @@ impl Table {
     pub fn enum_column(&self, name: &CStr) -> Option<(usize, pg_sys::Oid)> {
         let column = self.column(name)?;
         let kind = self.attribute(column).atttypid;
+        // SAFETY: looks a number up in the catalogue.
         unsafe { pg_sys::type_is_enum(kind) }.then_some((column, kind))
     }
 
-    /// Locks the row that `search` has found. False if somebody else has it locked against that, or
-    /// has changed it since.
-    pub fn lock(&self, search: &Search, against: Against) -> bool {
+    /// What rows look like that have these of its columns, by their numbers, and more behind them.
+    pub fn describe(&self, own: &[usize], more: &[(&CStr, pg_sys::Oid)]) -> pg_sys::TupleDesc {
+        assert!(own.iter().all(|from| (1..=self.width()).contains(from)));
+        let width = own.len() + more.len();
+        // SAFETY: each column of the new description is written once, either from one that the table
+        // has, or with a name that ends with a NUL and is copied, and a type; one that is none is an error.
         unsafe {
-            let mut failure = MaybeUninit::<pg_sys::TM_FailureData>::uninit();
-            let lock = (*(*self.relation).rd_tableam).tuple_lock;
-            let lock = lock.expect("rows can be locked");
-            let (relation, row) = (self.relation, &raw mut (*search.row.slot).tts_tid);
-            let (into, snapshot) = (search.another.slot, pg_sys::GetActiveSnapshot());
-            let command = pg_sys::GetCurrentCommandId(false);
-            let mode = match against {
-                Against::Changes => pg_sys::LockTupleMode::LockTupleNoKeyExclusive,
-                Against::All => pg_sys::LockTupleMode::LockTupleExclusive,
-            };
-            pg_guard_ffi_boundary(|| {
-                lock(
-                    relation,
-                    row,
-                    snapshot,
-                    into,
-                    command,
-                    mode,
-                    pg_sys::LockWaitPolicy::LockWaitSkip,
-                    0,
-                    failure.as_mut_ptr(),
-                )
-            }) == pg_sys::TM_Result::TM_Ok
+            let description = pg_sys::CreateTemplateTupleDesc(width as i32);
+            for (to, from) in (1..).zip(own) {
+                pg_sys::TupleDescCopyEntry(description, to, self.descriptor(), *from as i16);
+            }
+            for (to, (name, kind)) in (own.len() as i16 + 1..).zip(more) {
+                pg_sys::TupleDescInitEntry(description, to, name.as_ptr(), *kind, -1, 0);
+            }
+            description
+        }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        if !panicking() {
+            // SAFETY: it is open, and those who use it are dropped before. The lock stays until the
+            // transaction ends, as a statement's would.
+            unsafe { pg_sys::table_close(self.relation, pg_sys::NoLock as pg_sys::LOCKMODE) };
         }
     }
 }
 
 /// A column of a description, counted from 1.
+///
+/// # Safety
+///
+/// The description has so many columns, and lives as long as the answer is used.
 pub unsafe fn attribute<'a>(
     descriptor: pg_sys::TupleDesc,
     column: usize,
 ) -> &'a pg_sys::FormData_pg_attribute {
+    // SAFETY: the caller's promise.
     unsafe {
         #[cfg(feature = "pg18")]
         let attribute = pg_sys::TupleDescAttr(descriptor, column as i32 - 1);

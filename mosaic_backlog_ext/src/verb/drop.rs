@@ -1,15 +1,13 @@
 //! Dropping the extension would drop its tables without a word, and so would DROP OWNED by whoever
 //! installed it; an event trigger refuses both while cards exist.
 
-use std::ffi::CStr;
-
-use pgrx::list::List;
 use pgrx::prelude::*;
 
 use crate::frontier;
+use crate::postgres::call::Call;
+use crate::postgres::command::Command;
 use crate::postgres::settings;
 use crate::postgres::statement::{Session, param, session, statements};
-use crate::postgres::trigger;
 use crate::refusal::Refusal;
 
 statements! {
@@ -42,47 +40,18 @@ struct Takes {
     parts: bool,
 }
 
-/// Whether DROP EXTENSION names this extension.
-unsafe fn names_us(command: *mut pg_sys::DropStmt) -> bool {
-    unsafe {
-        (*command).removeType == pg_sys::ObjectType::OBJECT_EXTENSION
-            && pgrx::memcx::current_context(|context| {
-                List::<*mut std::ffi::c_void>::downcast_ptr_in_memcx((*command).objects, context)
-                    .is_some_and(|names| {
-                        names.iter().any(|name| {
-                            let name = (*name.cast::<pg_sys::String>()).sval;
-                            CStr::from_ptr(name) == c"mosaic_backlog_ext"
-                        })
-                    })
-            })
+fn takes(session: &Session, command: &Command) -> Takes {
+    if let Some(roles) = command.drops_owned_by() {
+        let owned = session.run(&OWNED, &[param(roles)]);
+        let is = |column| !owned.is_empty() && owned.must(0, column);
+        return Takes {
+            extension: is(1),
+            parts: is(2),
+        };
     }
-}
-
-/// The roles of DROP OWNED.
-unsafe fn owners(command: *mut pg_sys::DropOwnedStmt) -> Vec<pg_sys::Oid> {
-    unsafe {
-        let roles = pg_sys::roleSpecsToIds((*command).roles);
-        pgrx::memcx::current_context(|context| {
-            List::<pg_sys::Oid>::downcast_ptr_in_memcx(roles, context)
-                .map_or_else(Vec::new, |roles| roles.iter().copied().collect())
-        })
-    }
-}
-
-unsafe fn takes(session: &Session, command: *mut pg_sys::Node) -> Takes {
-    unsafe {
-        if pgrx::is_a(command, pg_sys::NodeTag::T_DropOwnedStmt) {
-            let owned = session.run(&OWNED, &[param(owners(command.cast()))]);
-            let is = |column| !owned.is_empty() && owned.must(0, column);
-            return Takes {
-                extension: is(1),
-                parts: is(2),
-            };
-        }
-        Takes {
-            extension: pgrx::is_a(command, pg_sys::NodeTag::T_DropStmt) && names_us(command.cast()),
-            parts: false,
-        }
+    Takes {
+        extension: command.drops_extension(c"mosaic_backlog_ext"),
+        parts: false,
     }
 }
 
@@ -94,12 +63,10 @@ volatile security definer parallel unsafe
 set search_path to pg_catalog, pg_temp
 language c as 'MODULE_PATHNAME', 'backlog_refuse_drop_wrapper';
 ")]
-fn backlog_refuse_drop(
-    fcinfo: pg_sys::FunctionCallInfo,
-) -> Result<(), pgrx::pg_sys::panic::ErrorReport> {
-    let command = unsafe { trigger::command(fcinfo, "backlog_refuse_drop", c"ddl_command_start") };
+fn backlog_refuse_drop(call: Call<'_>) -> Result<(), pgrx::pg_sys::panic::ErrorReport> {
+    let command = Command::of(&call, "backlog_refuse_drop", c"ddl_command_start");
     session(|session| {
-        let takes = unsafe { takes(session, command) };
+        let takes = takes(session, &command);
         let any = takes.extension || takes.parts;
         if any && !settings::ALLOW_DROP.get() && session.run(&CARDS_EXIST, &[]).must(0, 1) {
             return Err(Refusal::cards_exist());

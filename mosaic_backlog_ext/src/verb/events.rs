@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 use crate::argument;
 use crate::postgres::rows::{PIECE, Page, Stream, shapes};
 use crate::postgres::statement::{Moment, Session, param, session, statements};
+use crate::postgres::transaction;
 use crate::refusal::Refusal;
 
 shapes! {
@@ -47,7 +48,7 @@ statements! {
 /// read after the events, because the horizon of each is read before it commits.
 fn last_settled(session: &Session, after: i64, max: i32) -> i64 {
     let page = session.run(&PAGE, &[param(after), param(max)]);
-    let next_transaction = unsafe { pg_sys::ReadNextFullTransactionId().value };
+    let next_transaction = transaction::next_id();
     (0..page.len())
         .take_while(|row| {
             page.get::<&str>(*row, 2)

@@ -6,9 +6,11 @@ use serde_json::{Map, Value, json};
 use crate::argument;
 use crate::guard;
 use crate::postgres::clock;
+use crate::postgres::roles;
 use crate::postgres::rows::{Rows, shapes};
 use crate::postgres::sequence::{self, Sequence};
 use crate::postgres::statement::{param, session, statements};
+use crate::postgres::transaction;
 use crate::refusal::Refusal;
 
 shapes! {
@@ -54,7 +56,7 @@ fn backlog_resume_after_restore(
     }
     Ok(session(|session| {
         // Whoever draws a smaller number has an older transaction, or a number from before.
-        unsafe { pg_sys::GetCurrentTransactionId() };
+        transaction::id();
         let steps = sequence::advance(session, [last_token, 0, 0], AHEAD);
         // Where they were may be somebody's token, and the history is anybody's to read.
         let detail: Map<String, Value> = NAMES
@@ -62,7 +64,7 @@ fn backlog_resume_after_restore(
             .zip(steps)
             .map(|(name, (_, after))| (name.to_owned(), json!(after)))
             .collect();
-        let login_role = guard::login_role();
+        let login_role = roles::login();
         session.run(
             &RECORD,
             &[

@@ -1,5 +1,17 @@
 //! What audits of a head know: when it was last compared with the table, whom they suspect to be lost,
 //! and what does not end.
+//!
+//! A commit runs through it, where nothing may panic: see `transaction::end`.
+
+#![deny(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::todo,
+    clippy::unimplemented,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
 
 use super::{Few, Head, Key};
 

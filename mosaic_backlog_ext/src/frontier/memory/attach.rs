@@ -8,8 +8,15 @@ use pgrx::prelude::*;
 
 use super::super::heads::Heads;
 use super::super::transaction;
-use super::{Header, Memory, Segment, ask, lay_out, name_locks, prepared_max, private};
+use super::{Header, Memory, Segment, ask, lay_out, name_locks, private};
+use crate::postgres;
+use crate::postgres::clock;
+use crate::postgres::configuration;
+use crate::postgres::lock;
+use crate::postgres::roles;
+use crate::postgres::sequence;
 use crate::postgres::statement::{session, statements};
+use crate::postgres::table;
 
 /// What the table and its sequence are called now: they change when the extension is dropped
 /// and created again.
@@ -106,6 +113,8 @@ fn use_from_now(memory: Memory) {
             last.abandon();
             outdated.push(last);
         }
+        // For this one, in case that a commit lets it go.
+        outdated.reserve(1);
     });
 }
 
@@ -114,7 +123,12 @@ pub fn let_go(memory: Memory) {
     memory.abandon();
     if LAST.get() == Some(memory) {
         LAST.set(None);
-        OUTDATED.with_borrow_mut(|outdated| outdated.push(memory));
+        // At a commit there is no asking for more room: without, it stays mapped.
+        OUTDATED.with_borrow_mut(|outdated| {
+            if outdated.len() < outdated.capacity() {
+                outdated.push(memory);
+            }
+        });
     }
     if MAPPED.get().is_some_and(|(mapped, _)| mapped == memory) {
         MAPPED.set(None);
@@ -127,12 +141,21 @@ pub fn end_transaction() {
     if MAPPED.get().is_some_and(|(memory, _)| memory.is_private()) {
         MAPPED.set(None);
     }
-    for memory in OUTDATED.take() {
-        unsafe {
-            let segment = pg_sys::dsm_find_mapping((*memory.0).header.handle);
-            if !segment.is_null() {
-                pg_sys::dsm_detach(segment);
-            }
+    // What room there is for them stays for the next time.
+    while let Some(memory) = OUTDATED.with_borrow_mut(Vec::pop) {
+        unmap(memory);
+    }
+}
+
+/// The session has no use for the memory any more, and no `Memory` of it is used again.
+fn unmap(memory: Memory) {
+    let handle = memory.header().handle;
+    // SAFETY: what is found is a mapping of this session. Those who have a `Memory` of it have let go of
+    // it: it is not the last that was found, or looking alone has mapped it.
+    unsafe {
+        let segment = pg_sys::dsm_find_mapping(handle);
+        if !segment.is_null() {
+            pg_sys::dsm_detach(segment);
         }
     }
 }
@@ -179,7 +202,7 @@ pub fn sharing() -> Sharing {
         _ => match ask::create(size_of::<Segment>()) {
             Ok(segment) => {
                 // Nobody else has it, so that this ends it.
-                unsafe { pg_sys::dsm_detach(segment) };
+                drop(Mapping(segment));
                 Sharing::NotYet
             }
             Err(why) => Sharing::Refused(why),
@@ -210,51 +233,15 @@ impl Found {
             && LAST.get() != Some(memory)
             && !OUTDATED.with_borrow(|outdated| outdated.contains(&memory))
         {
-            unsafe {
-                let segment = pg_sys::dsm_find_mapping((*memory.0).header.handle);
-                if !segment.is_null() {
-                    pg_sys::dsm_detach(segment);
-                }
-            }
+            unmap(memory);
         }
     }
 }
 
 fn find_place() -> Place {
-    unsafe {
-        let schema = pg_sys::get_namespace_oid(c"mosaic".as_ptr(), true);
-        Place {
-            table: pg_sys::get_relname_relid(c"backlog".as_ptr(), schema),
-            sequence: pg_sys::get_relname_relid(c"backlog_frontier_seq".as_ptr(), schema),
-        }
-    }
-}
-
-/// Reads and writes the sequence whoever calls: what changes cards by hand may have no right to
-/// it. Nothing that somebody wrote runs meanwhile.
-struct AsSuperuser {
-    user: pg_sys::Oid,
-    context: i32,
-}
-
-impl AsSuperuser {
-    fn begin() -> Self {
-        unsafe {
-            let mut before = Self {
-                user: pg_sys::InvalidOid,
-                context: 0,
-            };
-            pg_sys::GetUserIdAndSecContext(&mut before.user, &mut before.context);
-            let context = before.context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32;
-            pg_sys::SetUserIdAndSecContext(pg_sys::BOOTSTRAP_SUPERUSERID.into(), context);
-            before
-        }
-    }
-}
-
-impl Drop for AsSuperuser {
-    fn drop(&mut self) {
-        unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.context) };
+    Place {
+        table: table::relation_id(c"backlog"),
+        sequence: table::relation_id(c"backlog_frontier_seq"),
     }
 }
 
@@ -271,6 +258,7 @@ fn watch_catalogue() {
         }
     }
     if !WATCHING.replace(true) {
+        // SAFETY: the function stays where it is as long as the session lives, and needs no argument.
         unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(changed), pg_sys::Datum::null()) };
     }
 }
@@ -280,64 +268,67 @@ fn map(place: Place, retires: bool) -> Found {
     if place.sequence == pg_sys::InvalidOid {
         return Found::Nothing;
     }
-    unsafe {
-        let as_superuser = AsSuperuser::begin();
-        let handle: Option<i64> = pgrx::direct_function_call(
-            pg_sys::pg_sequence_last_value,
-            &[place.sequence.into_datum()],
-        );
-        drop(as_superuser);
-        let Some(handle) = handle.and_then(|handle| u32::try_from(handle).ok()) else {
-            return Found::Nothing;
-        };
-        let mut segment = pg_sys::dsm_find_mapping(handle);
-        let known = !segment.is_null();
-        if !known {
-            let Some(mapped) = ask::attach(handle) else {
-                return Found::Nothing;
-            };
-            segment = mapped;
+    // What changes cards by hand may have no right to the sequence.
+    let handle = roles::as_superuser(|| sequence::last_value_of(place.sequence));
+    let Some(handle) = handle.and_then(|handle| u32::try_from(handle).ok()) else {
+        return Found::Nothing;
+    };
+    // SAFETY: looks a number up among what the session has mapped.
+    let mapped = unsafe { pg_sys::dsm_find_mapping(handle) };
+    let (segment, fresh) = if !mapped.is_null() {
+        (mapped, None)
+    } else if let Some(segment) = ask::attach(handle) {
+        (segment, Some(Mapping(segment)))
+    } else {
+        return Found::Nothing;
+    };
+    let Some(header) = header_of(segment, place) else {
+        return Found::Nothing;
+    };
+    match header.compare() {
+        std::cmp::Ordering::Equal if !header.is_retired() => {
+            std::mem::forget(fresh);
+            name_locks();
+            // SAFETY: the segment is mapped, and of this layout by its header.
+            Found::Ours(Memory(
+                unsafe { pg_sys::dsm_segment_address(segment) }.cast(),
+            ))
         }
-        let address = pg_sys::dsm_segment_address(segment);
-        let header = address.cast::<Header>();
-        let ours = pg_sys::dsm_segment_map_length(segment) >= size_of::<Header>()
-            && (*header).is_of(place.table);
-        let found = if !ours {
-            Found::Nothing
-        } else {
-            match (*header).compare() {
-                std::cmp::Ordering::Equal if !(*header).is_retired() => {
-                    Found::Ours(Memory(address.cast()))
-                }
-                std::cmp::Ordering::Less => {
-                    if retires {
-                        (*header).retired.store(1, Ordering::SeqCst);
-                        (*header).unpin();
-                    }
-                    Found::Older
-                }
-                _ => end_session(),
+        std::cmp::Ordering::Less => {
+            if retires {
+                header.retired.store(1, Ordering::SeqCst);
+                header.unpin();
             }
-        };
-        match found {
-            Found::Ours(_) => name_locks(),
-            _ if !known => pg_sys::dsm_detach(segment),
-            _ => {}
+            Found::Older
         }
-        found
+        _ => end_session(),
     }
+}
+
+/// What the segment begins with, if it is one of ours and of this place.
+fn header_of<'a>(segment: *mut pg_sys::dsm_segment, place: Place) -> Option<&'a Header> {
+    // SAFETY: the segment is mapped, and stays so for as long as its header is used: until `map` has
+    // looked, and for longer only where that keeps it. A header is read where there is room for one, of
+    // numbers, which any bytes are.
+    let header = unsafe {
+        if pg_sys::dsm_segment_map_length(segment) < size_of::<Header>() {
+            return None;
+        }
+        &*pg_sys::dsm_segment_address(segment).cast::<Header>()
+    };
+    header.is_of(place.table).then_some(header)
 }
 
 /// Makes the segment, unless somebody else has just done it; `None` if the server has no shared
 /// memory to give, or if this transaction may not keep its handle.
 fn create(place: Place) -> Option<Memory> {
-    let now = unsafe { pg_sys::GetCurrentTimestamp() };
+    let now = clock::server();
     let was_refused = now.abs_diff(REFUSED_AT.get()) < ASK_AGAIN as u64;
-    if was_refused || place.sequence == pg_sys::InvalidOid || unsafe { pg_sys::XactReadOnly } {
+    if was_refused || place.sequence == pg_sys::InvalidOid || postgres::transaction::is_read_only()
+    {
         return None;
     }
-    let mode = pg_sys::ShareUpdateExclusiveLock as pg_sys::LOCKMODE;
-    unsafe { pg_sys::LockRelationOid(place.sequence, mode) };
+    let alone = lock::making_memory(place.sequence);
     let memory = match map(place, true) {
         Found::Ours(memory) => Some(memory),
         _ => make(place),
@@ -345,7 +336,7 @@ fn create(place: Place) -> Option<Memory> {
     if memory.is_none() {
         REFUSED_AT.set(now);
     }
-    unsafe { pg_sys::UnlockRelationOid(place.sequence, mode) };
+    drop(alone);
     memory
 }
 
@@ -354,38 +345,40 @@ struct Mapping(*mut pg_sys::dsm_segment);
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        // SAFETY: it is made of what `ask` has just mapped, and of nothing else; whoever keeps that
+        // forgets this.
         unsafe { pg_sys::dsm_detach(self.0) };
     }
 }
 
 fn make(place: Place) -> Option<Memory> {
-    let room = prepared_max();
+    let room = configuration::prepared_max();
     let size = size_of::<Segment>() + room * size_of::<pg_sys::TransactionId>();
     let mapping = Mapping(ask::create(size).ok()?);
-    unsafe {
-        let address = pg_sys::dsm_segment_address(mapping.0);
-        let memory = lay_out(address.cast(), place.table, room);
-        (*memory.0).header.handle = pg_sys::dsm_segment_handle(mapping.0);
-        (*memory.0).unsettled = next_transaction();
-        let handle = i64::from((*memory.0).header.handle);
-        let as_superuser = AsSuperuser::begin();
-        pgrx::direct_function_call::<i64>(
-            pg_sys::setval_oid,
-            &[place.sequence.into_datum(), handle.into_datum()],
+    // SAFETY: a segment is aligned for anything, as large as was asked for, and nobody can find this one
+    // before its handle is told.
+    let memory = unsafe {
+        let memory = lay_out(
+            pg_sys::dsm_segment_address(mapping.0).cast(),
+            place.table,
+            room,
         );
-        drop(as_superuser);
-        std::mem::forget(mapping);
-        if let Some(by) = created_by(place.sequence) {
-            transaction::add_made(by, memory);
-        }
-        heed_running(memory);
-        Some(memory)
+        (*memory.0).header.handle = pg_sys::dsm_segment_handle(mapping.0);
+        memory
+    };
+    memory.set_unsettled(next_transaction());
+    let handle = i64::from(memory.header().handle);
+    roles::as_superuser(|| sequence::set_value_of(place.sequence, handle));
+    std::mem::forget(mapping);
+    if let Some(by) = table::created_by(place.sequence) {
+        transaction::add_made(by, memory);
     }
+    heed_running(memory);
+    Some(memory)
 }
 
 fn next_transaction() -> pg_sys::TransactionId {
-    let next = unsafe { pg_sys::ReadNextFullTransactionId() };
-    (next.value as u32).into()
+    (postgres::transaction::next_id() as u32).into()
 }
 
 /// Whatever changes a card looks for the segment before, and once more before its commit. Whoever
@@ -393,29 +386,16 @@ fn next_transaction() -> pg_sys::TransactionId {
 /// it changes is found because all is forgotten when it has ended.
 fn heed_running(memory: Memory) {
     // As long as they are not known one by one, whatever goes wrong.
-    unsafe { (*memory.0).unsettled = next_transaction() };
+    memory.set_unsettled(next_transaction());
     let Ok(running): Result<Vec<pg_sys::TransactionId>, std::convert::Infallible> =
         session(|session| Ok(session.run(&RUNNING, &[]).column(1)));
     let mut heads = memory.lock();
-    if unsafe { running.len() <= (*memory.0).prepared_room } {
+    if heads.has_room_for(running.len()) {
         for transaction in running {
             heads.add_prepared(transaction);
         }
-        unsafe { (*memory.0).unsettled = pg_sys::InvalidTransactionId };
+        memory.set_unsettled(postgres::transaction::NONE);
     }
     // Others may have looked since it could be found.
     heads.reset();
-}
-
-/// The subtransaction of this transaction that has made the relation, if any.
-fn created_by(relation: pg_sys::Oid) -> Option<pg_sys::SubTransactionId> {
-    unsafe {
-        let relation = pg_sys::RelationIdGetRelation(relation);
-        if relation.is_null() {
-            return None;
-        }
-        let by = (*relation).rd_createSubid;
-        pg_sys::RelationClose(relation);
-        (by != 0).then_some(by)
-    }
 }

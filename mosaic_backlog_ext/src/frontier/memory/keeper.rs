@@ -15,6 +15,7 @@ use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, SignalWakeFlags
 use pgrx::prelude::*;
 
 use super::{LAYOUT, MAGIC, Memory, Segment, name_locks};
+use crate::postgres::clock;
 use crate::postgres::settings;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -29,18 +30,16 @@ impl Memory {
     /// Has the memory kept, unless it is already.
     pub fn keep(self) {
         let seconds = settings::FRONTIER_KEPT.get();
-        let now = unsafe { pg_sys::GetCurrentTimestamp() };
+        let now = clock::server();
         let was_refused = now.abs_diff(REFUSED_AT.get()) < ASK_AGAIN as u64;
-        // SAFETY: a segment stays mapped while its `Memory` is in use.
-        let segment = unsafe { &*self.0 };
-        if seconds == 0 || was_refused || segment.kept.swap(1, Ordering::SeqCst) != 0 {
+        if seconds == 0 || was_refused || self.kept().swap(1, Ordering::SeqCst) != 0 {
             return;
         }
         // The worker maps it in a moment, and the session may be gone by then.
-        segment.header.pin();
+        self.header().pin();
         // SAFETY: the path of the session's database is set when it connects, and stays.
         let folder = unsafe { CStr::from_ptr(pg_sys::DatabasePath) };
-        let what = (i64::from(seconds) << 32) | i64::from(segment.header.handle);
+        let what = (i64::from(seconds) << 32) | i64::from(self.header().handle);
         let worker = BackgroundWorkerBuilder::new("mosaic_backlog frontier")
             .set_type("mosaic_backlog frontier")
             .set_library("mosaic_backlog_ext")
@@ -51,48 +50,37 @@ impl Memory {
             .set_restart_time(None)
             .load_dynamic();
         if worker.is_err() {
-            segment.header.unpin();
-            segment.kept.store(0, Ordering::SeqCst);
+            self.header().unpin();
+            self.kept().store(0, Ordering::SeqCst);
             REFUSED_AT.set(now);
         }
     }
 
     /// Nobody finds it any more: the table that it is of is gone, or the handle is another.
     pub fn abandon(self) {
-        // SAFETY: as above.
-        unsafe { (*self.0).abandoned.store(1, Ordering::SeqCst) };
+        self.abandoned().store(1, Ordering::SeqCst);
     }
 }
 
 /// The worker. `what`: the handle of a segment in the lower half, and for how many seconds it is
 /// kept unused in the upper.
 #[pg_guard]
+// SAFETY: nobody else has a function of this name.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn mosaic_backlog_keep(what: pg_sys::Datum) {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGTERM);
     let what = what.value() as i64;
     let folder = std::path::Path::new(BackgroundWorker::get_extra()).join("PG_VERSION");
-    // SAFETY: the segment is checked to be ours before it is read as such, and stays mapped until the
-    // process ends, as no owner of resources is there to unmap it.
-    let segment = unsafe {
-        let mapped = pg_sys::dsm_attach(what as u32);
-        if mapped.is_null() || pg_sys::dsm_segment_map_length(mapped) < size_of::<Segment>() {
-            return;
-        }
-        let segment = pg_sys::dsm_segment_address(mapped).cast::<Segment>();
-        if (*segment).header.magic != MAGIC || (*segment).header.layout != LAYOUT {
-            return;
-        }
-        &*segment
+    let Some(memory) = mapped(what as u32) else {
+        return;
     };
-    segment.header.unpin();
+    memory.header().unpin();
     name_locks();
-    let memory = Memory(std::ptr::from_ref(segment).cast_mut());
     let mut unused = 0;
     let mut uses = 0;
     while BackgroundWorker::wait_latch(Some(LOOK_EVERY)) {
-        let is_gone = segment.abandoned.load(Ordering::SeqCst) != 0
-            || segment.header.is_retired()
+        let is_gone = memory.abandoned().load(Ordering::SeqCst) != 0
+            || memory.is_retired()
             || !folder.exists();
         let used = memory.lock().uses();
         unused = if used == uses { unused + 1 } else { 0 };
@@ -102,5 +90,20 @@ pub extern "C-unwind" fn mosaic_backlog_keep(what: pg_sys::Datum) {
         }
     }
     // Whoever uses it from now on has it kept again.
-    segment.kept.store(0, Ordering::SeqCst);
+    memory.kept().store(0, Ordering::SeqCst);
+}
+
+/// The segment of a handle, if it is there and of this layout.
+fn mapped(handle: pg_sys::dsm_handle) -> Option<Memory> {
+    // SAFETY: the segment is checked to be ours before it is used as such. It stays mapped until the
+    // process ends, as no owner of resources is there to unmap it.
+    unsafe {
+        let segment = pg_sys::dsm_attach(handle);
+        if segment.is_null() || pg_sys::dsm_segment_map_length(segment) < size_of::<Segment>() {
+            return None;
+        }
+        let segment = pg_sys::dsm_segment_address(segment).cast::<Segment>();
+        let is_ours = (*segment).header.magic == MAGIC && (*segment).header.layout == LAYOUT;
+        is_ours.then_some(Memory(segment))
+    }
 }

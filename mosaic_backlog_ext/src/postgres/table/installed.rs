@@ -22,15 +22,14 @@ pub struct Writes {
 /// Whether statements have the same rows before them, and the functions' owner the rights that
 /// they need.
 pub fn is_plain(table: &Table, rights: &[u32]) -> bool {
-    unsafe {
-        let class = &*(*table.relation).rd_rel;
-        class.relkind as u8 == pg_sys::RELKIND_RELATION
-            && !class.relispartition
-            && !class.relhassubclass
-            && !class.relhasrules
-            && !class.relrowsecurity
-            && is_granted(table.relation, rights)
-    }
+    // SAFETY: an open table has a description in the catalogue's form.
+    let class = unsafe { &*(*table.relation).rd_rel };
+    class.relkind as u8 == pg_sys::RELKIND_RELATION
+        && !class.relispartition
+        && !class.relhassubclass
+        && !class.relhasrules
+        && !class.relrowsecurity
+        && rights.iter().all(|right| is_granted(table, *right))
 }
 
 /// Whether a statement would do no more than the access methods.
@@ -40,57 +39,60 @@ pub fn is_as_installed(table: &Table, writes: &Writes) -> bool {
         _ if writes.unless_taken => &[pg_sys::ACL_SELECT, pg_sys::ACL_INSERT],
         _ => &[pg_sys::ACL_INSERT],
     };
-    let relation = table.relation;
-    unsafe {
-        // Finds out which index is the primary key's, before anything of the table is held.
-        pg_sys::list_free(pg_sys::RelationGetIndexList(relation));
-        is_plain(table, rights)
-            && has_checks(relation, writes)
-            && triggers(relation).iter().all(|trigger| {
-                trigger.tgtype as u32 & writes.event == 0
-                    || writes
-                        .idle_triggers
-                        .contains(&CStr::from_ptr(trigger.tgname))
-                    || is_of_unchanged_key(relation, trigger)
-            })
-    }
+    // Finds out which index is the primary key's, before anything of the table is held.
+    // SAFETY: the table is open, and the list is a copy.
+    unsafe { pg_sys::list_free(pg_sys::RelationGetIndexList(table.relation)) };
+    is_plain(table, rights)
+        && has_checks(table, writes)
+        && triggers(table).iter().all(|trigger| {
+            trigger.tgtype as u32 & writes.event == 0
+                || writes.idle_triggers.contains(&name_of(trigger))
+                || is_of_unchanged_key(table, trigger)
+        })
 }
 
-unsafe fn has_checks(relation: pg_sys::Relation, writes: &Writes) -> bool {
-    unsafe {
-        let Some(constraints) = (*(*relation).rd_att).constr.as_ref() else {
-            return writes.checks.is_empty();
-        };
-        (0..constraints.num_check as usize).all(|at| {
-            let name = CStr::from_ptr((*constraints.check.add(at)).ccname);
-            writes.checks.contains(&name)
-        }) && constraints.num_check as usize == writes.checks.len()
-    }
+fn has_checks(table: &Table, writes: &Writes) -> bool {
+    // SAFETY: an open table has a description, and this its constraints or null.
+    let Some(constraints) = (unsafe { (*table.descriptor()).constr.as_ref() }) else {
+        return writes.checks.is_empty();
+    };
+    let count = constraints.num_check as usize;
+    let is_known = |at| {
+        // SAFETY: there are so many checks, each with a name that ends with a NUL.
+        let name = unsafe { CStr::from_ptr((*constraints.check.add(at)).ccname) };
+        writes.checks.contains(&name)
+    };
+    (0..count).all(is_known) && count == writes.checks.len()
 }
 
 /// Whether a trigger is that of a foreign key that points at the primary key.
-unsafe fn is_of_unchanged_key(relation: pg_sys::Relation, trigger: &pg_sys::Trigger) -> bool {
+fn is_of_unchanged_key(table: &Table, trigger: &pg_sys::Trigger) -> bool {
+    // SAFETY: tells a function by its number; the table is open, and has looked for its primary key.
     unsafe {
-        if pg_sys::RI_FKey_trigger_type(trigger.tgfoid) != pg_sys::RI_TRIGGER_PK as i32 {
-            return false;
-        }
-        trigger.tgconstrindid == (*relation).rd_pkindex
+        pg_sys::RI_FKey_trigger_type(trigger.tgfoid) == pg_sys::RI_TRIGGER_PK as i32
+            && trigger.tgconstrindid == (*table.relation).rd_pkindex
     }
 }
 
-unsafe fn is_granted(relation: pg_sys::Relation, rights: &[u32]) -> bool {
-    rights.iter().all(|right| unsafe {
-        let check = pg_sys::pg_class_aclcheck((*relation).rd_id, pg_sys::GetUserId(), *right as _);
-        check == pg_sys::AclResult::ACLCHECK_OK
-    })
+fn is_granted(table: &Table, right: u32) -> bool {
+    // SAFETY: looks numbers up in the catalogue.
+    let check = unsafe { pg_sys::pg_class_aclcheck(table.id(), pg_sys::GetUserId(), right as _) };
+    check == pg_sys::AclResult::ACLCHECK_OK
 }
 
-unsafe fn triggers<'a>(relation: pg_sys::Relation) -> &'a [pg_sys::Trigger] {
+fn triggers(table: &Table) -> &[pg_sys::Trigger] {
+    // SAFETY: an open table has a list of triggers, of this length, or null. It stays as it is until
+    // PostgreSQL hears of changes, and nothing that it does so for is called meanwhile.
     unsafe {
-        let all = (*relation).trigdesc;
+        let all = (*table.relation).trigdesc;
         if all.is_null() {
             return &[];
         }
         std::slice::from_raw_parts((*all).triggers, (*all).numtriggers as usize)
     }
+}
+
+fn name_of(trigger: &pg_sys::Trigger) -> &CStr {
+    // SAFETY: a trigger has a name that ends with a NUL, and keeps it as long as it is there.
+    unsafe { CStr::from_ptr(trigger.tgname) }
 }

@@ -33,8 +33,9 @@ pub fn known<T>(
     if let Some(old) = store.take() {
         old.forget();
     }
+    // SAFETY: the context is made here, below the current one until all is in it, so that an error frees
+    // it. The table is open, so that its description is there to be held.
     let (memory, found) = unsafe {
-        // An error frees it.
         let memory = pg_sys::AllocSetContextCreateInternal(
             pg_sys::CurrentMemoryContext,
             c"mosaic table".as_ptr(),
@@ -59,8 +60,9 @@ pub fn known<T>(
 
 impl<T> Known<T> {
     fn forget(self) {
+        // SAFETY: the context is nobody else's, and lives on to the end of the transaction, as its answers
+        // may still refer to it. The description was held by this, and is not used any more.
         unsafe {
-            // Answers of this transaction may still refer to it.
             pg_sys::MemoryContextSetParent(self.memory, pg_sys::TopTransactionContext);
             (*self.table).tdrefcount -= 1;
             if (*self.table).tdrefcount == 0 {

@@ -1,35 +1,42 @@
 //! Writing rows of a table.
 
-use std::mem::{MaybeUninit, size_of};
+use std::mem::MaybeUninit;
+use std::rc::Rc;
+use std::thread::panicking;
 
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
 use super::installed::is_as_installed;
 use super::slot::Slot;
-use super::{Search, Table, Writes};
+use super::{Hit, Table, Writes};
 use crate::postgres::statement::Parameter;
+use crate::postgres::transaction;
 
-/// A table that is open for writing. To be closed, unless an error ends the transaction.
+/// A table that is open for writing, and closed when it is dropped.
 pub struct Writer {
-    pub table: Table,
     state: *mut pg_sys::EState,
     /// For what is needed of one row.
     row: *mut pg_sys::ExprContext,
     target: *mut pg_sys::ResultRelInfo,
     /// The row that is being written.
     new: Slot,
+    table: Rc<Table>,
 }
 
 impl Writer {
     /// `None` if the rows must be written by statements.
     pub fn open(writes: &Writes) -> Option<Self> {
-        if unsafe { pg_sys::XactReadOnly } {
+        if transaction::is_read_only() {
             return None;
         }
         let suits = |table: &Table| is_as_installed(table, writes);
         let table = Table::open(writes.table, pg_sys::RowExclusiveLock, suits)?;
+        let new = Slot::virtual_of(&table);
         let relation = table.relation;
+        // SAFETY: the table is open, and kept so for longer than its indexes. What is made here lives in the
+        // memory of `state`, the target included, which is a node of the size and tag of its type, set up
+        // by PostgreSQL's own function.
         unsafe {
             if writes.event == pg_sys::TRIGGER_TYPE_UPDATE {
                 pg_sys::CheckCmdReplicaIdentity(relation, pg_sys::CmdType::CMD_UPDATE);
@@ -43,37 +50,33 @@ impl Writer {
             pg_sys::ExecOpenIndices(target, writes.unless_taken);
             pg_sys::MemoryContextSwitchTo(outer);
             Some(Self {
-                table,
                 state,
                 row: pg_sys::MakePerTupleExprContext(state),
                 target,
-                new: Slot::virtual_of(relation),
+                new,
+                table,
             })
         }
     }
 
-    pub fn close(self) {
-        self.new.drop();
-        unsafe {
-            pg_sys::ExecCloseIndices(self.target);
-            pg_sys::FreeExecutorState(self.state);
-        }
-        self.table.close();
-        unsafe { pg_sys::CommandCounterIncrement() };
+    pub fn table(&self) -> &Rc<Table> {
+        &self.table
     }
 
     /// Appends a row; `values` gives those of all its columns, in memory that lives as long as they
     /// are needed.
     pub fn insert<const N: usize>(&self, values: impl FnOnce() -> [Parameter; N]) {
         pgrx::check_for_interrupts!();
-        let slot = &self.new;
+        // SAFETY: the context for what is needed of one row is this writer's, and is reset when nothing in
+        // it is used any more; the one before is the current one again. Table, indexes and slot are open,
+        // and the slot holds a row of the table.
         unsafe {
             let memory = (*self.row).ecxt_per_tuple_memory;
             let outer = pg_sys::MemoryContextSwitchTo(memory);
-            slot.fill(values().into_iter());
+            self.new.fill(values().into_iter());
             pg_sys::MemoryContextSwitchTo(outer);
-            pg_sys::ExecSimpleRelationInsert(self.target, self.state, slot.slot);
-            slot.clear();
+            pg_sys::ExecSimpleRelationInsert(self.target, self.state, self.new.as_ptr());
+            self.new.clear();
             pg_sys::MemoryContextReset(memory);
         }
     }
@@ -81,34 +84,28 @@ impl Writer {
     /// Inserts a row with these values of all columns, unless a unique index has it already, which
     /// the table was opened for. Whether it was inserted.
     pub fn insert_unless_taken(&self, values: &[Parameter]) -> bool {
-        let slot = &self.new;
-        slot.fill(values.iter().copied());
+        self.new.fill(values.iter().copied());
         let inserted = loop {
             pgrx::check_for_interrupts!();
             if self.is_taken() {
                 break false;
             }
-            // Whoever inserts the same meanwhile waits for this, and no longer.
-            unsafe {
-                let transaction = pg_sys::GetCurrentTransactionId();
-                let token = pg_sys::SpeculativeInsertionLockAcquire(transaction);
-                let ended = self.insert_for_now(token);
-                pg_sys::SpeculativeInsertionLockRelease(transaction);
-                if ended {
-                    break true;
-                }
+            if self.insert_for_now() {
+                break true;
             }
         };
-        slot.clear();
+        self.new.clear();
         inserted
     }
 
     /// Whether a unique index has the row that is being written, or somebody else inserts it.
     fn is_taken(&self) -> bool {
         let none = std::ptr::null_mut();
-        let (target, row, state) = (self.target, self.new.slot, self.state);
+        let (target, row, state) = (self.target, self.new.as_ptr(), self.state);
         let mut by = pg_sys::ItemPointerData::default();
         let by = &raw mut by;
+        // SAFETY: the indexes are open, and were opened for this question; the slot holds a row of the
+        // table, and whom it meets is written to a place of its own.
         unsafe {
             #[cfg(not(feature = "pg18"))]
             let is_free = pg_sys::ExecCheckIndexConstraints(target, row, state, by, none);
@@ -125,47 +122,55 @@ impl Writer {
 
     /// Inserts the row, and takes it back if somebody else has inserted the same at this moment.
     /// Whether it stays.
-    unsafe fn insert_for_now(&self, token: u32) -> bool {
+    fn insert_for_now(&self) -> bool {
+        let methods = self.table.methods();
+        let begin = methods.tuple_insert_speculative.expect("an access method");
+        let end = methods
+            .tuple_complete_speculative
+            .expect("an access method");
+        let (relation, row, none) = (self.table.relation, self.new.as_ptr(), std::ptr::null_mut());
+        let transaction = transaction::id();
+        // SAFETY: whoever inserts the same meanwhile waits for this lock, which is let go of here, or at an
+        // error by the end of the transaction. The row is begun and completed under one token. The methods
+        // are PostgreSQL's own, of the table, which is open, and an error in them is caught at this
+        // boundary.
         unsafe {
-            let methods = (*self.table.relation).rd_tableam;
-            let begin = (*methods)
-                .tuple_insert_speculative
-                .expect("an access method");
-            let end = (*methods)
-                .tuple_complete_speculative
-                .expect("an access method");
-            let (relation, row, none) = (self.table.relation, self.new.slot, std::ptr::null_mut());
+            let token = pg_sys::SpeculativeInsertionLockAcquire(transaction);
             let command = pg_sys::GetCurrentCommandId(true);
             pg_guard_ffi_boundary(|| begin(relation, row, command, 0, none, token));
             let mut met = false;
-            self.enter(&raw mut met, None);
+            self.enter(Some(&mut met), None);
             pg_guard_ffi_boundary(|| end(relation, row, token, !met));
+            pg_sys::SpeculativeInsertionLockRelease(transaction);
             !met
         }
     }
 
-    /// Replaces the row that `search` has found, and that this transaction has locked, by one with
-    /// these values of all columns, of which only the `changed` ones differ. False, with nothing
-    /// done, if it is not the newest version.
-    pub fn update(&self, search: &Search, values: &[Parameter], changed: &[usize]) -> bool {
+    /// Replaces the row that was found, and that this transaction has locked, by one with these values
+    /// of all columns, of which only the `changed` ones differ. False, with nothing done, if it is not
+    /// the newest version.
+    pub fn update(&self, found: &Hit, values: &[Parameter], changed: &[usize]) -> bool {
+        assert_eq!(found.table().id(), self.table.id());
         pgrx::check_for_interrupts!();
-        let slot = &self.new;
-        slot.fill(values.iter().copied());
+        self.new.fill(values.iter().copied());
         let mut touched = Touched::default();
+        let mut failure = MaybeUninit::<pg_sys::TM_FailureData>::uninit();
+        let mut lock = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
+        let update = self.table.methods().tuple_update;
+        let update = update.expect("rows can be updated");
+        let (relation, mut row) = (self.table.relation, found.place());
+        let (new, none) = (self.new.as_ptr(), std::ptr::null_mut());
+        // SAFETY: the table is open, the place is that of one of its rows, the slot holds a row of it, and
+        // what is told is written to places of its own. The method is PostgreSQL's own, of the table, and
+        // an error in it is caught at this boundary.
         let written = unsafe {
-            let mut failure = MaybeUninit::<pg_sys::TM_FailureData>::uninit();
-            let mut lock = pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
-            let update = (*(*self.table.relation).rd_tableam).tuple_update;
-            let update = update.expect("rows can be updated");
-            let (relation, row) = (self.table.relation, &raw mut (*search.row.slot).tts_tid);
-            let (slot, snapshot) = (slot.slot, pg_sys::GetActiveSnapshot());
+            let snapshot = pg_sys::GetActiveSnapshot();
             let command = pg_sys::GetCurrentCommandId(true);
-            let none = std::ptr::null_mut();
             pg_guard_ffi_boundary(|| {
                 update(
                     relation,
-                    row,
-                    slot,
+                    &raw mut row,
+                    new,
                     command,
                     snapshot,
                     none,
@@ -174,36 +179,44 @@ impl Writer {
                     &raw mut lock,
                     &raw mut touched,
                 )
-            }) == pg_sys::TM_Result::TM_Ok
+            })
         };
+        let written = written == pg_sys::TM_Result::TM_Ok;
         if written && touched != Touched::default() {
             self.index(changed, touched);
         }
-        slot.clear();
+        self.new.clear();
         written
     }
 
     /// Adds a new version of a row to the indexes.
     fn index(&self, changed: &[usize], touched: Touched) {
-        unsafe {
-            for info in self.indexes() {
-                let keys = &info.ii_IndexAttrNumbers[..info.ii_NumIndexAttrs as usize];
-                // What keeps its place in an index makes it look for versions to remove.
-                info.ii_CheckedUnchanged = true;
-                info.ii_IndexUnchanged = !keys
-                    .iter()
-                    .any(|key| *key <= 0 || changed.contains(&(*key as usize)));
-            }
-            self.enter(std::ptr::null_mut(), Some(touched));
+        // SAFETY: the target has a description of each of its open indexes, so many, which nobody else
+        // has; one reference to each is there at a time.
+        let indexes = unsafe {
+            let all = (*self.target).ri_IndexRelationInfo;
+            (0..(*self.target).ri_NumIndices as usize).map(move |at| &mut **all.add(at))
+        };
+        for info in indexes {
+            let keys = &info.ii_IndexAttrNumbers[..info.ii_NumIndexAttrs as usize];
+            // What keeps its place in an index makes it look for versions to remove.
+            info.ii_CheckedUnchanged = true;
+            info.ii_IndexUnchanged = !keys
+                .iter()
+                .any(|key| *key <= 0 || changed.contains(&(*key as usize)));
         }
+        self.enter(None, Some(touched));
     }
 
     /// Adds the row that is being written to the indexes, as a new one or as an update that
     /// `touched` some; `met` tells then, instead of an error, that a unique index had it.
-    unsafe fn enter(&self, met: *mut bool, touched: Option<Touched>) {
-        let (target, row, state) = (self.target, self.new.slot, self.state);
+    fn enter(&self, met: Option<&mut bool>, touched: Option<Touched>) {
+        let (target, row, state) = (self.target, self.new.as_ptr(), self.state);
         let (is_update, all) = (touched.is_some(), std::ptr::null_mut());
-        let quiet = !met.is_null();
+        let quiet = met.is_some();
+        let met = met.map_or(std::ptr::null_mut(), std::ptr::from_mut);
+        // SAFETY: the indexes are open, the slot holds a row of the table with its place, and whether it
+        // met another is written where the caller has asked for it.
         unsafe {
             #[cfg(feature = "pg15")]
             pg_sys::ExecInsertIndexTuples(target, row, state, is_update, quiet, met, all);
@@ -216,12 +229,19 @@ impl Writer {
             };
         }
     }
+}
 
-    fn indexes(&self) -> impl Iterator<Item = &mut pg_sys::IndexInfo> {
-        unsafe {
-            let all = (*self.target).ri_IndexRelationInfo;
-            (0..(*self.target).ri_NumIndices as usize).map(move |at| &mut **all.add(at))
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if panicking() {
+            return;
         }
+        // SAFETY: both are open, and nobody uses what they hold any more: the slot has memory of its own.
+        unsafe {
+            pg_sys::ExecCloseIndices(self.target);
+            pg_sys::FreeExecutorState(self.state);
+        }
+        transaction::next_command();
     }
 }
 

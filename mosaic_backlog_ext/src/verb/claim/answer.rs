@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 
-use pgrx::memcxt::PgMemoryContexts;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 
@@ -12,11 +11,12 @@ use super::take::{
     DEPENDENCIES_COLUMN, DEPENDS_ON_COLUMN, ID_COLUMN, LINKED_COLUMN, OWN_COLUMNS, TOKEN_COLUMN,
     TOTAL_COLUMN, in_claim_order,
 };
-use crate::argument;
-use crate::document::{self, extent};
+use crate::postgres::document::{self, extent};
+use crate::postgres::room::Room;
 use crate::postgres::rows::Sink;
 use crate::postgres::statement::{Answer, Column, Session, jsonb, param, statements};
 use crate::postgres::subtransaction::Subtransaction;
+use crate::postgres::value;
 
 statements! {
     LINKS(TEXTOID) =
@@ -84,34 +84,35 @@ impl<'a> Answers<'a> {
     pub fn put(&mut self, claimed: &[Answer]) -> Vec<Unanswered> {
         let mut unanswered = Vec::new();
         // For what is made of one card; most need none.
-        let mut room: Option<PgMemoryContexts> = None;
+        let mut room: Option<Room> = None;
         for (answer, row) in in_claim_order(claimed) {
             let id: String = answer.must(row, ID_COLUMN);
             let columns = answer.columns(row);
             let is_linked: bool = answer.must(row, LINKED_COLUMN);
-            let made = if is_linked || columns[..OWN_COLUMNS].iter().any(needs_a_look) {
-                let room = room.get_or_insert_with(|| PgMemoryContexts::new("a card of a claim"));
-                let outer = unsafe { pg_sys::MemoryContextSwitchTo(room.value()) };
-                let made = attempt(|| self.make(answer, row, &id, columns, is_linked));
-                unsafe { pg_sys::MemoryContextSwitchTo(outer) };
-                made
+            let put = if is_linked || columns[..OWN_COLUMNS].iter().any(needs_a_look) {
+                let room = room.get_or_insert_with(|| Room::new("a card of a claim"));
+                room.within(|| {
+                    let tuple = attempt(|| self.make(answer, row, &id, columns, is_linked))?;
+                    self.put_row(answer, tuple);
+                    Ok(())
+                })
             } else {
-                Ok(answer.tuple(row))
+                self.put_row(answer, answer.tuple(row));
+                Ok(())
             };
-            match made {
-                Ok(tuple) => {
-                    self.sink
-                        .put_first(self.columns, tuple, answer.descriptor());
+            match put {
+                Ok(()) => {
                     self.ids.push(id);
                     self.tokens.push(answer.must(row, TOKEN_COLUMN));
                 }
                 Err(why) => unanswered.push(Unanswered { id, why }),
             }
-            if let Some(room) = &mut room {
-                unsafe { room.reset() };
-            }
         }
         unanswered
+    }
+
+    fn put_row(&mut self, answer: &Answer, row: pg_sys::HeapTuple) {
+        self.sink.put_first(self.columns, row, answer.descriptor());
     }
 
     fn make(
@@ -187,7 +188,7 @@ impl<'a> Answers<'a> {
         }
         let bytes = extent(result).bytes;
         if fits(bytes) {
-            return Ok(argument::text_of(result));
+            return Ok(value::text_of_jsonb(result));
         }
         if bytes > LARGE {
             self.large.insert(id, bytes);
@@ -203,16 +204,10 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-fn is_elsewhere(value: pg_sys::Datum) -> bool {
-    unsafe { pgrx::varlena::varatt_is_1b_e(value.cast_mut_ptr()) }
-}
-
 /// Whether something could keep a column from being sent.
 fn needs_a_look(column: &Column) -> bool {
-    column.varies
-        && column
-            .value
-            .is_some_and(|value| column.kind == pg_sys::JSONBOID || is_elsewhere(value))
+    column.value.is_some() && column.varies && column.kind == pg_sys::JSONBOID
+        || column.is_elsewhere()
 }
 
 /// Makes sure that the columns of a card can be read, and are not too long to be sent.
@@ -223,8 +218,8 @@ fn check(columns: &[Column]) -> Result<(), String> {
         bytes += column.size() as u64;
         if bytes <= CARD_BYTES && column.kind == pg_sys::JSONBOID {
             bytes += extent(value).bytes;
-        } else if bytes <= CARD_BYTES && is_elsewhere(value) {
-            unsafe { pg_sys::pfree(pg_sys::pg_detoast_datum(value.cast_mut_ptr()).cast()) };
+        } else if bytes <= CARD_BYTES {
+            column.look_elsewhere();
         }
         if bytes > CARD_BYTES {
             return Err(format!("it holds more than {CARD_BYTES} bytes of text"));

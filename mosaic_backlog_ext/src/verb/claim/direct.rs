@@ -14,8 +14,8 @@ use crate::postgres::table::{self, Found};
 /// Claims those of the candidates that are claimable and that nobody else touches. Gives also the
 /// candidates of which a statement must tell; `None` where statements have to do it all.
 pub fn take(keys: &[Key], request: &Request, now: Micros) -> Option<(Answer, Vec<Key>)> {
-    let cards = Cards::open(c"backlog_claimable", |at| at.claim_order)?;
-    let places = &cards.places;
+    let mut cards = Cards::open(c"backlog_claimable", |at| at.claim_order)?;
+    let places = &*cards.places();
     let mut taken = Vec::new();
     let mut left = Vec::new();
     for &key in keys {
@@ -24,10 +24,7 @@ pub fn take(keys: &[Key], request: &Request, now: Micros) -> Option<(Answer, Vec
             Found::One(mut card) => {
                 if is_for(places, &card, request, now) {
                     // What was judged is the newest version, and stays it.
-                    let written = cards.lock() && {
-                        let changes = claimed(places, &card, request, now);
-                        cards.update(&mut card, changes)
-                    };
+                    let written = card.lock() && card.update(claimed(places, &card, request, now));
                     if written {
                         let more = taken_columns(places, &card);
                         taken.push(card.answer(places, places.taken, &more));
@@ -39,9 +36,7 @@ pub fn take(keys: &[Key], request: &Request, now: Micros) -> Option<(Answer, Vec
             Found::Several => left.push(key),
         }
     }
-    let answer = Answer::of(&taken, places.taken);
-    cards.close();
-    Some((answer, left))
+    Some((Answer::of(&taken, places.taken), left))
 }
 
 /// Whether the card is claimable, and the claim may have it.

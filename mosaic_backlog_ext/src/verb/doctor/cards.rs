@@ -2,6 +2,7 @@
 //! somebody has to decide.
 
 use std::thread::LocalKey;
+use std::time::Duration;
 
 use pgrx::prelude::*;
 
@@ -12,6 +13,7 @@ use crate::postgres::clock;
 use crate::postgres::statement::{
     Answer, Moment, Parameter, Session, Statement, param, statements,
 };
+use crate::postgres::transaction;
 
 /// Links are read in pages of so many.
 const PAGE: i64 = 10_000;
@@ -170,14 +172,13 @@ fn expired_leases(session: &Session) -> Finding {
 fn free(session: &Session, keys: &[Key], before: i64) -> Vec<(Key, Option<Key>, String, String)> {
     let answer = session.run(&FREE, &[param(keys.to_vec()), param(before)]);
     let is_free = |row: &usize| {
-        let (locker, writer): (pg_sys::TransactionId, pg_sys::TransactionId) =
+        let (locker, writer): (transaction::Id, transaction::Id) =
             (answer.must(*row, 5), answer.must(*row, 6));
         // What this transaction itself has made claimable, others hear of at its commit. The number of
         // several lockers is of another kind, and cannot be told from here.
-        let is_own = unsafe { pg_sys::TransactionIdIsCurrentTransactionId(writer) };
-        let is_unlocked = locker == pg_sys::InvalidTransactionId
-            || answer.must::<bool>(*row, 7)
-                && unsafe { !pg_sys::TransactionIdIsInProgress(locker) };
+        let is_own = transaction::is_own(writer);
+        let is_unlocked = locker == transaction::NONE
+            || answer.must::<bool>(*row, 7) && !transaction::is_running(locker);
         is_unlocked && !is_own
     };
     (0..answer.len())
@@ -221,12 +222,9 @@ fn unseen(session: &Session) -> Finding {
             "Claims know of every claimable card that requires nothing.",
         )
     };
-    unsafe {
-        // On one snapshot it cannot be told what changes meanwhile.
-        if pg_sys::RecoveryInProgress() || pg_sys::XactIsoLevel > pg_sys::XACT_READ_COMMITTED as i32
-        {
-            return Finding::ok(NAME, "Not compared on a standby, nor above READ COMMITTED.");
-        }
+    // On one snapshot it cannot be told what changes meanwhile.
+    if transaction::is_in_recovery() || transaction::is_above_read_committed() {
+        return Finding::ok(NAME, "Not compared on a standby, nor above READ COMMITTED.");
     }
     let before = clock::now() - UNSEEN_AFTER;
     let mut from = Key::MIN;
@@ -244,7 +242,7 @@ fn unseen(session: &Session) -> Finding {
         let suspects = frontier::unseen(&cards);
         if !unseen_of(session, &suspects, before).is_empty() {
             // Whoever commits just now tells it in a moment.
-            unsafe { pg_sys::pg_usleep(100_000) };
+            clock::sleep(Duration::from_millis(100));
             ids.extend(unseen_of(session, &suspects, before));
         }
         check_for_interrupts!();

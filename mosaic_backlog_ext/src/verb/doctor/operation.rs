@@ -1,13 +1,13 @@
 //! How the backlog is run: its settings, the frontier, and vacuum.
 
-use pgrx::prelude::*;
-
 use super::finding::{Finding, State};
 use crate::frontier::{self, Sharing};
 use crate::postgres::clock;
+use crate::postgres::configuration;
 use crate::postgres::sequence;
 use crate::postgres::settings::{self, Durability};
 use crate::postgres::statement::{Session, statements};
+use crate::postgres::transaction;
 use crate::verb::failing::{SUSPECT, failing};
 
 /// Autovacuum comes when a fifth of a table is dead. With half of it, and not in a small table,
@@ -41,9 +41,8 @@ pub fn settings() -> Finding {
              the role, or in the server's configuration.",
         );
     }
-    let commit = unsafe { pg_sys::synchronous_commit };
     if settings::DURABILITY.get() == Durability::Inherit
-        && commit == pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_OFF as i32
+        && configuration::commits_are_not_waited_for()
     {
         return Finding::not_ok(
             NAME,
@@ -61,7 +60,7 @@ pub fn settings() -> Finding {
 
 pub fn frontier(session: &Session) -> Finding {
     const NAME: &str = "frontier";
-    if unsafe { pg_sys::RecoveryInProgress() } {
+    if transaction::is_in_recovery() {
         return Finding::not_ok(
             NAME,
             State::Unknown,

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::line::{FORMAT, FORMAT_VERSION};
 use crate::postgres::clock;
+use crate::postgres::configuration;
 use crate::postgres::rows::{Sink, Stream, shapes};
 use crate::postgres::statement::{Moment, Session, param, session, statements};
 use crate::refusal::Refusal;
@@ -96,7 +97,7 @@ fn backlog_export(
 }
 
 fn write(session: &Session, sink: &mut Sink, with_dependencies: bool, with_events: bool) {
-    times_in_utc();
+    configuration::times_in_utc();
     let mut counts = [0_i64; 3];
     let mut last_token = 0_i64;
     let mut version = String::new();
@@ -131,21 +132,4 @@ fn write(session: &Session, sink: &mut Sink, with_dependencies: bool, with_event
         "type": "end", "cards": cards, "dependencies": dependencies, "events": events,
     });
     sink.put(&session.run(&LINE, &[param(end.to_string())]));
-}
-
-/// JSON shows times in the session's zone. The function's pinned search_path gives it a level
-/// of settings of its own, at whose end this one is taken back.
-fn times_in_utc() {
-    unsafe {
-        pg_sys::set_config_option(
-            c"TimeZone".as_ptr(),
-            c"UTC".as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SAVE,
-            true,
-            0,
-            false,
-        );
-    }
 }

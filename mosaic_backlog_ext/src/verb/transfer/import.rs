@@ -26,6 +26,7 @@ use crate::postgres::clock;
 use crate::postgres::lock;
 use crate::postgres::rows::{Rows, shapes};
 use crate::postgres::statement::{Session, param, session, statements};
+use crate::postgres::transaction;
 use crate::refusal::Refusal;
 use crate::verb::lease::ending;
 
@@ -51,7 +52,7 @@ struct Options {
 struct Import {
     options: Options,
     /// The subtransaction in which it began.
-    xid: pg_sys::TransactionId,
+    xid: transaction::Id,
     lines: u64,
     /// What the header promises; `None` before it has come.
     promised: Option<Counts>,
@@ -92,7 +93,7 @@ impl Import {
 
     /// Whether its changes are part of the current transaction, not undone to a savepoint.
     fn is_alive(&self) -> bool {
-        unsafe { pg_sys::TransactionIdIsCurrentTransactionId(self.xid) }
+        transaction::is_own(self.xid)
     }
 }
 
@@ -143,7 +144,7 @@ fn backlog_import(
 
 /// The import that this transaction has under way, or a new one.
 fn take_up(options: Options) -> Result<Box<Import>, Refusal> {
-    let xid = unsafe { pg_sys::GetCurrentTransactionId() };
+    let xid = transaction::id();
     if let Some(import) = UNDER_WAY.take()
         && import.is_alive()
     {

@@ -9,10 +9,11 @@ use serde_json::json;
 use super::card_line::Card;
 use super::line::{Dependency, Event};
 use crate::card::status::Status;
-use crate::guard;
 use crate::postgres::clock::Micros;
+use crate::postgres::roles;
 use crate::postgres::sequence::Sequence;
 use crate::postgres::statement::{Parameter, Session, param, statements};
+use crate::postgres::transaction;
 use crate::refusal::Refusal;
 use crate::verb::create::array_literal;
 
@@ -163,11 +164,9 @@ pub fn events(session: &Session, rows: &[Event]) {
     if rows.is_empty() {
         return;
     }
-    unsafe {
-        pg_sys::GetCurrentTransactionId();
-    }
+    transaction::id();
     let ids: Vec<i64> = rows.iter().map(|_| Sequence::Events.next()).collect();
-    let horizon = unsafe { pg_sys::ReadNextFullTransactionId().value };
+    let horizon = transaction::next_id();
     session.run(
         &EVENTS,
         &[
@@ -188,7 +187,7 @@ pub fn events(session: &Session, rows: &[Event]) {
 
 /// The event of a card's arrival.
 pub fn arrived(card: &Card, actor: Option<&str>, now: Micros) -> Event {
-    let login_role = guard::login_role();
+    let login_role = roles::login();
     let detail = match &card.lease {
         Some(lease) => json!({"previous_owner": lease.owner, "attempts": card.attempts}),
         None => json!({"attempts": card.attempts}),

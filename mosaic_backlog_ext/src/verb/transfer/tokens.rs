@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pgrx::prelude::*;
 
+use crate::postgres::lock;
 use crate::postgres::retry;
 use crate::postgres::statement::{Session, param, statements};
 use crate::refusal::Refusal;
@@ -34,16 +35,11 @@ pub fn raise(session: &Session, last: i64) -> Result<(), Refusal> {
     if before >= last {
         return Ok(());
     }
-    let mode = pg_sys::ShareRowExclusiveLock as pg_sys::LOCKMODE;
-    retry::until(PATIENCE, PAUSE, || {
-        unsafe { pg_sys::ConditionalLockRelationOid(sequence, mode) }.then_some(())
-    })
-    .ok_or_else(Refusal::tokens_in_use)?;
+    let held = retry::until(PATIENCE, PAUSE, || lock::try_against_drawing(sequence))
+        .ok_or_else(Refusal::tokens_in_use)?;
     if drawn().0 < last {
         session.run(&RAISE, &[param(last)]);
     }
-    unsafe {
-        pg_sys::UnlockRelationOid(sequence, mode);
-    }
+    drop(held);
     Ok(())
 }

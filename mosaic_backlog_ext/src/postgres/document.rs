@@ -17,48 +17,65 @@ pub fn extent(value: pg_sys::Datum) -> Extent {
     use pg_sys::JsonbIteratorToken::*;
     let mut extent = Extent::default();
     let mut depth = 0_usize;
-    unsafe {
-        let stored = value.cast_mut_ptr::<pg_sys::varlena>();
-        let whole = pg_sys::pg_detoast_datum(stored);
-        let root = &raw mut (*whole.cast::<pg_sys::Jsonb>()).root;
-        let mut iterator = pg_sys::JsonbIteratorInit(root);
-        let mut part = pg_sys::JsonbValue::default();
-        loop {
-            let token = pg_sys::JsonbIteratorNext(&mut iterator, &mut part, false);
-            extent.bytes += match token {
-                WJB_DONE => break,
-                // `"key": `
-                WJB_KEY => scalar(&part) + 2,
-                WJB_VALUE | WJB_ELEM => scalar(&part),
-                // A scalar alone is stored as an array without brackets.
-                WJB_BEGIN_ARRAY if part.val.array.rawScalar => 0,
-                WJB_BEGIN_ARRAY | WJB_BEGIN_OBJECT => {
+    let stored = value.cast_mut_ptr::<pg_sys::varlena>();
+    // SAFETY: a jsonb value points at what it has, or where that lies; the whole of it is in memory from
+    // here on, and is freed when the last part was read, where it is a copy.
+    let whole = unsafe { pg_sys::pg_detoast_datum(stored) };
+    // SAFETY: a whole jsonb value begins with its root.
+    let mut iterator =
+        unsafe { pg_sys::JsonbIteratorInit(&raw mut (*whole.cast::<pg_sys::Jsonb>()).root) };
+    let mut part = pg_sys::JsonbValue::default();
+    loop {
+        // SAFETY: the iterator is of this value until it is done, after which it is not asked again.
+        let token = unsafe { pg_sys::JsonbIteratorNext(&mut iterator, &mut part, false) };
+        extent.bytes += match token {
+            WJB_DONE => break,
+            // `"key": `
+            WJB_KEY => scalar(&part) + 2,
+            WJB_VALUE | WJB_ELEM => scalar(&part),
+            WJB_BEGIN_ARRAY | WJB_BEGIN_OBJECT => match parts(&part) {
+                None => 0,
+                Some(parts) => {
                     depth += 1;
                     extent.depth = extent.depth.max(depth);
-                    let parts = if token == WJB_BEGIN_ARRAY {
-                        part.val.array.nElems
-                    } else {
-                        part.val.object.nPairs
-                    };
                     // The brackets, and `, ` between the parts.
                     2 + 2 * (parts.max(1) - 1) as u64
                 }
-                _ => {
-                    depth = depth.saturating_sub(1);
-                    0
-                }
-            };
-        }
-        if whole != stored {
-            pg_sys::pfree(whole.cast());
-        }
+            },
+            _ => {
+                depth = depth.saturating_sub(1);
+                0
+            }
+        };
+    }
+    if whole != stored {
+        // SAFETY: a copy, which nobody else has.
+        unsafe { pg_sys::pfree(whole.cast()) };
     }
     extent
 }
 
+/// How many parts an array or object has. A scalar alone is stored as an array without brackets.
 #[allow(non_upper_case_globals)]
-unsafe fn scalar(value: &pg_sys::JsonbValue) -> u64 {
+fn parts(value: &pg_sys::JsonbValue) -> Option<i32> {
     use pg_sys::jbvType::*;
+    // SAFETY: its type tells which kind of value it holds.
+    unsafe {
+        match value.type_ {
+            jbvArray if value.val.array.rawScalar => None,
+            jbvArray => Some(value.val.array.nElems),
+            jbvObject => Some(value.val.object.nPairs),
+            _ => None,
+        }
+    }
+}
+
+/// Bytes of a part that has no parts.
+#[allow(non_upper_case_globals)]
+fn scalar(value: &pg_sys::JsonbValue) -> u64 {
+    use pg_sys::jbvType::*;
+    // SAFETY: its type tells which kind of value it holds. A string has a start and a length; a number
+    // points at its bytes as they are stored, with their length.
     unsafe {
         match value.type_ {
             jbvNull => 4,
