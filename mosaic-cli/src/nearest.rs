@@ -1,7 +1,11 @@
 //! What somebody may have meant who mistyped a name.
 
+use std::time::{Duration, Instant};
+
 /// More than this many are a guess, and no help.
 const MOST: usize = 3;
+/// Names that have not been looked at by then are not named: long ones, and many of them.
+const TIME: Duration = Duration::from_millis(100);
 
 /// The known names that are nearest to the word, if they are near; none if too many are.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
@@ -14,7 +18,11 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
         (length / 3).clamp(1, 3)
     };
     let mut found = Vec::new();
-    for name in known {
+    let start = Instant::now();
+    for name in known.into_iter().take_while(|_| start.elapsed() < TIME) {
+        if name.chars().count().abs_diff(length) > best {
+            continue;
+        }
         let distance = strsim::osa_distance(&word, &name.to_lowercase());
         if distance < best {
             best = distance;
@@ -55,6 +63,13 @@ mod tests {
         assert_eq!(nearest("parser", known), [""; 0]);
         assert_eq!(nearest("X", ["A", "B"]), [""; 0]);
         assert_eq!(nearest("x", ["A", "X"]), ["X"]);
+    }
+
+    #[test]
+    fn names_without_end_are_not_looked_at_for_ever() {
+        let word = "nope".repeat(50);
+        let name = "i".repeat(199);
+        assert_eq!(nearest(&word, std::iter::repeat(name.as_str())), [""; 0]);
     }
 
     #[test]

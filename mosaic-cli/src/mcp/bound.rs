@@ -12,7 +12,14 @@ const LEFT: [usize; 9] = [16_000, 8_000, 4_000, 2_000, 1_000, 500, 200, 60, 0];
 /// Lists that can go on with another call keep at least so much of each value.
 const LEFT_ON_PAGES: usize = 500;
 /// Never cut: the next calls need them.
-const WHOLE: [&str; 5] = ["id", "card_id", "claim_token", "claim_owner", "next"];
+const WHOLE: [&str; 6] = [
+    "id",
+    "card_id",
+    "claim_token",
+    "claim_tokens",
+    "claim_owner",
+    "next",
+];
 /// Where answers keep what they list.
 const LISTS: [&str; 4] = ["cards", "events", "reasons", "reclaimed"];
 
@@ -96,22 +103,16 @@ pub fn bounded(document: Value, cursors: &[Value], after: Option<&str>) -> Value
 fn leave_out(mut document: Value, cursors: &[Value]) -> Value {
     let mut omitted = 0;
     while written(&document) > MOST {
-        let Some(list) = LISTS
-            .iter()
-            .find_map(|list| document.get(list)?.as_array())
+        let key = LISTS.into_iter().find(|key| document[*key].is_array());
+        let Some(list) = key
+            .and_then(|key| document[key].as_array_mut())
             .filter(|list| !list.is_empty())
         else {
             return document;
         };
-        let (length, key) = (
-            list.len(),
-            LISTS.iter().find(|key| document[**key].is_array()),
-        );
-        let keep = length * 9 / 10;
-        omitted += length - keep;
-        if let Some(list) = key.and_then(|key| document[*key].as_array_mut()) {
-            list.truncate(keep);
-        }
+        let keep = list.len() * 9 / 10;
+        omitted += list.len() - keep;
+        list.truncate(keep);
         match keep.checked_sub(1).and_then(|last| cursors.get(last)) {
             Some(cursor) => document["next"] = cursor.clone(),
             None => document["omitted"] = json!(omitted),
@@ -301,6 +302,22 @@ mod tests {
         assert!((1..500).contains(&kept));
         assert_eq!(page["next"], format!("c{}", kept - 1));
         assert!(written(&page) <= MOST);
+    }
+
+    #[test]
+    fn the_tokens_of_a_claim_stay_whatever_else_is_left_out() {
+        let ids = (0..20).map(|n| format!("{}{n}", "長".repeat(195)));
+        let cards: Vec<Value> = ids
+            .map(|id| json!({"id": id, "claim_token": 7, "title": "長".repeat(900)}))
+            .collect();
+        let tokens: Vec<Value> = cards
+            .iter()
+            .map(|card| json!({"id": card["id"], "claim_token": 7}))
+            .collect();
+        let document = json!({"claim_tokens": tokens, "cards": cards});
+        let cut = bounded(document.clone(), &[], None);
+        assert!(written(&cut) <= MOST);
+        assert_eq!(cut["claim_tokens"], document["claim_tokens"]);
     }
 
     #[test]
