@@ -122,6 +122,24 @@ fn a_column_that_is_renamed_or_retyped_or_may_be_null_is_found() {
 }
 
 #[test]
+fn a_table_that_a_crash_would_empty_and_one_with_a_rule_are_found() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    for (damage, part) in [
+        (
+            "alter table mosaic.backlog_claim_request set unlogged",
+            "table backlog_claim_request is unlogged",
+        ),
+        (
+            "create rule away as on update to mosaic.backlog do instead nothing",
+            "table backlog has the rule away",
+        ),
+    ] {
+        assert_seen(&mut s, damage, "tables", part);
+    }
+}
+
+#[test]
 fn the_doctor_answers_also_where_tables_cannot_be_read() {
     let db = Database::fresh();
     let mut s = db.session();

@@ -175,6 +175,24 @@ fn what_somebodys_trigger_says_stays_as_it_is() {
 }
 
 #[test]
+fn what_somebodys_constraint_refuses_does_not_show_the_token() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    s.create("B");
+    s.run("alter table mosaic.backlog add constraint lonely check (id <> 'A' or open_dependencies = 0)");
+    let token = s.claim("A", "w");
+    let refused = s.refusal("select * from mosaic.backlog_link('A', '{B}')");
+    assert_is(&refused, "23514", "");
+    assert!(refused.message.contains("lonely"), "{refused:?}");
+    assert!(
+        !refused.detail.contains(&format!(" {token},")),
+        "{refused:?}"
+    );
+    assert!(!refused.detail.contains("claimed"), "{refused:?}");
+}
+
+#[test]
 fn an_error_inside_of_an_error_has_one_code() {
     let db = Database::fresh();
     let mut s = db.session();

@@ -26,6 +26,10 @@ pub fn without_backtraces() {
     }
 }
 
+/// Where PostgreSQL adds the whole row to what a constraint of somebody's own refuses. Its words differ from
+/// language to language.
+const SHOWS_ROWS: &str = "execMain.c";
+
 /// Does the `work` of a call; an error of PostgreSQL in it gets its code.
 pub fn coded<R>(work: impl FnOnce() -> R) -> R {
     PgTryBuilder::new(AssertUnwindSafe(work))
@@ -44,6 +48,17 @@ fn raise(caught: CaughtError) -> ! {
         .and_then(|detail| detail.split_once(": "))
         .is_some_and(|(word, _)| Code::is_name(word));
     let sqlstate = report.sql_error_code();
+    if detail.is_some() && report.file().ends_with(SHOWS_ROWS) {
+        let mut told =
+            ErrorReport::new(sqlstate, report.message().to_owned(), "mosaic_backlog_ext")
+                .set_detail(
+                    "The row is not shown, as it holds the card's token. Nothing was changed.",
+                );
+        if let Some(hint) = report.hint() {
+            told = told.set_hint(hint);
+        }
+        told.report(PgLogLevel::ERROR);
+    }
     let Some(code) = Code::of_postgres(sqlstate).filter(|_| !is_coded) else {
         caught.rethrow();
     };

@@ -77,6 +77,16 @@ of_catalogue! {
          where (s.seqtypid = 'bigint'::regtype and s.seqincrement = 1 and s.seqcache = 1
            and not s.seqcycle) is not true
          order by 1";
+    // What a crash would empty, and what does something else than it was told.
+    STORAGE() =
+        "select 'table ' || c.relname || ' is unlogged: a crash empties it' from pg_class c
+         where c.relkind = 'r' and c.relpersistence <> 'p'
+           and c.relnamespace = (select oid from pg_namespace where nspname = 'mosaic')
+         union all
+         select 'table ' || c.relname || ' has the rule ' || r.rulename
+         from pg_rewrite r join pg_class c on c.oid = r.ev_class
+         where c.relkind = 'r' and c.relnamespace = (select oid from pg_namespace where nspname = 'mosaic')
+         order by 1";
     LABELS(TEXTOID) =
         "select coalesce(pg_catalog.array_agg(e.enumlabel::text order by e.enumsortorder), '{}')
          from pg_enum e join pg_type t on t.oid = e.enumtypid
@@ -352,6 +362,7 @@ pub fn tables(session: &Session) -> Finding {
     let (tables, names): (Vec<_>, Vec<_>) = script.constraints.iter().copied().unzip();
     wrong.extend(all(session, &CONSTRAINTS, &[param(tables), param(names)]));
     wrong.extend(all(session, &SEQUENCES, &[param(script.sequences.clone())]));
+    wrong.extend(all(session, &STORAGE, &[]));
     for (name, labels) in &script.enums {
         let there: Vec<String> = session.run(&LABELS, &[param(*name)]).must(0, 1);
         if there != *labels {
