@@ -1,6 +1,5 @@
 //! The hooks of Claude Code: `mosaic config hooks` switches them, `mosaic hook` is what ours run.
 
-mod diff;
 mod files;
 mod handlers;
 mod ledger;
@@ -9,13 +8,13 @@ mod plugins;
 mod run;
 mod session;
 mod switch;
-mod text;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use crate::diff::diff;
 use crate::environment;
 use crate::failure::{Code, Failure};
 use crate::input::filled;
@@ -25,11 +24,12 @@ use crate::screen::{Screen, one_line};
 use crate::shape::Prints;
 use crate::table::{Cell, Table};
 
+pub use ours::program;
 pub use run::answer;
 pub use session::remember;
 
 use files::Files;
-use ours::{OURS, of_command, program};
+use ours::{OURS, of_command};
 use plugins::plugins;
 use switch::EVERY;
 
@@ -98,7 +98,7 @@ impl Switch {
             let program = program()?;
             refuse_twice(&self.names, on)?;
             let (before, after) = files.preview(|state| state.switch(&self.names, on, &program))?;
-            let diff = diff::diff(&files.settings.to_string_lossy(), &before, &after);
+            let diff = diff(&files.settings.to_string_lossy(), &before, &after);
             let document = json!({"settings": files.settings.to_string_lossy(),
                 "changed": before != after, "dry_run": true, "diff": diff});
             return Ok(Reply::new(document, |document, _| {
@@ -120,6 +120,35 @@ pub fn switch(names: &[String], on: bool) -> Result<bool, Failure> {
     let program = program()?;
     refuse_twice(names, on)?;
     Files::locate()?.change(!on, |state| state.switch(names, on, &program))
+}
+
+/// How ours stand in the settings, and what switching all of them on would change.
+pub struct Outlook {
+    pub settings: PathBuf,
+    /// How many of ours are on.
+    pub on: usize,
+    pub ours: usize,
+    pub diff: String,
+}
+
+pub fn outlook() -> Result<Outlook, Failure> {
+    let every = [EVERY.to_owned()];
+    refuse_twice(&every, true)?;
+    let files = Files::locate()?;
+    let hooks = files.state()?.hooks();
+    let program = program()?;
+    let (before, after) = files.preview(|state| state.switch(&every, true, &program))?;
+    Ok(Outlook {
+        on: hooks.iter().filter(|hook| hook.ours && hook.on).count(),
+        ours: OURS.len(),
+        diff: diff(&files.settings.to_string_lossy(), &before, &after),
+        settings: files.settings,
+    })
+}
+
+/// Switches all of ours on.
+pub fn enable_all() -> Result<(), Failure> {
+    switch(&[EVERY.to_owned()], true).map(|_| ())
 }
 
 /// A plugin that brings ours would run them a second time.

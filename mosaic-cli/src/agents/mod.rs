@@ -1,0 +1,296 @@
+//! Our MCP server in the files of agents: what is there, putting it in, and taking it out without a trace.
+
+mod json;
+mod known;
+mod ledger;
+mod server;
+mod toml;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::diff::diff;
+use crate::failure::Failure;
+use crate::jsonc::is_strict;
+use crate::replacement::resolved;
+use crate::rewrite::{self, Change, rewrite};
+use crate::user_file::{bytes, check_place, check_writable, malformed, text};
+
+use known::Format;
+pub use known::{AGENTS, Agent};
+use ledger::{Before, Record};
+pub use server::{FORWARDED, Found, NAME};
+
+/// Whose servers a file has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// The user's, in all repositories.
+    User,
+    /// Those of this repository.
+    Repository(PathBuf),
+}
+
+/// What would be done to one file.
+pub struct Edit {
+    pub agent: &'static Agent,
+    pub file: PathBuf,
+    pub found: Found,
+    pub note: Option<String>,
+    entry: Value,
+    level: Level,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+/// What taking ours out of one file has come to.
+pub struct Removal {
+    pub agent: &'static Agent,
+    pub file: PathBuf,
+    /// Whether it was there.
+    pub outcome: Result<bool, Failure>,
+}
+
+impl Edit {
+    /// Looks, and changes nothing. `forwards` are the variables that our server has to get.
+    pub fn plan(agent: &'static Agent, level: &Level, forwards: &[&str]) -> Result<Edit, Failure> {
+        let (file, program) = match level {
+            // Programs with windows do not have the PATH of a shell.
+            Level::User => (
+                agent.user_file()?,
+                crate::hooks::program()?.to_string_lossy().into_owned(),
+            ),
+            // Others have it elsewhere.
+            Level::Repository(root) => (agent.project_file(root), NAME.to_owned()),
+        };
+        let file = resolved(&file)?;
+        let entry = agent.entry(level, &program, forwards);
+        let before = text(rewrite::read(&file)?.as_deref(), &file)?;
+        let mut edit = Edit {
+            agent,
+            found: agent
+                .look(before.as_deref(), &entry)
+                .map_err(|reason| malformed(&file, &reason))?,
+            file,
+            note: None,
+            entry,
+            level: level.clone(),
+            before,
+            after: None,
+        };
+        if matches!(edit.found, Found::Nothing | Found::Older) {
+            edit.check()?;
+            let after = agent.put(edit.before.as_deref(), &edit.entry);
+            edit.after = Some(after.map_err(|reason| edit.unclear(&reason))?);
+        }
+        // Of a file with comments, Claude Code takes nothing.
+        if agent.name == "claude" && edit.before.as_deref().is_some_and(|text| !is_strict(text)) {
+            edit.note = Some(format!(
+                "{} takes nothing from this file: it has comments, or a comma at the end of a list",
+                agent.title
+            ));
+        }
+        Ok(edit)
+    }
+
+    pub fn diff(&self) -> String {
+        let after = self.after.as_ref().or(self.before.as_ref());
+        diff(
+            &self.file.to_string_lossy(),
+            self.before.as_deref().unwrap_or_default(),
+            after.map_or("", String::as_str),
+        )
+    }
+
+    /// Puts ours in. What the file was is kept first, so that a crash in between leaves nothing that cannot be taken
+    /// out again.
+    pub fn write(&self) -> Result<(), Failure> {
+        let mut record = Record {
+            agent: self.agent.name.to_owned(),
+            file: self.file.clone(),
+            before: self.agent.before(self.before.as_deref()),
+            folders: missing_folders(&self.file),
+        };
+        let is_new = self.found == Found::Nothing;
+        if is_new {
+            ledger::keep(&self.file, Some(&record))?;
+        }
+        if let Some(folder) = self.file.parent() {
+            match self.level {
+                Level::User => rewrite::make_private(folder)?,
+                Level::Repository(_) => fs::create_dir_all(folder).map_err(|error| {
+                    Failure::io(format!("cannot make {}", folder.display()), &error)
+                })?,
+            }
+        }
+        let mode = match self.level {
+            Level::User => 0o600,
+            Level::Repository(_) => 0o644,
+        };
+        let mut before = record.before.clone();
+        rewrite(&self.file, mode, |found| {
+            let now = text(found, &self.file)?;
+            let seen = self
+                .agent
+                .look(now.as_deref(), &self.entry)
+                .map_err(|reason| malformed(&self.file, &reason))?;
+            if !matches!(seen, Found::Nothing | Found::Older) {
+                return Ok(Change::Nothing);
+            }
+            before = self.agent.before(now.as_deref());
+            let after = self.agent.put(now.as_deref(), &self.entry);
+            let after = after.map_err(|reason| self.unclear(&reason))?;
+            Ok(Change::To(bytes(found, &after)))
+        })?;
+        if is_new && before != record.before {
+            record.before = before;
+            ledger::keep(&self.file, Some(&record))?;
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        let mut roots: Vec<PathBuf> = self.agent.folder().into_iter().collect();
+        if let Level::Repository(root) = &self.level {
+            roots.push(root.clone());
+        }
+        check_place(
+            &self.file,
+            &roots,
+            "Change the file there by hand, if that is meant.",
+        )?;
+        check_writable(
+            &self.file,
+            "Put the entry where that program takes the file from.",
+        )
+    }
+
+    fn unclear(&self, reason: &str) -> Failure {
+        Failure::usage(format!(
+            "{} cannot be added to: {reason}",
+            self.file.display()
+        ))
+        .detail("Nothing was changed.")
+        .hint(format!(
+            "Put an entry into \"{}\" there by hand: {NAME}: {}",
+            self.agent.servers, self.entry
+        ))
+    }
+}
+
+impl Agent {
+    fn look(&self, text: Option<&str>, entry: &Value) -> Result<Found, String> {
+        match self.format {
+            Format::Json => json::look(text, self.servers, entry),
+            Format::Toml => toml::look(text, self.servers, entry),
+        }
+    }
+
+    fn before(&self, text: Option<&str>) -> Before {
+        match self.format {
+            // It was read before.
+            Format::Json => json::before(text, self.servers).unwrap_or(Before::Servers),
+            Format::Toml => toml::before(text),
+        }
+    }
+
+    fn put(&self, text: Option<&str>, entry: &Value) -> Result<String, String> {
+        match self.format {
+            Format::Json => json::put(text, self.servers, entry),
+            Format::Toml => toml::put(text, self.servers, entry),
+        }
+    }
+
+    fn take_out(&self, text: &str, before: &Before) -> Result<Option<String>, String> {
+        match self.format {
+            Format::Json => json::take_out(text, self.servers, before),
+            Format::Toml => toml::take_out(text, self.servers, before),
+        }
+    }
+}
+
+/// Takes our entry out of every file that has it: those that were written from here, and the user's file of every
+/// known agent. Each file is one of its own: what fails at one is told in its place.
+#[allow(dead_code, reason = "`mosaic uninstall` calls it")]
+pub fn remove_all() -> Result<Vec<Removal>, Failure> {
+    let mut places: Vec<(&'static Agent, PathBuf)> = Vec::new();
+    for record in ledger::records()? {
+        places.extend(Agent::named(&record.agent).map(|agent| (agent, record.file)));
+    }
+    for agent in &AGENTS {
+        if let Ok(file) = agent.user_file().and_then(|file| resolved(&file)) {
+            places.push((agent, file));
+        }
+    }
+    remove(places)
+}
+
+/// Takes our entry out of the files of these agents at this level.
+pub fn remove_from(agents: &[&'static Agent], level: &Level) -> Result<Vec<Removal>, Failure> {
+    let mut places = Vec::new();
+    for agent in agents {
+        let file = match level {
+            Level::User => agent.user_file()?,
+            Level::Repository(root) => agent.project_file(root),
+        };
+        places.push((*agent, resolved(&file)?));
+    }
+    remove(places)
+}
+
+fn remove(places: Vec<(&'static Agent, PathBuf)>) -> Result<Vec<Removal>, Failure> {
+    let records = ledger::records()?;
+    let mut removals: Vec<Removal> = Vec::new();
+    for (agent, file) in places {
+        if removals.iter().any(|done| done.file == file) {
+            continue;
+        }
+        let record = records.iter().find(|record| record.file == file);
+        let outcome = take_out(agent, &file, record);
+        removals.push(Removal {
+            agent,
+            file,
+            outcome,
+        });
+    }
+    Ok(removals)
+}
+
+fn take_out(agent: &Agent, file: &Path, record: Option<&Record>) -> Result<bool, Failure> {
+    let before = record.map_or(&Before::Servers, |record| &record.before);
+    let mut removed = false;
+    if file.exists() {
+        rewrite(file, 0o600, |found| {
+            let Some(now) = text(found, file)? else {
+                return Ok(Change::Nothing);
+            };
+            let after = agent
+                .take_out(&now, before)
+                .map_err(|reason| malformed(file, &reason))?;
+            removed = after.is_some();
+            Ok(match after {
+                None => Change::Nothing,
+                Some(after) if after.is_empty() && *before == Before::NoFile => Change::Removed,
+                Some(after) => Change::To(bytes(found, &after)),
+            })
+        })?;
+    }
+    if let Some(record) = record {
+        if !file.exists() {
+            // Each only if nothing else is in it.
+            let _ = record.folders.iter().try_for_each(fs::remove_dir);
+        }
+        ledger::keep(file, None)?;
+    }
+    Ok(removed)
+}
+
+/// The folders above a file that are not there, the innermost first.
+fn missing_folders(file: &Path) -> Vec<PathBuf> {
+    let above = file.ancestors().skip(1);
+    above
+        .take_while(|folder| !folder.exists())
+        .map(Path::to_owned)
+        .collect()
+}
