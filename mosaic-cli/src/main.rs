@@ -344,6 +344,7 @@ mod tests {
             "wizard --mcp none --primer none",
             "init --agents all --primer CLAUDE.md,AGENTS.md --dry-run",
             "init --user --remove --yes --json",
+            "init --remove --everywhere",
             "config show --json",
             "config set gateway_port 8080",
             "config set database_url --value-file -",

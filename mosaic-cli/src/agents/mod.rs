@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::diff::diff;
+use crate::diff::bare_diff;
 use crate::failure::Failure;
 use crate::jsonc::is_strict;
 use crate::replacement::resolved;
@@ -22,6 +22,9 @@ use known::Format;
 pub use known::{AGENTS, Agent};
 use ledger::{Before, Record};
 pub use server::{FORWARDED, Found, NAME};
+
+/// In a longer one there is too much beside what changes.
+const LONGEST_LINE: usize = 200;
 
 /// Whose servers a file has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,13 +97,17 @@ impl Edit {
         Ok(edit)
     }
 
+    /// What would change, and nothing beside it: that may hold the keys of other servers.
     pub fn diff(&self) -> String {
-        let after = self.after.as_ref().or(self.before.as_ref());
-        diff(
-            &self.file.to_string_lossy(),
-            self.before.as_deref().unwrap_or_default(),
-            after.map_or("", String::as_str),
-        )
+        let before = self.before.as_deref().unwrap_or_default();
+        let after = self.after.as_deref().unwrap_or(before);
+        let name = self.file.to_string_lossy();
+        let is_long = before.lines().any(|line| line.len() > LONGEST_LINE);
+        match self.found {
+            Found::Nothing => insertion(&name, before, after),
+            _ if is_long => format!("--- {name}\n+++ {name}\n+{NAME}: {}\n", self.entry),
+            _ => bare_diff(&name, before, after),
+        }
     }
 
     /// Puts ours in. What the file was is kept first, so that a crash in between leaves nothing that cannot be taken
@@ -212,7 +219,6 @@ impl Agent {
 
 /// Takes our entry out of every file that has it: those that were written from here, and the user's file of every
 /// known agent. Each file is one of its own: what fails at one is told in its place.
-#[allow(dead_code, reason = "`mosaic uninstall` calls it")]
 pub fn remove_all() -> Result<Vec<Removal>, Failure> {
     let mut places: Vec<(&'static Agent, PathBuf)> = Vec::new();
     for record in ledger::records()? {
@@ -254,6 +260,16 @@ fn remove(places: Vec<(&'static Agent, PathBuf)>) -> Result<Vec<Removal>, Failur
             outcome,
         });
     }
+    // Those that were made for them, each only if nothing else is in it.
+    let mut folders: Vec<&PathBuf> = records
+        .iter()
+        .filter(|record| !record.file.exists())
+        .flat_map(|record| &record.folders)
+        .collect();
+    folders.sort_by_key(|folder| std::cmp::Reverse(folder.components().count()));
+    for folder in folders {
+        let _ = fs::remove_dir(folder);
+    }
     Ok(removals)
 }
 
@@ -276,14 +292,34 @@ fn take_out(agent: &Agent, file: &Path, record: Option<&Record>) -> Result<bool,
             })
         })?;
     }
-    if let Some(record) = record {
-        if !file.exists() {
-            // Each only if nothing else is in it.
-            let _ = record.folders.iter().try_for_each(fs::remove_dir);
-        }
+    if record.is_some() {
         ledger::keep(file, None)?;
     }
     Ok(removed)
+}
+
+/// What was put in, as a difference.
+fn insertion(name: &str, before: &str, after: &str) -> String {
+    let same = |(old, new): &(char, char)| old == new;
+    let length = |(letter, _): (char, char)| letter.len_utf8();
+    let ahead: usize = before
+        .chars()
+        .zip(after.chars())
+        .take_while(same)
+        .map(length)
+        .sum();
+    let ends = before[ahead..]
+        .chars()
+        .rev()
+        .zip(after[ahead..].chars().rev());
+    let behind: usize = ends.take_while(same).map(length).sum();
+    let line = before[..ahead].matches('\n').count() + 1;
+    // What sets it off is no part of it.
+    let new = after[ahead..after.len() - behind]
+        .trim_start_matches([',', ' ', '\r', '\n'])
+        .trim_end();
+    let new: String = new.lines().map(|line| format!("+{line}\n")).collect();
+    format!("--- {name}\n+++ {name}\n@@ line {line} @@\n{new}")
 }
 
 /// The folders above a file that are not there, the innermost first.

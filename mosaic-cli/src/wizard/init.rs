@@ -22,6 +22,7 @@ Examples:
   mosaic init --agents claude,codex --primer none --dry-run
   mosaic init --user --agents all
   mosaic init --remove
+  mosaic init --remove --everywhere
 
 Asks what no flag says, and once before anything is written. In a repository, the server is called by its name alone, as others
 have it elsewhere. What an agent's file holds beside it stays as it is, to the byte, and --remove leaves it as if the entry had
@@ -43,6 +44,10 @@ pub struct Init {
     #[arg(long, conflicts_with_all = ["primer", "dry_run"])]
     remove: bool,
 
+    /// Out of every file that has one from here, of other repositories too
+    #[arg(long, requires = "remove", conflicts_with_all = ["agents", "user"])]
+    everywhere: bool,
+
     /// Ask nothing, and do what would have been proposed
     #[arg(short, long)]
     yes: bool,
@@ -61,6 +66,9 @@ impl Init {
     }
 
     pub fn run(self, global: Global) -> Result<Reply, Failure> {
+        if self.everywhere {
+            return taken_out(agents::remove_all()?);
+        }
         let mut context = Context::new(Mode::of(self.yes)?, global);
         let level = match (self.user, &context.repository) {
             (true, _) => Level::User,
@@ -106,39 +114,42 @@ impl Init {
             mcp::Wanted::These(agents) if !self.agents.is_empty() => agents,
             _ => AGENTS.iter().collect(),
         };
-        let removals = agents::remove_from(&agents, level)?;
-        let failed: Vec<String> = removals
-            .iter()
-            .filter_map(|removal| Some(whole(removal.outcome.as_ref().err()?)))
-            .collect();
-        let removed = removals
-            .iter()
-            .filter(|removal| removal.outcome.as_ref().is_ok_and(|removed| *removed));
-        let removed: Vec<Value> = removed.map(to_json).collect();
-        if !failed.is_empty() {
-            let code = removals
-                .iter()
-                .find_map(|removal| removal.outcome.as_ref().err())
-                .map_or(crate::failure::Code::Internal, |failure| failure.code);
-            return Err(Failure::new(code, "not every entry was taken out")
-                .detail(failed.join("\n"))
-                .hint("Put that right, and run it again."));
-        }
-        let document = json!({"changed": !removed.is_empty(), "removed": removed});
-        Ok(Reply::new(document, |document, _| {
-            let removed = document["removed"].as_array().into_iter().flatten();
-            let lines: String = removed
-                .map(|entry| {
-                    let file = one_line(entry["file"].as_str().unwrap_or_default());
-                    format!("taken out of {file}\n")
-                })
-                .collect();
-            match lines.is_empty() {
-                true => "there was no entry of ours\n".to_owned(),
-                false => lines,
-            }
-        }))
+        taken_out(agents::remove_from(&agents, level)?)
     }
+}
+
+fn taken_out(removals: Vec<Removal>) -> Result<Reply, Failure> {
+    let failed: Vec<String> = removals
+        .iter()
+        .filter_map(|removal| Some(whole(removal.outcome.as_ref().err()?)))
+        .collect();
+    let removed = removals
+        .iter()
+        .filter(|removal| removal.outcome.as_ref().is_ok_and(|removed| *removed));
+    let removed: Vec<Value> = removed.map(to_json).collect();
+    if !failed.is_empty() {
+        let code = removals
+            .iter()
+            .find_map(|removal| removal.outcome.as_ref().err())
+            .map_or(crate::failure::Code::Internal, |failure| failure.code);
+        return Err(Failure::new(code, "not every entry was taken out")
+            .detail(failed.join("\n"))
+            .hint("Put that right, and run it again."));
+    }
+    let document = json!({"changed": !removed.is_empty(), "removed": removed});
+    Ok(Reply::new(document, |document, _| {
+        let removed = document["removed"].as_array().into_iter().flatten();
+        let lines: String = removed
+            .map(|entry| {
+                let file = one_line(entry["file"].as_str().unwrap_or_default());
+                format!("taken out of {file}\n")
+            })
+            .collect();
+        match lines.is_empty() {
+            true => "there was no entry of ours\n".to_owned(),
+            false => lines,
+        }
+    }))
 }
 
 fn to_json(removal: &Removal) -> Value {
