@@ -2,7 +2,7 @@
 //! cut off goes on.
 
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use mosaic_backlog_tests::cluster::SUPERUSER;
 use mosaic_backlog_tests::database::Database;
@@ -215,9 +215,51 @@ fn everything_that_is_wrong_is_named_at_once_and_nothing_is_written() {
     }
     let unknown = call(&person, &db, &["--json"]).env("MOSAIC_ASSUME_YES", "yes");
     assert_eq!(unknown.code(2), "usage");
+    let both = call(&person, &db, &["--primer", "none,AGENTS.md", "--json"]);
+    assert_eq!(both.code(2), "usage");
+    let nowhere = call(&person, &db, &["--mcp", "none", "--json"]).env("MOSAIC_HOME", "here");
+    assert_eq!(nowhere.code(2), "usage");
     let away = person.call(&["wizard", "--database", "host=127.0.0.1 port=1", "--json"]);
     assert_eq!(away.code(4), "unreachable");
     assert_eq!(person.tree(), before);
+}
+
+#[test]
+fn a_list_of_what_was_put_where_that_cannot_be_read_is_told_before_anything_is_written() {
+    let db = Database::fresh();
+    let person = Person::with(&["codex"]);
+    fs::create_dir_all(person.mosaic_home()).expect("a folder");
+    fs::write(person.mosaic_home().join("agents.json"), "{").expect("write");
+    let before = person.tree();
+    let named = ["--mcp", "codex", "--primer", "AGENTS.md", "--json"];
+    let error = run(&person, &db, &named).json(2)["error"].clone();
+    assert!(
+        error["message"]
+            .as_str()
+            .is_some_and(|m| m.contains("agents.json")),
+        "{error}"
+    );
+    assert_eq!(person.tree(), before);
+}
+
+#[test]
+fn hooks_that_are_there_in_a_file_of_another_tool_are_done_and_what_stops_them_is_told() {
+    let db = Database::fresh();
+    let person = Person::with(&["claude"]);
+    run(&person, &db, &["--hooks", "yes", "--json"]).json(0);
+    let file = person.home().join(".claude/settings.json");
+    let off = settings(&person).replacen('{', "{\n  \"disableAllHooks\": true,", 1);
+    fs::write(&file, off).expect("write");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o444)).expect("chmod");
+    let document = run(&person, &db, &["--hooks", "yes", "--json"]).json(0);
+    let hooks = &document["steps"][1];
+    assert_eq!(hooks["state"], "done", "{document}");
+    assert!(
+        hooks["note"]
+            .as_str()
+            .is_some_and(|note| note.contains("disableAllHooks")),
+        "{hooks}"
+    );
 }
 
 #[test]

@@ -84,6 +84,8 @@ impl Edit {
         };
         if matches!(edit.found, Found::Nothing | Found::Older) {
             edit.check()?;
+            // One that cannot be read would keep this from being written.
+            ledger::records()?;
             let after = agent.put(edit.before.as_deref(), &edit.entry);
             edit.after = Some(after.map_err(|reason| edit.unclear(&reason))?);
         }

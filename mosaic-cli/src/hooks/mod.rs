@@ -129,21 +129,49 @@ pub struct Outlook {
     pub on: usize,
     pub ours: usize,
     pub diff: String,
+    /// Why they would not run all the same.
+    pub note: Option<String>,
 }
 
 pub fn outlook() -> Result<Outlook, Failure> {
     let every = [EVERY.to_owned()];
-    refuse_twice(&every, true)?;
     let files = Files::locate()?;
-    let hooks = files.state()?.hooks();
+    let state = files.state()?;
+    let on = state
+        .hooks()
+        .iter()
+        .filter(|hook| hook.ours && hook.on)
+        .count();
+    let note = match (state.all_are_off(), state.is_read()) {
+        (true, _) => Some("disableAllHooks is on in the settings: no hook runs.".to_owned()),
+        (_, false) => Some(unread(&files)),
+        _ => None,
+    };
     let program = program()?;
-    let (before, after) = files.preview(|state| state.switch(&every, true, &program))?;
+    let preview = || {
+        refuse_twice(&every, true)?;
+        files.preview(|state| state.switch(&every, true, &program))
+    };
+    let diff = match preview() {
+        Ok((before, after)) => diff(&files.settings.to_string_lossy(), &before, &after),
+        // There is nothing to change.
+        Err(_) if on == OURS.len() => String::new(),
+        Err(failure) => return Err(failure),
+    };
     Ok(Outlook {
-        on: hooks.iter().filter(|hook| hook.ours && hook.on).count(),
-        ours: OURS.len(),
-        diff: diff(&files.settings.to_string_lossy(), &before, &after),
         settings: files.settings,
+        on,
+        ours: OURS.len(),
+        diff,
+        note,
     })
+}
+
+fn unread(files: &Files) -> String {
+    format!(
+        "Claude Code takes nothing from {}: it has comments, or a comma at the end of a list",
+        files.settings.display()
+    )
 }
 
 /// Switches all of ours on.
@@ -179,10 +207,7 @@ fn refuse_twice(names: &[String], on: bool) -> Result<(), Failure> {
 fn list(files: &Files) -> Result<Value, Failure> {
     let state = files.state()?;
     if !state.is_read() {
-        warn(&format!(
-            "Claude Code takes nothing from {}: it has comments, or a comma at the end of a list",
-            files.settings.display()
-        ));
+        warn(&unread(files));
     }
     let hooks = state.hooks();
     let mut listed: Vec<Value> = hooks

@@ -16,6 +16,11 @@ const VARIABLE: &str = "DATABASE_URL";
 
 pub fn items(context: &mut Context, flag: Option<&str>) -> Result<Vec<Item>, Failure> {
     let from_shell = filled(VARIABLE).is_some();
+    // What was put where is kept there, with a database elsewhere too.
+    if let Err(problem) = Home::locate() {
+        context.problems.push(problem);
+        return Ok(Vec::new());
+    }
     if filled("MOSAIC_HOME").is_some() {
         context.forwards.push("MOSAIC_HOME");
     }

@@ -33,7 +33,7 @@ pub fn items(context: &mut Context, flag: Option<bool>) -> Result<Vec<Item>, Fai
     // Some may be off because the user wants them off.
     if outlook.diff.is_empty() || (outlook.on > 0 && outlook.on < outlook.ours) {
         context.has_hooks = true;
-        return Ok(vec![Item::new(STEP, WHAT, State::Done)]);
+        return Ok(vec![Item::new(STEP, WHAT, State::Done).note(outlook.note)]);
     }
     let wanted = match flag {
         Some(wanted) => wanted,
@@ -50,7 +50,9 @@ pub fn items(context: &mut Context, flag: Option<bool>) -> Result<Vec<Item>, Fai
     context.has_hooks = true;
     let act = || interrupt::whole(hooks::enable_all);
     Ok(vec![
-        Item::planned(STEP, WHAT, act).within(&outlook.settings, &outlook.diff),
+        Item::planned(STEP, WHAT, act)
+            .within(&outlook.settings, &outlook.diff)
+            .note(outlook.note),
     ])
 }
 

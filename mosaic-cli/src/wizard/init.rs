@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::step::{Context, Mode};
-use super::{carry_out, files, mcp, mcp_items, primer, view};
+use super::{carry_out, mcp, mcp_items, primer_items, view};
 use crate::Global;
 use crate::agents::{self, AGENTS, Agent, Level, Removal};
 use crate::failure::{Failure, whole};
@@ -98,11 +98,7 @@ impl Init {
                 Ok(mcp::Wanted::These(agents)) if !agents.is_empty() => agents,
                 _ => mcp::installed(),
             };
-            items.extend(primer::items(
-                &mut context,
-                files(&self.primer).as_deref(),
-                &named,
-            )?);
+            items.extend(primer_items(&mut context, &self.primer, &named)?);
         }
         items.extend(mcp_items(&mut context, &self.agents, "--agents", &level)?);
         let document = carry_out(&mut context, items, self.dry_run)?;

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::Global;
-use crate::agents::Level;
+use crate::agents::{Agent, Level};
 use crate::backlog::doctor;
 use crate::failure::{Failure, whole};
 use crate::input::filled;
@@ -82,19 +82,26 @@ type Step = fn(&Wizard, &mut Context) -> Result<Vec<Item>, Failure>;
 const STEPS: [Step; 4] = [
     |wizard, context| database::items(context, wizard.database.as_deref()),
     |wizard, context| hooks::items(context, wizard.hooks.map(|hooks| hooks == Whether::Yes)),
-    |wizard, context| {
-        let files = files(&wizard.primer);
-        primer::items(context, files.as_deref(), &mcp::installed())
-    },
+    |wizard, context| primer_items(context, &wizard.primer, &mcp::installed()),
     |wizard, context| mcp_items(context, &wizard.mcp, "--mcp", &Level::User),
 ];
 
-/// The files that `--primer` names; `None`: it was not given.
-fn files(given: &[String]) -> Option<Vec<String>> {
-    match given {
-        [] => None,
-        [word] if word == "none" => Some(Vec::new()),
-        files => Some(files.to_vec()),
+fn primer_items(
+    context: &mut Context,
+    words: &[String],
+    agents: &[&'static Agent],
+) -> Result<Vec<Item>, Failure> {
+    const NONE: &str = "none";
+    match words {
+        [] => primer::items(context, None, agents),
+        [word] if word == NONE => Ok(Vec::new()),
+        files if files.iter().any(|file| file == NONE) => {
+            context
+                .problems
+                .push(Failure::usage("--primer: none does not go with files"));
+            Ok(Vec::new())
+        }
+        files => primer::items(context, Some(files), agents),
     }
 }
 
@@ -132,7 +139,12 @@ impl Wizard {
                     .hint("--database names the database."),
             );
         }
-        let mut context = Context::new(Mode::of(self.yes)?, global);
+        let (mode, problem) = match Mode::of(self.yes) {
+            Ok(mode) => (mode, None),
+            Err(problem) => (Mode::Leaves, Some(problem)),
+        };
+        let mut context = Context::new(mode, global);
+        context.problems.extend(problem);
         let mut items = Vec::new();
         for step in STEPS {
             items.extend(step(&self, &mut context)?);

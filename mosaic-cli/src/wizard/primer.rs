@@ -17,7 +17,7 @@ use crate::replacement::resolved;
 const STEP: &str = "primer";
 const COMMON: &str = "AGENTS.md";
 
-/// `flag`: the files, from the working folder; empty: none.
+/// `flag`: the files, from the working folder.
 pub fn items(
     context: &mut Context,
     flag: Option<&[String]>,
