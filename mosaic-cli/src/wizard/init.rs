@@ -24,9 +24,9 @@ Examples:
   mosaic init --remove
   mosaic init --remove --everywhere
 
-Asks what no flag says, and once before anything is written. In a repository, the server is called by its name alone, as others
-have it elsewhere. What an agent's file holds beside it stays as it is, to the byte, and --remove leaves it as if the entry had
-never been there.")]
+Asks what no flag says, and once before anything is written. In a repository, the server is called
+by its name alone, as others have it elsewhere. What an agent's file holds beside the entry stays
+to the byte, and --remove leaves it as if the entry had never been there.")]
 pub struct Init {
     /// The agents that get the MCP server; all: those that are installed; none
     #[arg(long, value_name = "AGENT,…", value_delimiter = ',', value_parser = filled)]

@@ -41,9 +41,9 @@ Examples:
   mosaic wizard --dry-run
   mosaic wizard --yes --hooks yes --mcp claude,codex --primer none
 
-Asks what no flag says, shows what it would do, and asks once before anything is written. What is done already stays as it is.
-With --yes, without a terminal, and with MOSAIC_ASSUME_YES=1, it asks nothing. --yes takes what it would have proposed; without
-it, files of other programs are left alone unless a flag names them.")]
+Asks what no flag says, shows what it would do, and asks once before anything is written.
+With --yes, without a terminal, and with MOSAIC_ASSUME_YES=1, it asks nothing. --yes does what
+would have been proposed; without it, only what a flag names is done to files of other programs.")]
 pub struct Wizard {
     /// Ask nothing, and do what would have been proposed
     #[arg(short, long)]
@@ -145,6 +145,9 @@ impl Wizard {
         };
         let mut context = Context::new(mode, global);
         context.problems.extend(problem);
+        if context.asks() && !self.dry_run {
+            eprintln!("Nothing is written before the last question.");
+        }
         let mut items = Vec::new();
         for step in STEPS {
             items.extend(step(&self, &mut context)?);
@@ -244,7 +247,11 @@ fn shown(items: &[Value], screen: &Screen, with_diffs: bool) -> String {
             _ => Paint::Dim,
         };
         let state = screen.paint(paint, &format!("{:<7}", field("state")));
-        text.push_str(&format!("{state} {}\n", one_line(field("what"))));
+        let file = match (field("state"), item["file"].as_str()) {
+            ("planned" | "changed", Some(file)) => format!(" ({})", one_line(file)),
+            _ => String::new(),
+        };
+        text.push_str(&format!("{state} {}{file}\n", one_line(field("what"))));
         if let Some(note) = item["note"].as_str() {
             text.push_str(&format!("        {}\n", one_line(note)));
         }
