@@ -60,13 +60,12 @@ impl Person {
         write(&self.repository().join(name), content.as_ref())
     }
 
-    /// Calls the program within the repository.
+    /// Calls the program within the repository. The machine's own agents take no part.
     pub fn call(&self, arguments: &[&str]) -> Mosaic {
-        let path = format!("{}:/usr/bin:/bin", self.folder.join("bin").display());
         mosaic(arguments)
             .env("HOME", self.home())
             .env("MOSAIC_HOME", self.mosaic_home())
-            .env("PATH", path)
+            .env("PATH", self.folder.join("bin"))
             .within(&self.repository())
     }
 

@@ -31,9 +31,18 @@ pub fn items(context: &mut Context, flag: Option<bool>) -> Result<Vec<Item>, Fai
         }
     };
     // Some may be off because the user wants them off.
-    if outlook.diff.is_empty() || (outlook.on > 0 && outlook.on < outlook.ours) {
+    let some_are_off = outlook.on > 0 && outlook.on < outlook.ours;
+    if outlook.diff.is_empty() || some_are_off {
         context.has_hooks = true;
-        return Ok(vec![Item::new(STEP, WHAT, State::Done).note(outlook.note)]);
+        let some = some_are_off.then(|| {
+            format!(
+                "{} of {} are on; `mosaic config hooks enable mosaic` switches all on.",
+                outlook.on, outlook.ours
+            )
+        });
+        return Ok(vec![
+            Item::new(STEP, WHAT, State::Done).note(outlook.note.or(some)),
+        ]);
     }
     let wanted = match flag {
         Some(wanted) => wanted,
