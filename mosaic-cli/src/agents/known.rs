@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::Level;
 use crate::environment::filled;
 use crate::failure::{Code, Failure};
 use crate::hooks::claude_home;
@@ -26,6 +25,15 @@ pub struct Agent {
     pub instructions: &'static str,
     /// How a value of a server's environment names a variable of the agent's own; `None`: servers inherit them.
     reference: Option<fn(&str) -> String>,
+}
+
+/// Whose servers a file has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// The user's, in all repositories.
+    User,
+    /// Those of this repository.
+    Repository(PathBuf),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -19,21 +19,12 @@ use crate::rewrite::{self, Change, rewrite};
 use crate::user_file::{bytes, check_place, check_writable, malformed, text};
 
 use known::Format;
-pub use known::{AGENTS, Agent};
+pub use known::{AGENTS, Agent, Level};
 use ledger::{Before, Record};
 pub use server::{FORWARDED, Found, NAME};
 
 /// In a longer one there is too much beside what changes.
 const LONGEST_LINE: usize = 200;
-
-/// Whose servers a file has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// The user's, in all repositories.
-    User,
-    /// Those of this repository.
-    Repository(PathBuf),
-}
 
 /// What would be done to one file.
 pub struct Edit {

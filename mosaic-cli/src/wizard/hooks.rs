@@ -1,8 +1,8 @@
 //! The hooks of Claude Code.
 
-use super::step::{Context, Item, State};
+use super::step::{Context, Item, State, without_promise};
 use crate::agents::Agent;
-use crate::failure::{Failure, whole};
+use crate::failure::Failure;
 use crate::hooks;
 use crate::interrupt;
 use crate::prompt;
@@ -63,8 +63,4 @@ pub fn items(context: &mut Context, flag: Option<bool>) -> Result<Vec<Item>, Fai
             .within(&outlook.settings, &outlook.diff)
             .note(outlook.note),
     ])
-}
-
-pub fn without_promise(problem: &Failure) -> String {
-    whole(problem).replace(" Nothing was changed.", "")
 }

@@ -3,8 +3,9 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::plan::{carry_out, view};
 use super::step::{Context, Mode};
-use super::{carry_out, mcp, mcp_items, primer_items, view};
+use super::{mcp, primer};
 use crate::Global;
 use crate::agents::{self, AGENTS, Agent, Level, Removal};
 use crate::failure::{Failure, whole};
@@ -98,9 +99,9 @@ impl Init {
                 Ok(mcp::Wanted::These(agents)) if !agents.is_empty() => agents,
                 _ => mcp::installed(),
             };
-            items.extend(primer_items(&mut context, &self.primer, &named)?);
+            items.extend(primer::named(&mut context, &self.primer, &named)?);
         }
-        items.extend(mcp_items(&mut context, &self.agents, "--agents", &level)?);
+        items.extend(mcp::named(&mut context, &self.agents, "--agents", &level)?);
         let document = carry_out(&mut context, items, self.dry_run)?;
         Ok(Reply::new(document, view))
     }

@@ -1,7 +1,6 @@
 //! Our MCP server for each agent.
 
-use super::hooks::without_promise;
-use super::step::{Context, Item, State};
+use super::step::{Context, Item, State, without_promise};
 use crate::agents::{AGENTS, Agent, Edit, Found, Level, NAME};
 use crate::failure::Failure;
 use crate::interrupt;
@@ -11,25 +10,10 @@ use crate::prompt;
 const STEP: &str = "mcp";
 
 /// What a flag says about agents.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// Those that are installed.
     Installed,
     These(Vec<&'static Agent>),
-}
-
-impl PartialEq for Agent {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Agent {}
-
-impl std::fmt::Debug for Agent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name)
-    }
 }
 
 /// What the words of a flag mean.
@@ -61,8 +45,27 @@ pub fn installed() -> Vec<&'static Agent> {
     AGENTS.iter().filter(|agent| agent.is_installed()).collect()
 }
 
-/// `named`: the flag that named the agents, if one did.
-pub fn items(
+/// What the words of the flag `option` name.
+pub fn named(
+    context: &mut Context,
+    words: &[String],
+    option: &str,
+    level: &Level,
+) -> Result<Vec<Item>, Failure> {
+    let wanted = match words {
+        [] => None,
+        words => match wanted(words, option) {
+            Ok(wanted) => Some(wanted),
+            Err(problem) => {
+                context.problems.push(problem);
+                return Ok(Vec::new());
+            }
+        },
+    };
+    items(context, wanted.as_ref(), level, option)
+}
+
+fn items(
     context: &mut Context,
     flag: Option<&Wanted>,
     level: &Level,

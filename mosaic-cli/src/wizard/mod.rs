@@ -5,6 +5,7 @@ mod database;
 mod hooks;
 mod init;
 mod mcp;
+mod plan;
 mod primer;
 mod step;
 
@@ -12,17 +13,16 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::Global;
-use crate::agents::{Agent, Level};
+use crate::agents::Level;
 use crate::backlog::doctor;
 use crate::failure::{Failure, whole};
 use crate::input::filled;
-use crate::prompt;
 use crate::reply::Reply;
-use crate::screen::{Paint, Screen, many_lines, one_line};
 use crate::shape::Prints;
 
 pub use init::Init;
-use step::{Context, Item, Mode, State};
+use plan::{carry_out, view};
+use step::{Context, Item, Mode};
 
 /// In seconds: transactions that are open for longer are told.
 const MAX_AGE: u64 = 600;
@@ -82,47 +82,9 @@ type Step = fn(&Wizard, &mut Context) -> Result<Vec<Item>, Failure>;
 const STEPS: [Step; 4] = [
     |wizard, context| database::items(context, wizard.database.as_deref()),
     |wizard, context| hooks::items(context, wizard.hooks.map(|hooks| hooks == Whether::Yes)),
-    |wizard, context| primer_items(context, &wizard.primer, &mcp::installed()),
-    |wizard, context| mcp_items(context, &wizard.mcp, "--mcp", &Level::User),
+    |wizard, context| primer::named(context, &wizard.primer, &mcp::installed()),
+    |wizard, context| mcp::named(context, &wizard.mcp, "--mcp", &Level::User),
 ];
-
-fn primer_items(
-    context: &mut Context,
-    words: &[String],
-    agents: &[&'static Agent],
-) -> Result<Vec<Item>, Failure> {
-    const NONE: &str = "none";
-    match words {
-        [] => primer::items(context, None, agents),
-        [word] if word == NONE => Ok(Vec::new()),
-        files if files.iter().any(|file| file == NONE) => {
-            context
-                .problems
-                .push(Failure::usage("--primer: none does not go with files"));
-            Ok(Vec::new())
-        }
-        files => primer::items(context, Some(files), agents),
-    }
-}
-
-fn mcp_items(
-    context: &mut Context,
-    words: &[String],
-    option: &str,
-    level: &Level,
-) -> Result<Vec<Item>, Failure> {
-    let wanted = match words {
-        [] => None,
-        words => match mcp::wanted(words, option) {
-            Ok(wanted) => Some(wanted),
-            Err(problem) => {
-                context.problems.push(problem);
-                return Ok(Vec::new());
-            }
-        },
-    };
-    mcp::items(context, wanted.as_ref(), level, option)
-}
 
 impl Wizard {
     pub fn prints(&self) -> Prints {
@@ -174,113 +136,4 @@ fn said_by_the_doctor(context: &Context) -> Value {
             {"name": "backlog", "state": "error", "detail": whole(&failure), "hint": failure.hint},
         ]}),
     }
-}
-
-/// Refuses what is wrong; asks once; does what is planned, and says what came of it.
-fn carry_out(context: &mut Context, mut items: Vec<Item>, dry_run: bool) -> Result<Value, Failure> {
-    if let Some(refusal) = context.refusal() {
-        return Err(refusal);
-    }
-    let planned = |items: &[Item]| items.iter().any(|item| item.state == State::Planned);
-    if context.asks() && !dry_run && planned(&items) {
-        eprint!("{}", plan(&items, &Screen::stderr()));
-        if !prompt::confirm("Go ahead?")? {
-            for item in items.iter_mut().filter(|item| item.state == State::Planned) {
-                item.state = State::Skipped;
-                item.act = None;
-            }
-        }
-    }
-    if !dry_run {
-        act(&mut items)?;
-    }
-    let changed = items.iter().any(|item| item.state == State::Changed);
-    let steps: Vec<Value> = items.iter().map(Item::to_json).collect();
-    Ok(json!({"dry_run": dry_run, "changed": changed, "steps": steps}))
-}
-
-/// One after the other; the first that fails ends it, and says what stands.
-fn act(items: &mut [Item]) -> Result<(), Failure> {
-    for at in 0..items.len() {
-        let Some(act) = items[at].act.take() else {
-            continue;
-        };
-        let Err(mut failure) = act() else {
-            items[at].state = State::Changed;
-            continue;
-        };
-        items[at].state = State::Failed;
-        let names = |state: State| {
-            let names = items.iter().filter(|item| item.state == state);
-            let names: Vec<&str> = names.map(|item| item.what.as_str()).collect();
-            names.join(", ")
-        };
-        let mut detail = failure.detail.take().unwrap_or_default();
-        detail.push_str(&format!("\nThis came up at: {}.", items[at].what));
-        for (state, words) in [(State::Changed, "Done"), (State::Planned, "Not done")] {
-            let names = names(state);
-            if !names.is_empty() {
-                detail.push_str(&format!(" {words}: {names}."));
-            }
-        }
-        detail.push_str(" The same command goes on from here.");
-        failure.detail = Some(detail.trim_start().to_owned());
-        return Err(failure);
-    }
-    Ok(())
-}
-
-/// What is about to be done, with the differences.
-fn plan(items: &[Item], screen: &Screen) -> String {
-    let items: Vec<Value> = items.iter().map(Item::to_json).collect();
-    format!("\n{}\n", shown(&items, screen, true))
-}
-
-fn shown(items: &[Value], screen: &Screen, with_diffs: bool) -> String {
-    let mut text = String::new();
-    for item in items {
-        let field = |name: &str| item[name].as_str().unwrap_or_default();
-        let paint = match field("state") {
-            "done" | "changed" => Paint::Good,
-            "planned" => Paint::Info,
-            "failed" => Paint::Bad,
-            _ => Paint::Dim,
-        };
-        let state = screen.paint(paint, &format!("{:<7}", field("state")));
-        let file = match (field("state"), item["file"].as_str()) {
-            ("planned" | "changed", Some(file)) => format!(" ({})", one_line(file)),
-            _ => String::new(),
-        };
-        text.push_str(&format!("{state} {}{file}\n", one_line(field("what"))));
-        if let Some(note) = item["note"].as_str() {
-            text.push_str(&format!("        {}\n", one_line(note)));
-        }
-    }
-    for item in items {
-        if with_diffs && item["state"] == "planned" {
-            text.push_str(&many_lines(item["diff"].as_str().unwrap_or_default()));
-        }
-    }
-    text
-}
-
-fn view(document: &Value, screen: &Screen) -> String {
-    let items = document["steps"].as_array().cloned().unwrap_or_default();
-    let mut text = shown(&items, screen, document["dry_run"] == true);
-    if let Some(line) = document["profile"].as_str() {
-        text.push_str(&format!(
-            "\nPut this line into your shell's profile, so that every command finds that database:\n  {}\n",
-            one_line(line)
-        ));
-    }
-    if document["doctor"].is_object() {
-        text.push_str(&format!("\n{}", doctor::view(&document["doctor"], screen)));
-    }
-    if document["dry_run"] == false && document["next"].is_array() {
-        text.push_str("\nNext:\n");
-        for command in NEXT {
-            text.push_str(&format!("  {command}\n"));
-        }
-    }
-    text
 }

@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::hooks::without_promise;
-use super::step::{Context, Item, State};
+use super::step::{Context, Item, State, without_promise};
 use crate::agents::Agent;
 use crate::backlog::prime;
 use crate::diff::diff;
@@ -17,8 +16,28 @@ use crate::replacement::resolved;
 const STEP: &str = "primer";
 const COMMON: &str = "AGENTS.md";
 
+/// What the words of `--primer` mean.
+pub fn named(
+    context: &mut Context,
+    words: &[String],
+    agents: &[&'static Agent],
+) -> Result<Vec<Item>, Failure> {
+    const NONE: &str = "none";
+    match words {
+        [] => items(context, None, agents),
+        [word] if word == NONE => Ok(Vec::new()),
+        files if files.iter().any(|file| file == NONE) => {
+            context
+                .problems
+                .push(Failure::usage("--primer: none does not go with files"));
+            Ok(Vec::new())
+        }
+        files => items(context, Some(files), agents),
+    }
+}
+
 /// `flag`: the files, from the working folder.
-pub fn items(
+fn items(
     context: &mut Context,
     flag: Option<&[String]>,
     proposed: &[&'static Agent],

@@ -161,11 +161,7 @@ impl Context {
             .iter()
             .map(|problem| {
                 let hint = problem.hint.as_deref().map(|hint| format!(" {hint}"));
-                format!(
-                    "- {}{}",
-                    without_promise(&whole(problem)),
-                    hint.unwrap_or_default()
-                )
+                format!("- {}{}", without_promise(problem), hint.unwrap_or_default())
             })
             .collect();
         Some(
@@ -175,9 +171,9 @@ impl Context {
     }
 }
 
-/// It is said once for all of them.
-fn without_promise(text: &str) -> String {
-    text.replace(" Nothing was changed.", "")
+/// A problem as a sentence, where it is said elsewhere that nothing was changed.
+pub fn without_promise(problem: &Failure) -> String {
+    whole(problem).replace(" Nothing was changed.", "")
 }
 
 /// The repository that holds the working folder.
