@@ -65,6 +65,12 @@ pub fn migrate(client: &mut Client) -> Result<Migration, Failure> {
     })
 }
 
+/// The version in this database, and that of the files on its server.
+pub fn versions(client: &mut Client) -> Result<(Option<String>, Option<String>), Failure> {
+    let found = look(client)?;
+    Ok((found.installed, found.available))
+}
+
 pub fn too_old(installed: Option<&str>) -> Failure {
     let failure = Failure::new(
         Code::NotInstalled,

@@ -62,9 +62,9 @@ pub fn printing() {
     DOCUMENT_DUE.store(false, Ordering::Relaxed);
 }
 
-/// Writes one line of many, whole: an interrupt meanwhile waits for its end. A second one does not,
-/// as the reader may never take the rest.
-pub fn whole_line<T>(write: impl FnOnce() -> T) -> T {
+/// Does what is to be done whole, a line of many for one: an interrupt meanwhile waits for its end. A second one does not,
+/// as the end may never come.
+pub fn whole<T>(write: impl FnOnce() -> T) -> T {
     LINE_UNDER_WAY.store(true, Ordering::Relaxed);
     let written = write();
     LINE_UNDER_WAY.store(false, Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! `mosaic`: the command line of the Mosaic backlog.
 
+mod agents;
 mod answer;
 mod backlog;
 mod backup;
@@ -8,6 +9,7 @@ mod client_program;
 mod completions;
 mod config;
 mod db;
+mod diff;
 mod doctor;
 mod dsn;
 mod embedded;
@@ -19,6 +21,7 @@ mod hooks;
 mod ids;
 mod input;
 mod interrupt;
+mod jsonc;
 mod limit;
 mod man;
 mod mcp;
@@ -28,6 +31,7 @@ mod notes;
 mod output;
 mod passing;
 mod progress;
+mod prompt;
 mod redact;
 mod replacement;
 mod reply;
@@ -39,7 +43,9 @@ mod shape;
 mod store;
 mod table;
 mod tls;
+mod user_file;
 mod version;
+mod wizard;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -129,6 +135,8 @@ pub struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    Wizard(wizard::Wizard),
+    Init(wizard::Init),
     /// Everything about the fleet of agents
     #[command(subcommand)]
     Fleet(Fleet),
@@ -209,6 +217,8 @@ fn prints(command: Option<&Command>) -> Prints {
         Some(Command::Fleet(Fleet::Backlog(verb)) | Command::Backlog(verb)) => verb.prints(),
         Some(Command::Db(verb)) => verb.prints(),
         Some(Command::Config(verb)) => verb.prints(),
+        Some(Command::Wizard(wizard)) => wizard.prints(),
+        Some(Command::Init(init)) => init.prints(),
         Some(Command::Man(man)) => man.prints(),
         Some(Command::Mcp(_) | Command::Completions(_)) | None => Prints::Report,
     }
@@ -220,14 +230,20 @@ fn run_command(command: Command, global: Global) -> Result<Reply, Failure> {
             backlog::run(verb, &global)
         }
         Command::Db(verb) => db::run(verb, &global),
-        Command::Completions(_) | Command::Man(_) if global.database_url.is_some() => Err(
-            Failure::usage("--database-url does not go with this command")
-                .detail("It asks no database."),
-        ),
+        Command::Wizard(wizard) => wizard.run(global),
+        Command::Completions(_) | Command::Man(_) | Command::Init(_)
+            if global.database_url.is_some() =>
+        {
+            Err(
+                Failure::usage("--database-url does not go with this command")
+                    .detail("It asks no database."),
+            )
+        }
         Command::Mcp(mcp) => mcp.run(global),
         Command::Config(verb) => verb.run(&global),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
+        Command::Init(init) => init.run(global),
     }
 }
 
@@ -324,6 +340,11 @@ mod tests {
             "db resume-after-restore --last-token 5 --actor me",
             "backlog prime --write f --json",
             "mcp --worker w --on-exit release",
+            "wizard --yes --dry-run --hooks no --database embedded --mcp claude,zed --primer AGENTS.md --json",
+            "wizard --mcp none --primer none",
+            "init --agents all --primer CLAUDE.md,AGENTS.md --dry-run",
+            "init --user --remove --yes --json",
+            "init --remove --everywhere",
             "config show --json",
             "config set gateway_port 8080",
             "config set database_url --value-file -",

@@ -1,5 +1,6 @@
 //! The program `mosaic`, on an external server and on the embedded one.
 
+mod agents;
 mod arguments;
 mod config;
 mod containers;
@@ -20,6 +21,7 @@ mod listing;
 mod mcp;
 mod metrics;
 mod people;
+mod person;
 mod places;
 mod prime;
 mod reasons;
@@ -38,3 +40,4 @@ mod unwritten;
 mod wait;
 mod watch;
 mod watch_stream;
+mod wizard;

@@ -6,6 +6,7 @@ mod options;
 mod page;
 mod program;
 mod reference;
+mod setup;
 mod states;
 mod transcripts;
 

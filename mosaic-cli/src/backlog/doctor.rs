@@ -28,19 +28,25 @@ pub struct Doctor {
 
 impl Doctor {
     pub fn run(self, global: &Global) -> Result<Reply, Failure> {
-        let examination = doctor::examine(global, self.max_age)?;
-        let healthy = examination.is_healthy();
-        let exit = match (healthy, examination.reached) {
-            (true, _) => Exit::Success,
-            (false, true) => Exit::State,
-            (false, false) => Exit::Database,
-        };
-        let document = json!({"healthy": healthy, "findings": examination.findings});
+        let (document, exit) = examine(global, self.max_age)?;
         Ok(Reply::exiting(document, view, exit))
     }
 }
 
-fn view(document: &Value, screen: &Screen) -> String {
+/// What the doctor says.
+pub fn examine(global: &Global, max_age: u64) -> Result<(Value, Exit), Failure> {
+    let examination = doctor::examine(global, max_age)?;
+    let healthy = examination.is_healthy();
+    let exit = match (healthy, examination.reached) {
+        (true, _) => Exit::Success,
+        (false, true) => Exit::State,
+        (false, false) => Exit::Database,
+    };
+    let document = json!({"healthy": healthy, "findings": examination.findings});
+    Ok((document, exit))
+}
+
+pub fn view(document: &Value, screen: &Screen) -> String {
     let mut lines = String::new();
     let mut open = 0;
     for finding in items(&document["findings"]) {

@@ -54,8 +54,15 @@ impl Prime {
     }
 }
 
-/// Says whether the file had to be changed.
-fn write(file: &Path) -> Result<bool, Failure> {
+/// What a file is, and what it would be with the primer in it.
+pub struct Preview {
+    pub place: PathBuf,
+    pub before: Option<Vec<u8>>,
+    pub after: Vec<u8>,
+}
+
+/// Looks, and changes nothing.
+pub fn preview(file: &Path) -> Result<Preview, Failure> {
     let place = replacement::resolved(&destination(file)?)?;
     let before = match fs::read(&place) {
         Ok(bytes) => Some(bytes),
@@ -77,6 +84,20 @@ fn write(file: &Path) -> Result<bool, Failure> {
             block::END
         ))
     })?;
+    Ok(Preview {
+        place,
+        before,
+        after,
+    })
+}
+
+/// Says whether the file had to be changed.
+pub fn write(file: &Path) -> Result<bool, Failure> {
+    let Preview {
+        place,
+        before,
+        after,
+    } = preview(file)?;
     if before.is_some_and(|before| before == after) {
         return Ok(false);
     }

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
-use rustix::fs::{Access, access};
 
 use super::ledger::{self, Ledger};
 use super::switch::{After, State};
@@ -16,9 +15,9 @@ use crate::environment::filled;
 use crate::failure::{Code, Failure, sentence};
 use crate::replacement::resolved;
 use crate::rewrite::{self, Change, rewrite, rewrite_in_turn};
+use crate::user_file::{self, malformed, text};
 
 const BACKUPS: usize = 10;
-const MARK: &str = "\u{feff}";
 
 pub struct Files {
     pub settings: PathBuf,
@@ -93,11 +92,7 @@ impl Files {
             }
             Ok(match after.settings {
                 None => Change::Removed,
-                Some(after) => {
-                    let mark = bytes.is_some_and(|bytes| bytes.starts_with(MARK.as_bytes()));
-                    let mark = if mark { MARK } else { "" };
-                    Change::To(format!("{mark}{after}").into_bytes())
-                }
+                Some(after) => Change::To(user_file::bytes(bytes, &after)),
             })
         })?;
         self.write_ledger(left.as_ref())?;
@@ -113,11 +108,7 @@ impl Files {
             Ok(match after {
                 after if after == before => Change::Nothing,
                 None => Change::Removed,
-                Some(after) => {
-                    let mark = bytes.is_some_and(|bytes| bytes.starts_with(MARK.as_bytes()));
-                    let mark = if mark { MARK } else { "" };
-                    Change::To(format!("{mark}{after}").into_bytes())
-                }
+                Some(after) => Change::To(user_file::bytes(bytes, &after)),
             })
         })?;
         Ok(())
@@ -127,19 +118,10 @@ impl Files {
     fn check(&self) -> Result<(), Failure> {
         for file in [&self.settings, &self.ledger] {
             check_place(file)?;
-            let folder = file.ancestors().skip(1).find(|folder| folder.exists());
-            let writable = folder.is_none_or(|folder| access(folder, Access::WRITE_OK).is_ok())
-                && fs::metadata(file).map_or(true, |metadata| metadata.mode() & 0o222 != 0);
-            if !writable {
-                return Err(Failure::new(
-                    Code::Unauthorized,
-                    format!("{} is read-only", file.display()),
-                )
-                .detail("Another program may make it, home-manager for one. Nothing was changed.")
-                .hint(
-                    "Put the hooks where that program takes the file from; --dry-run shows them.",
-                ));
-            }
+            user_file::check_writable(
+                file,
+                "Put the hooks where that program takes the file from; --dry-run shows them.",
+            )?;
         }
         Ok(())
     }
@@ -150,51 +132,12 @@ fn check_place(file: &Path) -> Result<(), Failure> {
     let named = ["CLAUDE_HOME", "CLAUDE_CONFIG_DIR"]
         .iter()
         .any(|name| filled(name).is_some());
-    let mut roots: Vec<PathBuf> = std::env::home_dir().into_iter().collect();
-    if named {
-        roots.push(claude_home()?);
-    }
-    for root in roots {
-        if file.starts_with(resolved(&root)?) {
-            return Ok(());
-        }
-    }
-    Err(Failure::new(
-        Code::Unauthorized,
-        format!("{} lies outside of your home folder", file.display()),
+    let roots: Vec<PathBuf> = named.then(claude_home).transpose()?.into_iter().collect();
+    user_file::check_place(
+        file,
+        &roots,
+        "CLAUDE_HOME names the folder, if that is meant.",
     )
-    .detail("A link leads there. Nothing was changed.")
-    .hint("CLAUDE_HOME names the folder, if that is meant."))
-}
-
-/// Without the mark that editors of Windows put first.
-fn text(bytes: Option<&[u8]>, file: &Path) -> Result<Option<String>, Failure> {
-    let Some(bytes) = bytes else {
-        return Ok(None);
-    };
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(Some(text.strip_prefix(MARK).unwrap_or(text).to_owned())),
-        Err(error) => {
-            let before = &bytes[..error.valid_up_to()];
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-            let column = before
-                .iter()
-                .rev()
-                .take_while(|byte| **byte != b'\n')
-                .count()
-                + 1;
-            Err(malformed(
-                file,
-                &format!("line {line}, column {column}: it is not UTF-8"),
-            ))
-        }
-    }
-}
-
-fn malformed(file: &Path, reason: &str) -> Failure {
-    Failure::usage(format!("{} cannot be read: {reason}", file.display()))
-        .detail("Nothing was changed.")
-        .hint("Put it right there, and try again.")
 }
 
 /// Keeps the settings of before, and of those kept the newest.

@@ -4,7 +4,7 @@ use jsonc_parser::ast::{Array, Object, Value};
 use jsonc_parser::common::Ranged;
 use serde_json::json;
 
-use super::text::{Container, Layout, insert, object, property, remove, replace};
+use crate::jsonc::{Container, Layout, insert, object, property, remove, replace};
 
 /// A handler and its place. Its number is that among the handlers of its group.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use jsonc_parser::common::Ranged;
 use serde_json::{Value, json};
 
 use super::handlers::Handler;
-use super::text::{Container, Layout, insert, object, property, remove, replace};
+use crate::jsonc::{Container, Layout, insert, object, property, remove, replace};
 
 const KEY: &str = "mosaic";
 const VERSION: u64 = 1;
@@ -146,7 +146,7 @@ pub fn written(
     };
     Ok(Some(match property(&root, KEY) {
         Some((_, old)) => {
-            let indent = super::text::line_indent(text, old.start());
+            let indent = crate::jsonc::line_indent(text, old.start());
             let line = (!layout.one_line).then_some(indent);
             replace(text, old, &shown(line))
         }

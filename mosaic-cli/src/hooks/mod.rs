@@ -1,6 +1,5 @@
 //! The hooks of Claude Code: `mosaic config hooks` switches them, `mosaic hook` is what ours run.
 
-mod diff;
 mod files;
 mod handlers;
 mod ledger;
@@ -9,13 +8,13 @@ mod plugins;
 mod run;
 mod session;
 mod switch;
-mod text;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use crate::diff::diff;
 use crate::environment;
 use crate::failure::{Code, Failure};
 use crate::input::filled;
@@ -25,11 +24,12 @@ use crate::screen::{Screen, one_line};
 use crate::shape::Prints;
 use crate::table::{Cell, Table};
 
+pub use ours::program;
 pub use run::answer;
 pub use session::remember;
 
 use files::Files;
-use ours::{OURS, of_command, program};
+use ours::{OURS, of_command};
 use plugins::plugins;
 use switch::EVERY;
 
@@ -98,7 +98,7 @@ impl Switch {
             let program = program()?;
             refuse_twice(&self.names, on)?;
             let (before, after) = files.preview(|state| state.switch(&self.names, on, &program))?;
-            let diff = diff::diff(&files.settings.to_string_lossy(), &before, &after);
+            let diff = diff(&files.settings.to_string_lossy(), &before, &after);
             let document = json!({"settings": files.settings.to_string_lossy(),
                 "changed": before != after, "dry_run": true, "diff": diff});
             return Ok(Reply::new(document, |document, _| {
@@ -120,6 +120,63 @@ pub fn switch(names: &[String], on: bool) -> Result<bool, Failure> {
     let program = program()?;
     refuse_twice(names, on)?;
     Files::locate()?.change(!on, |state| state.switch(names, on, &program))
+}
+
+/// How ours stand in the settings, and what switching all of them on would change.
+pub struct Outlook {
+    pub settings: PathBuf,
+    /// How many of ours are on.
+    pub on: usize,
+    pub ours: usize,
+    pub diff: String,
+    /// Why they would not run all the same.
+    pub note: Option<String>,
+}
+
+pub fn outlook() -> Result<Outlook, Failure> {
+    let every = [EVERY.to_owned()];
+    let files = Files::locate()?;
+    let state = files.state()?;
+    let on = state
+        .hooks()
+        .iter()
+        .filter(|hook| hook.ours && hook.on)
+        .count();
+    let note = match (state.all_are_off(), state.is_read()) {
+        (true, _) => Some("disableAllHooks is on in the settings: no hook runs.".to_owned()),
+        (_, false) => Some(unread(&files)),
+        _ => None,
+    };
+    let program = program()?;
+    let preview = || {
+        refuse_twice(&every, true)?;
+        files.preview(|state| state.switch(&every, true, &program))
+    };
+    let diff = match preview() {
+        Ok((before, after)) => diff(&files.settings.to_string_lossy(), &before, &after),
+        // There is nothing to change.
+        Err(_) if on == OURS.len() => String::new(),
+        Err(failure) => return Err(failure),
+    };
+    Ok(Outlook {
+        settings: files.settings,
+        on,
+        ours: OURS.len(),
+        diff,
+        note,
+    })
+}
+
+fn unread(files: &Files) -> String {
+    format!(
+        "Claude Code takes nothing from {}: it has comments, or a comma at the end of a list",
+        files.settings.display()
+    )
+}
+
+/// Switches all of ours on.
+pub fn enable_all() -> Result<(), Failure> {
+    switch(&[EVERY.to_owned()], true).map(|_| ())
 }
 
 /// A plugin that brings ours would run them a second time.
@@ -150,10 +207,7 @@ fn refuse_twice(names: &[String], on: bool) -> Result<(), Failure> {
 fn list(files: &Files) -> Result<Value, Failure> {
     let state = files.state()?;
     if !state.is_read() {
-        warn(&format!(
-            "Claude Code takes nothing from {}: it has comments, or a comma at the end of a list",
-            files.settings.display()
-        ));
+        warn(&unread(files));
     }
     let hooks = state.hooks();
     let mut listed: Vec<Value> = hooks

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::handlers::Handler;
-use super::text::Layout;
 use crate::failure::{Failure, sentence};
+use crate::jsonc::Layout;
 
 pub struct Ours {
     pub id: &'static str,

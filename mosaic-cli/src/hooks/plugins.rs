@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::handlers::{Handler, handlers};
-use super::text::{object, property};
+use crate::jsonc::{object, property};
 
 pub struct Plugin {
     pub name: String,
@@ -38,6 +38,6 @@ pub fn plugins(claude: &Path) -> Vec<Plugin> {
 fn read(file: &Path) -> Value {
     fs::read_to_string(file)
         .ok()
-        .and_then(|text| Some(super::text::parse(&text).ok()?.into()))
+        .and_then(|text| Some(crate::jsonc::parse(&text).ok()?.into()))
         .unwrap_or_default()
 }

@@ -11,10 +11,10 @@ use jsonc_parser::common::Ranged;
 use super::handlers::{Handler, handlers, with, with_command, without};
 use super::ledger::{Before, Disabled, Ledger};
 use super::ours::{OURS, Ours, of_command};
-use super::text::{
+use crate::failure::Failure;
+use crate::jsonc::{
     Container, Layout, insert, is_strict, line_indent, object, property, remove, replace,
 };
-use crate::failure::Failure;
 use crate::nearest::{nearest, question};
 
 /// All of ours.

@@ -94,7 +94,7 @@ fn print(event: &Value) -> Result<bool, Failure> {
         stdout.write_all(line.as_bytes())?;
         stdout.flush()
     };
-    match interrupt::whole_line(write) {
+    match interrupt::whole(write) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(error) => {

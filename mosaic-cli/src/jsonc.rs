@@ -286,6 +286,29 @@ pub fn replace(text: &str, value: &impl Ranged, new: &str) -> String {
     apply(text, vec![(range(value), new.to_owned())])
 }
 
+/// A value for a line with this indentation: a field of an object a line, lists in one; `None`: all in one line.
+pub fn laid_out(value: &serde_json::Value, line: Option<&str>, layout: Layout<'_>) -> String {
+    let (serde_json::Value::Object(fields), Some(line)) = (value, line) else {
+        return value.to_string();
+    };
+    if fields.is_empty() {
+        return value.to_string();
+    }
+    let inner = format!("{line}{}", layout.unit);
+    let fields: Vec<String> = fields
+        .iter()
+        .map(|(name, value)| {
+            let name = serde_json::Value::String(name.clone());
+            format!(
+                "{}{inner}{name}: {}",
+                layout.newline,
+                laid_out(value, Some(&inner), layout)
+            )
+        })
+        .collect();
+    format!("{{{}{}{line}}}", fields.join(","), layout.newline)
+}
+
 /// The next comma between two items.
 fn comma(text: &str, from: usize, until: usize) -> Option<usize> {
     let mut at = from;

@@ -11,6 +11,15 @@ enum Kind {
 
 /// Nothing where the texts are the same.
 pub fn diff(name: &str, before: &str, after: &str) -> String {
+    with_context(name, before, after, CONTEXT)
+}
+
+/// The same without the lines around what changes.
+pub fn bare_diff(name: &str, before: &str, after: &str) -> String {
+    with_context(name, before, after, 0)
+}
+
+fn with_context(name: &str, before: &str, after: &str, context: usize) -> String {
     let lines = lines(before, after);
     let mut text = String::new();
     let (mut at, mut old, mut new) = (0, 0, 0);
@@ -27,12 +36,12 @@ pub fn diff(name: &str, before: &str, after: &str) -> String {
             if quiet == 0 {
                 end = number + 1;
             }
-            if quiet > 2 * CONTEXT {
+            if quiet > 2 * context {
                 break;
             }
         }
-        let lead = CONTEXT.min(at);
-        let hunk = &lines[at - lead..(end + CONTEXT).min(lines.len())];
+        let lead = context.min(at);
+        let hunk = &lines[at - lead..(end + context).min(lines.len())];
         let count = |side: Kind| hunk.iter().filter(|(kind, _)| *kind != side).count();
         let (olds, news) = (count(Kind::New), count(Kind::Old));
         let begin = |at: usize, lines: usize| at - lead + usize::from(lines > 0);
@@ -59,7 +68,7 @@ pub fn diff(name: &str, before: &str, after: &str) -> String {
         }
         old += olds - lead;
         new += news - lead;
-        at = (end + CONTEXT).min(lines.len());
+        at = (end + context).min(lines.len());
     }
     text
 }
@@ -106,7 +115,7 @@ fn lines<'a>(before: &'a str, after: &'a str) -> Vec<(Kind, &'a str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::diff;
+    use super::{bare_diff, diff};
 
     #[test]
     fn a_change_is_shown_with_the_lines_around_it() {
@@ -117,6 +126,10 @@ mod tests {
             "--- f\n+++ f\n@@ -2,7 +2,7 @@\n b\n c\n d\n-e\n+X\n f\n g\n h\n"
         );
         assert_eq!(diff("f", "", "a\n"), "--- f\n+++ f\n@@ -0,0 +1,1 @@\n+a\n");
+        assert_eq!(
+            bare_diff("f", before, "a\nX\nb\nc\nd\nf\ng\nY\n"),
+            "--- f\n+++ f\n@@ -1,0 +2,1 @@\n+X\n@@ -5,1 +5,0 @@\n-e\n@@ -8,1 +8,1 @@\n-h\n+Y\n"
+        );
         assert_eq!(
             diff("f", "a", "a\nb"),
             "--- f\n+++ f\n@@ -1,1 +1,2 @@\n-a\n\\ No newline at end of file\n+a\n+b\n\\ No newline at end of file\n"
