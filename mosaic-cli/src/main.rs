@@ -7,6 +7,7 @@ mod call;
 mod client_program;
 mod completions;
 mod config;
+mod consent;
 mod db;
 mod doctor;
 mod dsn;
@@ -18,6 +19,7 @@ mod hint;
 mod hooks;
 mod ids;
 mod input;
+mod installation;
 mod interrupt;
 mod limit;
 mod man;
@@ -38,6 +40,7 @@ mod session;
 mod shape;
 mod store;
 mod table;
+mod this_program;
 mod tls;
 mod version;
 
@@ -142,6 +145,8 @@ enum Command {
     /// Settings, where they come from, and the hooks of Claude Code
     #[command(subcommand)]
     Config(config::Verb),
+    Update(installation::Update),
+    Uninstall(installation::Uninstall),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -210,6 +215,8 @@ fn prints(command: Option<&Command>) -> Prints {
         Some(Command::Db(verb)) => verb.prints(),
         Some(Command::Config(verb)) => verb.prints(),
         Some(Command::Man(man)) => man.prints(),
+        Some(Command::Update(update)) => update.prints(),
+        Some(Command::Uninstall(uninstall)) => uninstall.prints(),
         Some(Command::Mcp(_) | Command::Completions(_)) | None => Prints::Report,
     }
 }
@@ -220,12 +227,18 @@ fn run_command(command: Command, global: Global) -> Result<Reply, Failure> {
             backlog::run(verb, &global)
         }
         Command::Db(verb) => db::run(verb, &global),
-        Command::Completions(_) | Command::Man(_) if global.database_url.is_some() => Err(
-            Failure::usage("--database-url does not go with this command")
-                .detail("It asks no database."),
-        ),
+        Command::Completions(_) | Command::Man(_) | Command::Update(_) | Command::Uninstall(_)
+            if global.database_url.is_some() =>
+        {
+            Err(
+                Failure::usage("--database-url does not go with this command")
+                    .detail("It asks no database but the embedded one."),
+            )
+        }
         Command::Mcp(mcp) => mcp.run(global),
         Command::Config(verb) => verb.run(&global),
+        Command::Update(update) => update.run(&global),
+        Command::Uninstall(uninstall) => uninstall.run(&global),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
     }

@@ -22,7 +22,7 @@ const MARK: &str = "\u{feff}";
 
 pub struct Files {
     pub settings: PathBuf,
-    ledger: PathBuf,
+    pub ledger: PathBuf,
 }
 
 impl Files {

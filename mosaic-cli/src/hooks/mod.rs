@@ -1,6 +1,7 @@
 //! The hooks of Claude Code: `mosaic config hooks` switches them, `mosaic hook` is what ours run.
 
 mod diff;
+mod examine;
 mod files;
 mod handlers;
 mod ledger;
@@ -25,6 +26,7 @@ use crate::screen::{Screen, one_line};
 use crate::shape::Prints;
 use crate::table::{Cell, Table};
 
+pub use examine::examine;
 pub use run::answer;
 pub use session::remember;
 
@@ -120,6 +122,24 @@ pub fn switch(names: &[String], on: bool) -> Result<bool, Failure> {
     let program = program()?;
     refuse_twice(names, on)?;
     Files::locate()?.change(!on, |state| state.switch(names, on, &program))
+}
+
+/// Takes all of ours out, as if they had never been there; says whether there were any.
+pub fn take_out() -> Result<bool, Failure> {
+    let files = Files::locate()?;
+    if !files.state()?.hooks().iter().any(|hook| hook.ours) {
+        return Ok(false);
+    }
+    switch(&[EVERY.to_owned()], false)?;
+    Ok(true)
+}
+
+/// The file that keeps hooks of the user's own that are off, if there are some.
+pub fn kept_off() -> Option<PathBuf> {
+    let files = Files::locate().ok()?;
+    let hooks = files.state().ok()?.hooks();
+    let is_kept = hooks.iter().any(|hook| !hook.ours && !hook.on);
+    is_kept.then_some(files.ledger)
 }
 
 /// A plugin that brings ours would run them a second time.
