@@ -21,7 +21,7 @@ pub struct Run<'a> {
 
 pub type Step = fn(&Run) -> Result<(), Failure>;
 
-pub const STEPS: [Step; 5] = [keep, install, introduce, migrate, read];
+pub const STEPS: &[Step] = &[keep, install, introduce, migrate, read];
 
 fn keep(run: &Run) -> Result<(), Failure> {
     Previous::of(run.place).keep(run.receipt)

@@ -53,7 +53,7 @@ pub struct Uninstall {
 type Entry = (&'static str, fn() -> Result<bool, Failure>);
 
 /// In this order.
-const ENTRIES: [Entry; 1] = [("the hooks of Claude Code", hooks::take_out)];
+const ENTRIES: &[Entry] = &[("the hooks of Claude Code", hooks::take_out)];
 
 /// The paths that go and those that stay.
 struct Plan {
@@ -89,7 +89,7 @@ impl Uninstall {
         });
         let home = Home::locate()?;
         let plan = Plan::of(&place, receipt.as_ref(), &home, self.purge);
-        let entries = json!(ENTRIES.map(|(name, _)| name));
+        let entries: Value = ENTRIES.iter().map(|(name, _)| *name).collect();
         if self.dry_run {
             let document = document(&place, &plan, true, entries, &[]);
             return Ok(Reply::new(document, view));
@@ -140,7 +140,7 @@ impl Uninstall {
 /// What was taken out, and what could not be, in sentences.
 fn take_out() -> (Vec<&'static str>, Vec<String>) {
     let (mut done, mut failed) = (Vec::new(), Vec::new());
-    for (name, take_out) in ENTRIES {
+    for &(name, take_out) in ENTRIES {
         match take_out() {
             Ok(true) => done.push(name),
             Ok(false) => {}

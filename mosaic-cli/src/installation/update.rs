@@ -72,8 +72,10 @@ impl Update {
         let source = Source::of(&receipt, named.as_deref())?;
         let offer = source.offer(&receipt)?;
         let backlogs = Backlog::all()?;
-        let is_new = Previous::of(&place).is_cut_off() || is_new(&receipt, &source, &offer);
+        let is_cut_off = Previous::of(&place).is_cut_off();
+        let is_new = is_cut_off || is_new(&receipt, &source, &offer);
         let mut plan = plan(&receipt, &source, &offer, &backlogs, is_new);
+        plan["cut_off"] = json!(is_cut_off);
         let Some(lock) = lock else {
             let exit = match is_new {
                 true => Exit::Success,
@@ -135,6 +137,7 @@ fn plan(
     json!({
         "new": is_new,
         "updated": false,
+        "cut_off": false,
         "source": source.folder().to_string_lossy(),
         "from": receipt.to_json(),
         "to": {"version": offer.version, "commit": offer.commit},
@@ -165,6 +168,9 @@ fn view(plan: &Value, _: &Screen) -> String {
         true => format!("updated from {from} to {to}"),
         false => format!("from {from} to {to}"),
     };
+    if plan["cut_off"] == true && !done {
+        text.push_str(", as an update was cut off");
+    }
     match plan["commits"].as_u64() {
         Some(1) => text.push_str(", 1 commit"),
         Some(count) => text.push_str(&format!(", {count} commits")),

@@ -217,8 +217,9 @@ impl Site {
     }
 
     /// Starts an update in a process group of its own, which can be killed as a whole.
-    pub fn begin_update(&self) -> Child {
-        let mut command = self.call(&["update", "--json"]).into_command();
+    pub fn begin_update(&self, arguments: &[&str]) -> Child {
+        let all = [&["update", "--json"], arguments].concat();
+        let mut command = self.call(&all).into_command();
         command
             .process_group(0)
             .stdout(Stdio::null())

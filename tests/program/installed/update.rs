@@ -160,7 +160,7 @@ fn check_says_what_would_change_and_changes_nothing() {
     let clone = site.clone_folder().canonicalize().expect("a path");
     assert_eq!(
         document,
-        json!({"new": true, "updated": false, "source": clone.to_string_lossy(),
+        json!({"new": true, "updated": false, "cut_off": false, "source": clone.to_string_lossy(),
             "from": {"version": OLD, "commit": first},
             "to": {"version": newer(), "commit": second}, "commits": 2,
             "migrations": [format!("mosaic_backlog_ext--{OLD}--{}.sql", newer())],
@@ -328,16 +328,19 @@ const POINTS: [Point; 6] = [
     }),
 ];
 
-#[test]
-fn killed_anywhere_one_of_both_versions_works_and_another_update_completes() {
-    let site = Site::installed();
-    site.backlog(&["create", "t", "--id", "A"]);
-    let old = fs::read(site.mosaic()).expect("the program");
-    site.commit_newer();
-    for (what, is_there) in POINTS {
-        let mut update = site.begin_update();
+/// Begins an update and kills it when `is_there`; where it was too fast for that, `again` leads back to before.
+#[track_caller]
+fn killed_when(
+    site: &Site,
+    arguments: &[&str],
+    what: &str,
+    is_there: fn(&Site) -> bool,
+    again: impl Fn(),
+) {
+    for _ in 0..20 {
+        let mut update = site.begin_update(arguments);
         wait::until(what, || {
-            (is_there(&site) || update.try_wait().expect("its state").is_some()).then_some(())
+            (is_there(site) || update.try_wait().expect("its state").is_some()).then_some(())
         });
         // The build and install.sh as well, as when the machine goes down.
         let group = format!("-{}", update.id());
@@ -345,7 +348,24 @@ fn killed_anywhere_one_of_both_versions_works_and_another_update_completes() {
             .args(["-9", "--", &group])
             .stderr(Stdio::null())
             .status();
-        update.wait().expect("its end");
+        if !update.wait().expect("its end").success() {
+            return;
+        }
+        again();
+    }
+    panic!("it was too fast: {what}");
+}
+
+#[test]
+fn killed_anywhere_one_of_both_versions_works_and_another_update_completes() {
+    let site = Site::installed();
+    site.backlog(&["create", "t", "--id", "A"]);
+    let old = fs::read(site.mosaic()).expect("the program");
+    site.commit_newer();
+    for (what, is_there) in POINTS {
+        killed_when(&site, &[], what, is_there, || {
+            site.update(&["--rollback"]).json(0);
+        });
         let (version, _) = site.versions();
         assert!(
             [OLD, &newer()].contains(&version.as_str()),
@@ -375,12 +395,73 @@ fn killed_anywhere_one_of_both_versions_works_and_another_update_completes() {
 }
 
 #[test]
+fn a_rollback_that_was_killed_is_completed_by_another_one_or_by_an_update() {
+    let site = Site::installed();
+    site.backlog(&["create", "t", "--id", "A"]);
+    let old = fs::read(site.mosaic()).expect("the program");
+    site.commit_newer();
+    site.update(&[]).json(0);
+    for then in ["--rollback", "--json"] {
+        killed_when(
+            &site,
+            &["--rollback"],
+            "a rollback begins",
+            |site| site.private().join("updating").exists(),
+            || drop(site.update(&[]).json(0)),
+        );
+        assert_eq!(site.backlog(&["show", "A"])["card"]["id"], "A");
+        site.call(&["update", then]).run();
+        assert!(!site.private().join("updating").exists());
+        let is_old = fs::read(site.mosaic()).expect("the program") == old;
+        assert_eq!(is_old, then == "--rollback");
+        site.update(&[]).json(0);
+        assert_eq!(site.versions(), (newer(), newer()));
+    }
+}
+
+#[test]
+fn killed_while_it_migrates_it_is_completed_later() {
+    let site = Site::installed();
+    site.backlog(&["create", "t", "--id", "A"]);
+    let newer = newer();
+    site.commit_newer();
+    site.write(
+        &format!("sql/mosaic_backlog_ext--{OLD}--{newer}.sql"),
+        "lock table mosaic.backlog in access exclusive mode;\n",
+    );
+    site.commit("it waits for everybody");
+    let url = site.call(&["db", "url", "--admin", "--json"]).json()["url"].clone();
+    let connect = || postgres::Client::connect(url.as_str().expect("a URL"), postgres::NoTls);
+    let (mut holder, mut watcher) = (connect().expect("a session"), connect().expect("a session"));
+    holder
+        .batch_execute("begin; lock table mosaic.backlog in access share mode")
+        .expect("a lock");
+    let mut update = site.begin_update(&[]);
+    wait::until("the migration waits", || {
+        let sql = "select from pg_locks where not granted and mode = 'AccessExclusiveLock'";
+        (watcher.query(sql, &[]).expect("locks").len() == 1).then_some(())
+    });
+    let group = format!("-{}", update.id());
+    Command::new("kill")
+        .args(["-9", "--", &group])
+        .status()
+        .expect("kill");
+    update.wait().expect("its end");
+    // Somebody's next call would wait as well, and do what was left to do.
+    holder.batch_execute("rollback").expect("the end");
+    assert_eq!(site.update(&["--check"]).json(0)["cut_off"], true);
+    assert_eq!(site.update(&[]).json(0)["updated"], true);
+    assert_eq!(site.versions(), (newer.clone(), newer));
+    assert_eq!(site.backlog(&["show", "A"])["card"]["id"], "A");
+}
+
+#[test]
 fn of_two_updates_at_once_the_second_refuses() {
     let site = Site::installed();
     let gate = site.folder.join("gate");
     site.write("wait-for", &gate.to_string_lossy());
     site.commit("slow");
-    let mut first = site.begin_update();
+    let mut first = site.begin_update(&[]);
     let waits = site.folder.join("gate.waits");
     wait::until("it builds", || waits.exists().then_some(()));
     for arguments in [&[][..], &["--rollback"]] {
