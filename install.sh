@@ -470,7 +470,9 @@ build() {
     version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$here/Cargo.toml")
     [ -f "$here/sql/$EXTENSION--$version.sql" ] || err "sql/$EXTENSION--$version.sql is missing"
     control=$target/release/$EXTENSION.control
-    sed "s/@CARGO_VERSION@/$version/" "$here/$EXTENSION/$EXTENSION.control" >"$control"
+    # Another installation out of this clone may be reading it.
+    sed "s/@CARGO_VERSION@/$version/" "$here/$EXTENSION/$EXTENSION.control" >"$control.new.$$"
+    mv -f -- "$control.new.$$" "$control"
 }
 
 # A PostgreSQL of our own, which can hold the extension without touching the machine's.

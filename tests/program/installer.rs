@@ -340,10 +340,14 @@ fn the_data_of_a_server_out_of_sight_is_not_purged() {
     // With the program, which is to stop it, and without.
     fs::create_dir(prefix.join("bin")).expect("a folder");
     std::os::unix::fs::symlink(programs::mosaic(), prefix.join("bin/mosaic")).expect("a link");
+    let installed = prefix.join("lib/mosaic/receipt.json");
+    fs::create_dir_all(prefix.join("lib/mosaic")).expect("a folder");
+    fs::write(&installed, "{}").expect("write");
     for _ in 0..2 {
         let output = install(home.path(), &arguments);
         assert!(!output.status.success(), "{output:?}");
         assert!(home.data().join("PG_VERSION").exists(), "{output:?}");
+        assert!(installed.exists(), "{output:?}");
         let _ = fs::remove_file(prefix.join("bin/mosaic"));
     }
     drop(lock);

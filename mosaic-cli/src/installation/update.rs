@@ -29,8 +29,9 @@ Examples:
   mosaic update
   mosaic update --rollback
 
-Gets it from the clone that this version was installed from, with the flags that install.sh had then. The fleet may work
-meanwhile. Embedded backlogs are migrated; if the new program does not answer then, the old one is put back.
+Gets it from the clone that this version was installed from, with the flags that install.sh had
+then. The fleet may work meanwhile. Embedded backlogs are migrated; if the new program does not
+answer then, the old one is put back.
 
 Exit code of --check: 0 if there is something new, 3 if not.")]
 pub struct Update {
