@@ -47,8 +47,9 @@ fi
 "#;
 
 pub struct Site {
-    pub folder: Folder,
+    /// First, as its server is stopped by the program in the folder.
     pub home: Home,
+    pub folder: Folder,
     tools: PathBuf,
 }
 
