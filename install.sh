@@ -17,7 +17,7 @@ err() {
 usage() {
     cat <<'HELP'
 Builds Mosaic from this clone and installs it. Running it again updates in place; cards, settings
-and a running embedded server are left alone.
+and a running embedded server are left alone. `mosaic update` does it for you, from this clone.
 
 Usage: ./install.sh [--prefix DIR] [--pg-config PATH] [--demo]
        ./install.sh --uninstall [--purge] [--prefix DIR] [--pg-config PATH]
@@ -28,10 +28,13 @@ Usage: ./install.sh [--prefix DIR] [--pg-config PATH] [--demo]
   --pg-config PATH  build for the PostgreSQL of this pg_config, and install the extension
                     into that server too, for use through DATABASE_URL
   --demo            then show the backlog at work on the embedded server
-  --uninstall       remove what was installed; keeps the data. With --pg-config, remove the
-                    extension's files from that server too
-  --purge           with --uninstall: remove the embedded server's data as well
+  --uninstall       remove what was installed, and our hooks of Claude Code; keeps the data. With
+                    --pg-config, remove the extension's files from that server too
+  --purge           with --uninstall: remove the embedded server's data and the settings as well
   --help            this text
+
+What was installed, from where and with which flags, is in DIR/lib/mosaic/receipt.json. A copy of
+this script beside it uninstalls, also when the clone is gone.
 
 Needs Rust 1.95 or newer, and PostgreSQL (15 to 18) with its server headers, clang and a C
 compiler. As root on Debian it installs the missing packages; else it names them.
@@ -111,6 +114,9 @@ mosaic=$prefix/bin/mosaic
 private=$prefix/lib/mosaic
 # The files below $prefix/share that are ours, one a line.
 shared=$private/shared-files
+receipt=$private/receipt.json
+[ "$uninstall" = yes ] || [ -f "$here/Cargo.toml" ] ||
+    err "$here holds no sources: this copy uninstalls; the one of a clone installs"
 
 if [ -n "$pg_config" ]; then
     chosen=$(command -v "$pg_config") || err "--pg-config: there is no program $pg_config"
@@ -125,6 +131,29 @@ put() {
     cp -- "$1" "$2.new.$$"
     chmod "$3" "$2.new.$$"
     mv -f -- "$2.new.$$" "$2"
+}
+
+# is_at_work PID: a process that is there, and not only its number.
+is_at_work() {
+    kill -0 "$1" 2>/dev/null && ! grep -q '^State:.*Z' "/proc/$1/status" 2>/dev/null
+}
+
+# sweep: removes what a killed installation wrote beside its files. One that is at work is left alone.
+sweep() {
+    {
+        find "$private" -name '*.new.*' 2>/dev/null || :
+        find "$prefix/bin" -maxdepth 1 -name 'mosaic.new.*' 2>/dev/null || :
+        ours_in_share | while IFS= read -r file; do
+            for unfinished in "$prefix/share/$file.new."*; do
+                [ ! -e "$unfinished" ] || say "$unfinished"
+            done
+        done
+    } | while IFS= read -r unfinished; do
+        case ${unfinished##*.new.} in
+            *[!0-9]*) ;;
+            *) is_at_work "${unfinished##*.}" || rm -rf -- "$unfinished" ;;
+        esac
+    done
 }
 
 # put_tree SOURCE TARGET: the same for a whole folder, without what only developers need.
@@ -176,12 +205,49 @@ put_shared() {
     rm -rf -- "$staged"
 }
 
+# ours_in_share: also those that an installation was about to put there when it was killed.
+ours_in_share() { cat "$shared" "$shared.new" 2>/dev/null || :; }
+
 # remove_shared KEPT: removes our files below share, but for those that are listed in KEPT.
 remove_shared() {
-    [ -f "$shared" ] || return 0
     while IFS= read -r file; do
-        grep -Fqx -- "$file" "$1" || rm -f -- "$prefix/share/$file"
-    done <"$shared"
+        [ -z "$file" ] || grep -Fqx -- "$file" "$1" || take "$prefix/share/$file"
+    done <<FILES
+$(ours_in_share)
+FILES
+}
+
+# take PATH…: removes, and remembers what stays.
+left=
+take() {
+    rm -rf -- "$@" 2>/dev/null || :
+    for path; do
+        if [ -e "$path" ] || [ -L "$path" ]; then left="$left $path"; fi
+    done
+}
+
+# json TEXT: a JSON string.
+json() {
+    printf '"%s"' "$(printf '%s' "$1" | sed 's/[\\"]/\\&/g; s/\t/\\t/g')"
+}
+
+# put_receipt: the last thing, as it says that all the rest is there.
+put_receipt() {
+    commit=null
+    dirty=false
+    root=$(git -C "$here" rev-parse --show-toplevel 2>/dev/null || :)
+    if [ -n "$root" ] && [ "$root" = "$(cd -- "$here" && pwd -P)" ]; then
+        head=$(git -C "$here" rev-parse HEAD 2>/dev/null || :)
+        [ -z "$head" ] || commit=$(json "$head")
+        [ -z "$(git -C "$here" status --porcelain 2>/dev/null || :)" ] || dirty=true
+    fi
+    flags=
+    [ "$into_server" = no ] || flags="\"--pg-config\", $(json "$pg_config")"
+    say "{\"version\": $(json "$version"), \"commit\": $commit, \"dirty\": $dirty," \
+        "\"clone\": $(json "$here"), \"prefix\": $(json "$prefix")," \
+        "\"flags\": [$flags], \"pg_major\": $major}" >"$private/receipt.new"
+    put "$private/receipt.new" "$receipt" 644
+    rm -f -- "$private/receipt.new"
 }
 
 # --- removing -------------------------------------------------------------------------------------
@@ -196,37 +262,59 @@ mosaic_home() {
     fi
 }
 
-remove() {
-    fleet=$(mosaic_home)/fleet
-    if [ -x "$mosaic" ] && [ -e "$fleet/backlog/PG_VERSION" ]; then
-        "$mosaic" db stop >/dev/null || err "the embedded server does not stop; nothing was removed"
-    fi
-    remove_shared /dev/null
-    rm -f -- "$mosaic"
-    rm -rf -- "$private"
-    if [ -n "$pg_config" ]; then
-        rm -f -- "$("$pg_config" --pkglibdir)/$EXTENSION.so"
-        rm -f -- "$("$pg_config" --sharedir)/extension/$EXTENSION".control
-        rm -f -- "$("$pg_config" --sharedir)/extension/$EXTENSION"--*.sql
-    fi
-    say "removed $mosaic and $private"
-    if [ "$purge" = no ]; then
-        [ ! -e "$fleet/backlog" ] || say "kept the cards in $fleet/backlog (--purge removes them)"
-        return
-    fi
+# Before anything is removed.
+check_purge() {
     if [ -e "$fleet/backlog" ] && [ ! -f "$fleet/backlog/PG_VERSION" ]; then
-        err "$fleet/backlog is no data folder of PostgreSQL; it was left as it is"
+        err "$fleet/backlog is no data folder of PostgreSQL; nothing was removed"
     fi
     server=$(sed -n 1p "$fleet/backlog/postmaster.pid" 2>/dev/null || :)
     if [ -n "$server" ] && kill -0 "$server" 2>/dev/null; then
-        err "a server (process $server) still runs on $fleet/backlog; it was left as it is"
+        err "a server (process $server) still runs on $fleet/backlog; nothing was removed"
     fi
     # It may run in another container, where its number means something else.
     if [ -e "$fleet/backlog/mosaic.lock" ] && have flock && ! flock -n "$fleet/backlog/mosaic.lock" true; then
-        err "a server still runs on $fleet/backlog, perhaps in another container; it was left as it is"
+        err "a server still runs on $fleet/backlog, perhaps in another container; nothing was removed"
     fi
-    rm -rf -- "$fleet/backlog" "$fleet/postgresql" "$fleet/backlog.lock"
-    say "removed the cards in $fleet/backlog"
+}
+
+remove() {
+    home=$(mosaic_home)
+    fleet=$home/fleet
+    if [ -x "$mosaic" ] && [ -e "$fleet/backlog/PG_VERSION" ]; then
+        "$mosaic" db stop >/dev/null || err "the embedded server does not stop; nothing was removed"
+    fi
+    [ "$purge" = no ] || check_purge
+    if [ -x "$mosaic" ]; then
+        status=0
+        said=$("$mosaic" uninstall --keep-files 2>&1) || status=$?
+        # 2: it is older than that command, and than what would have to be taken out.
+        case $status in
+            0 | 2) ;;
+            *)
+                warn "$said"
+                left="$left (in files of other programs, as said above)"
+                ;;
+        esac
+    fi
+    remove_shared /dev/null
+    sweep
+    take "$mosaic" "$private"
+    if [ -n "$pg_config" ]; then
+        take "$("$pg_config" --pkglibdir)/$EXTENSION.so" \
+            "$("$pg_config" --sharedir)/extension/$EXTENSION.control" \
+            "$("$pg_config" --sharedir)/extension/$EXTENSION"--*.sql
+    fi
+    say "removed $mosaic and $private"
+    take "$home/sessions" "$fleet/postgresql" "$home/gateway/state.json"
+    if [ "$purge" = yes ]; then
+        take "$fleet/backlog" "$fleet/backlog.lock" "$fleet"/.backlog-setup-* \
+            "$home/gateway/gateway.toml" "$home/gateway/secrets.toml" "$home/gateway/backups"
+        rmdir -- "$fleet" "$home/gateway" "$home" 2>/dev/null || :
+        say "removed the cards in $fleet/backlog"
+    elif [ -e "$fleet/backlog" ]; then
+        say "kept the cards in $fleet/backlog (--purge removes them)"
+    fi
+    [ -z "$left" ] || err "could not remove:$left"
 }
 
 if [ "$uninstall" = yes ]; then
@@ -382,7 +470,9 @@ build() {
     version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$here/Cargo.toml")
     [ -f "$here/sql/$EXTENSION--$version.sql" ] || err "sql/$EXTENSION--$version.sql is missing"
     control=$target/release/$EXTENSION.control
-    sed "s/@CARGO_VERSION@/$version/" "$here/$EXTENSION/$EXTENSION.control" >"$control"
+    # Another installation out of this clone may be reading it.
+    sed "s/@CARGO_VERSION@/$version/" "$here/$EXTENSION/$EXTENSION.control" >"$control.new.$$"
+    mv -f -- "$control.new.$$" "$control"
 }
 
 # A PostgreSQL of our own, which can hold the extension without touching the machine's.
@@ -435,6 +525,7 @@ into_server=no
 need_packages
 check_postgres
 check_places
+sweep
 build
 put_extension "$private/extension/$major/lib" "$private/extension/$major/share"
 copy_postgres
@@ -445,6 +536,8 @@ fi
 service_user
 put "$target/release/mosaic" "$mosaic" 755
 put_shared
+put "$here/install.sh" "$private/install.sh" 755
+put_receipt
 say "installed $("$mosaic" --version) as $mosaic"
 case ":$PATH:" in
     *":$prefix/bin:"*) ;;

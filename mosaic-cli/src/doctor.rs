@@ -5,6 +5,7 @@
 
 mod embedded;
 mod server;
+mod surroundings;
 
 use serde::Serialize;
 
@@ -85,6 +86,7 @@ impl Examination {
 /// reported.
 pub fn examine(global: &Global, max_age: u64) -> Result<Examination, Failure> {
     let mut findings = Vec::new();
+    surroundings::examine(global, &mut findings);
     let (client, embedded) = match store::choose(global)? {
         Choice::External(dsn) => (store::connect(dsn).map(Some), false),
         Choice::Embedded => (embedded::examine(&mut findings)?, true),

@@ -61,13 +61,15 @@ pub enum Code {
     Isolation,
     Busy,
     Timeout,
+    /// What is installed, or its clone, does not allow it.
+    WrongState,
     /// The command of `run` keeps failing, on one card after the other.
     WorkerBroken,
     Interrupted,
 }
 
 /// Every code with the word that users see and its exit code.
-const CODES: [(Code, &str, Exit); 21] = [
+const CODES: [(Code, &str, Exit); 22] = [
     (Code::Internal, "internal", Exit::Internal),
     (Code::Usage, "usage", Exit::Usage),
     (Code::InvalidArgument, "invalid_argument", Exit::Usage),
@@ -87,6 +89,7 @@ const CODES: [(Code, &str, Exit); 21] = [
     (Code::Isolation, "isolation", Exit::State),
     (Code::Busy, "busy", Exit::Busy),
     (Code::Timeout, "timeout", Exit::Busy),
+    (Code::WrongState, "wrong_state", Exit::State),
     (Code::WorkerBroken, "worker_broken", Exit::WorkerBroken),
     (Code::Interrupted, "interrupted", Exit::Interrupted),
 ];

@@ -20,6 +20,7 @@ mod hint;
 mod hooks;
 mod ids;
 mod input;
+mod installation;
 mod interrupt;
 mod jsonc;
 mod limit;
@@ -42,6 +43,7 @@ mod session;
 mod shape;
 mod store;
 mod table;
+mod this_program;
 mod tls;
 mod user_file;
 mod version;
@@ -150,6 +152,8 @@ enum Command {
     /// Settings, where they come from, and the hooks of Claude Code
     #[command(subcommand)]
     Config(config::Verb),
+    Update(installation::Update),
+    Uninstall(installation::Uninstall),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -220,6 +224,8 @@ fn prints(command: Option<&Command>) -> Prints {
         Some(Command::Wizard(wizard)) => wizard.prints(),
         Some(Command::Init(init)) => init.prints(),
         Some(Command::Man(man)) => man.prints(),
+        Some(Command::Update(update)) => update.prints(),
+        Some(Command::Uninstall(uninstall)) => uninstall.prints(),
         Some(Command::Mcp(_) | Command::Completions(_)) | None => Prints::Report,
     }
 }
@@ -231,16 +237,22 @@ fn run_command(command: Command, global: Global) -> Result<Reply, Failure> {
         }
         Command::Db(verb) => db::run(verb, &global),
         Command::Wizard(wizard) => wizard.run(global),
-        Command::Completions(_) | Command::Man(_) | Command::Init(_)
+        Command::Completions(_)
+        | Command::Man(_)
+        | Command::Init(_)
+        | Command::Update(_)
+        | Command::Uninstall(_)
             if global.database_url.is_some() =>
         {
             Err(
                 Failure::usage("--database-url does not go with this command")
-                    .detail("It asks no database."),
+                    .detail("It asks no database but the embedded one."),
             )
         }
         Command::Mcp(mcp) => mcp.run(global),
         Command::Config(verb) => verb.run(&global),
+        Command::Update(update) => update.run(&global),
+        Command::Uninstall(uninstall) => uninstall.run(&global),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
         Command::Init(init) => init.run(global),

@@ -80,6 +80,21 @@ pub fn confirm(message: &str) -> Result<bool, Failure> {
     ask(|| Confirm::new(message).with_default(true).prompt())
 }
 
+/// Whether the caller agrees to what cannot be taken back. `given`: it has said so already.
+pub fn agreed(message: &str, given: bool) -> Result<bool, Failure> {
+    if given || assumes_yes()? {
+        return Ok(true);
+    }
+    if is_headless()? {
+        return Err(
+            Failure::usage("this asks first, and nobody is there to answer")
+                .detail("Standard input is no terminal. Nothing was changed.")
+                .hint(format!("--yes agrees, and so does {VARIABLE}=1.")),
+        );
+    }
+    ask(|| Confirm::new(message).with_default(false).prompt())
+}
+
 pub fn line(message: &str, help: &str) -> Result<String, Failure> {
     ask(|| Text::new(message).with_help_message(help).prompt())
 }

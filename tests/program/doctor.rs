@@ -1,6 +1,7 @@
 //! `mosaic backlog doctor`: each thing that the program looks at is broken for real.
 
 use mosaic_backlog_tests::cluster::Cluster;
+use mosaic_backlog_tests::folder;
 use mosaic_backlog_tests::home::Home;
 use mosaic_backlog_tests::installation::Installation;
 use mosaic_backlog_tests::program::{Mosaic, mosaic};
@@ -122,8 +123,8 @@ fn every_finding_is_explained_in_the_documentation() {
     let examined = Examined::by(mosaic(&["backlog", "doctor", "--json"]).at(&home));
     let mut names = examined.names();
     assert_eq!(names.len(), 26, "{names:?}");
-    // Only where the extension cannot be asked.
-    names.push("backlog");
+    // Only where the extension cannot be asked, and where somebody has set them up.
+    names.extend(["backlog", "databases", "hooks"]);
     for name in &names {
         assert!(
             page.contains(&format!("\n| `{name}` |")),
@@ -387,4 +388,85 @@ fn the_embedded_server_is_neither_set_up_nor_started() {
     assert_eq!((examined.exit, examined.open()), (4, vec!["server"]));
     examined.assert("server", "unknown", &["stopped", "mosaic db start"]);
     assert_eq!(home.servers(), Vec::<u32>::new());
+}
+
+#[test]
+fn two_databases_are_told_once_the_gateway_has_one() {
+    let cluster = sound();
+    let folder = folder::create();
+    let url = cluster.url("postgres", "postgres");
+    let examined = |gateway: Option<&str>| {
+        let call = mosaic(&["backlog", "doctor", "--json"])
+            .env("DATABASE_URL", &url)
+            .env("MOSAIC_HOME", &*folder);
+        Examined::by(match gateway {
+            Some(gateway) => call.env("MOSAIC_DATABASE_URL", gateway),
+            None => call,
+        })
+    };
+    assert!(!examined(None).names().contains(&"databases"));
+    examined(Some(&url)).assert("databases", "ok", &["the same"]);
+    let other = cluster.url("other", "postgres");
+    let found = examined(Some(&other));
+    found.assert(
+        "databases",
+        "warning",
+        &["different", "\\\"other\\\"", "config set"],
+    );
+    assert_eq!(found.exit, 7);
+    // By its file, and with the embedded server.
+    let gateway = folder.join("gateway");
+    std::fs::create_dir(&gateway).expect("a folder");
+    std::fs::write(gateway.join("gateway.toml"), "").expect("write");
+    examined(None).assert("databases", "warning", &["the embedded server"]);
+    std::fs::write(gateway.join("gateway.toml"), "gateway_port =").expect("write");
+    examined(None).assert("databases", "unknown", &["TOML"]);
+}
+
+#[test]
+fn our_hooks_are_tried_and_a_program_that_is_gone_or_fails_is_named() {
+    let cluster = sound();
+    let folder = folder::create();
+    let claude = folder.join("claude");
+    let call = |program: &std::path::Path, arguments: &[&str]| {
+        mosaic_backlog_tests::program::program(program, arguments)
+            .env("DATABASE_URL", cluster.url("postgres", "postgres"))
+            .env("MOSAIC_HOME", folder.join("home"))
+            .env("CLAUDE_HOME", &claude)
+    };
+    let doctor = || Examined::by(call(programs::mosaic(), &["backlog", "doctor", "--json"]));
+    let enable = |program: &std::path::Path| {
+        call(program, &["config", "hooks", "enable", "mosaic", "--json"]).json();
+    };
+    assert!(!doctor().names().contains(&"hooks"));
+    enable(programs::mosaic());
+    doctor().assert("hooks", "ok", &["4 hooks"]);
+    // Trying them out leaves no session behind.
+    assert!(!folder.join("home/sessions").exists());
+
+    let moved = folder.join("mosaic");
+    std::fs::copy(programs::mosaic(), &moved).expect("a copy");
+    enable(&moved);
+    doctor().assert("hooks", "ok", &[]);
+    std::fs::write(&moved, "#!/bin/sh\nexit 3\n").expect("write");
+    doctor().assert("hooks", "warning", &["mosaic:stop fails: exit status: 3"]);
+    std::fs::remove_file(&moved).expect("it is there");
+    let gone = format!(
+        "mosaic:session-start runs {}, which is gone",
+        moved.display()
+    );
+    let found = doctor();
+    found.assert("hooks", "warning", &[&gone, "config hooks enable mosaic"]);
+    assert_eq!(found.exit, 7);
+    // The repair is the one that was named.
+    enable(programs::mosaic());
+    doctor().assert("hooks", "ok", &[]);
+
+    let settings = claude.join("settings.json");
+    let text = std::fs::read_to_string(&settings).expect("settings");
+    let off = text.replacen('{', "{\"disableAllHooks\": true,", 1);
+    std::fs::write(&settings, off).expect("write");
+    doctor().assert("hooks", "warning", &["disableAllHooks"]);
+    std::fs::write(&settings, "{").expect("write");
+    doctor().assert("hooks", "unknown", &["settings.json"]);
 }

@@ -42,6 +42,8 @@ fn install(home: &Path, arguments: &[&str]) -> Output {
         .env("PATH", path_to_cargo())
         .env_remove("DATABASE_URL")
         .env("MOSAIC_HOME", home)
+        // The hooks of whoever runs the tests stay.
+        .env("CLAUDE_HOME", home.join("claude"))
         .output()
         .expect("install.sh")
 }
@@ -151,6 +153,22 @@ fn installing_again_over_live_data_keeps_everything_and_the_server_running() {
     assert_eq!(home.servers().len(), 1);
 
     assert_eq!(shared(&prefix), expected_shared(&mosaic));
+    let receipt = prefix.join("lib/mosaic/receipt.json");
+    let mode = fs::metadata(&receipt)
+        .expect("a receipt")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o644);
+    let receipt: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(receipt).expect("UTF-8")).expect("JSON");
+    assert_eq!(receipt["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(
+        receipt["clone"],
+        programs::sources().to_string_lossy().as_ref()
+    );
+    assert_eq!(receipt["prefix"], at);
+    assert_eq!(receipt["flags"], serde_json::json!([]));
+    assert!(receipt["pg_major"].as_u64() >= Some(15), "{receipt}");
 
     // Removing keeps the data, and a new installation finds it.
     install_well(home.path(), &["--uninstall", "--prefix", at]);
@@ -210,6 +228,72 @@ fn what_is_asked_wrongly_changes_nothing_and_says_why() {
 }
 
 #[test]
+fn what_a_killed_installation_left_is_swept_and_what_one_at_work_writes_is_not() {
+    let prefix = folder::create();
+    let at = prefix.to_str().expect("UTF-8");
+    install_well(&prefix, &["--prefix", at]);
+    let mut gone = Command::new("true").spawn().expect("true");
+    gone.wait().expect("its end");
+    let (dead, alive) = (gone.id(), std::process::id());
+    let page = "share/man/man1/mosaic.1";
+    for name in ["bin/mosaic", "lib/mosaic/shared", page] {
+        for pid in [dead, alive] {
+            fs::write(prefix.join(format!("{name}.new.{pid}")), "half").expect("write");
+        }
+    }
+    install_well(&prefix, &["--prefix", at]);
+    for name in ["bin/mosaic", "lib/mosaic/shared", page] {
+        assert!(
+            !prefix.join(format!("{name}.new.{dead}")).exists(),
+            "{name}"
+        );
+        assert!(
+            prefix.join(format!("{name}.new.{alive}")).exists(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn the_receipt_holds_paths_as_they_are_and_the_flags_that_were_given() {
+    let above = folder::create();
+    let prefix = above.join("a \"b\\c\td");
+    fs::create_dir(&prefix).expect("a folder");
+    let server = prefix.join("server");
+    let config = copy_of_the_machines(&server).join("pg_config");
+    let config = config.to_str().expect("UTF-8");
+    let at = prefix.to_str().expect("UTF-8");
+    install_well(&above, &["--prefix", at, "--pg-config", config]);
+    let receipt = fs::read_to_string(prefix.join("lib/mosaic/receipt.json")).expect("a receipt");
+    let receipt: serde_json::Value = serde_json::from_str(&receipt).expect("JSON");
+    assert_eq!(receipt["prefix"], at);
+    assert_eq!(receipt["flags"], serde_json::json!(["--pg-config", config]));
+}
+
+#[test]
+fn the_copy_of_the_script_uninstalls_and_does_nothing_else() {
+    let prefix = folder::create();
+    let at = prefix.to_str().expect("UTF-8");
+    install_well(&prefix, &["--prefix", at]);
+    let copy = |arguments: &[&str]| {
+        Command::new(prefix.join("lib/mosaic/install.sh"))
+            .args(["--prefix", at])
+            .args(arguments)
+            .env("MOSAIC_HOME", prefix.join("home"))
+            .env("CLAUDE_HOME", prefix.join("claude"))
+            .output()
+            .expect("install.sh")
+    };
+    let refused = copy(&[]);
+    assert!(!refused.status.success());
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(text.contains("holds no sources"), "{text}");
+    let removed = copy(&["--uninstall"]);
+    assert!(removed.status.success(), "{removed:?}");
+    assert!(files(&prefix).is_empty(), "{:?}", files(&prefix).keys());
+}
+
+#[test]
 fn a_tilde_that_the_shell_left_is_the_home_folder() {
     let user = folder::create();
     fs::create_dir_all(user.join("prefix/bin")).expect("a folder");
@@ -222,6 +306,8 @@ fn a_tilde_that_the_shell_left_is_the_home_folder() {
         .args(["--uninstall", "--purge", "--prefix=~/prefix"])
         .current_dir(&*user)
         .env("HOME", &*user)
+        .env_remove("CLAUDE_HOME")
+        .env_remove("CLAUDE_CONFIG_DIR")
         .env("MOSAIC_HOME", "~/cards")
         .output()
         .expect("install.sh");
@@ -254,10 +340,14 @@ fn the_data_of_a_server_out_of_sight_is_not_purged() {
     // With the program, which is to stop it, and without.
     fs::create_dir(prefix.join("bin")).expect("a folder");
     std::os::unix::fs::symlink(programs::mosaic(), prefix.join("bin/mosaic")).expect("a link");
+    let installed = prefix.join("lib/mosaic/receipt.json");
+    fs::create_dir_all(prefix.join("lib/mosaic")).expect("a folder");
+    fs::write(&installed, "{}").expect("write");
     for _ in 0..2 {
         let output = install(home.path(), &arguments);
         assert!(!output.status.success(), "{output:?}");
         assert!(home.data().join("PG_VERSION").exists(), "{output:?}");
+        assert!(installed.exists(), "{output:?}");
         let _ = fs::remove_file(prefix.join("bin/mosaic"));
     }
     drop(lock);

@@ -16,6 +16,7 @@ mod fleet;
 mod gone;
 mod graph;
 mod hooks;
+mod installed;
 mod installer;
 mod listing;
 mod mcp;

@@ -225,6 +225,17 @@ pub fn remove_all() -> Result<Vec<Removal>, Failure> {
     remove(places)
 }
 
+/// Takes our entries out of all files; says whether there were any. One that cannot be taken out keeps none of
+/// the others.
+pub fn take_all_out() -> Result<bool, Failure> {
+    let removals = remove_all()?;
+    let mut was_there = false;
+    for removal in removals {
+        was_there |= removal.outcome?;
+    }
+    Ok(was_there)
+}
+
 /// Takes our entry out of the files of these agents at this level.
 pub fn remove_from(agents: &[&'static Agent], level: &Level) -> Result<Vec<Removal>, Failure> {
     let mut places = Vec::new();

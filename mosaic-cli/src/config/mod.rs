@@ -186,32 +186,65 @@ fn shown(value: &Value) -> String {
 
 /// Whether the command line and the gateway look at the same database; `null`: one of them at none.
 fn same_database(global: &Global, settings: &Settings, home: &Home) -> Value {
-    let place = |choice: Result<Choice, Failure>| match choice {
-        Ok(choice) => Some(place(&choice, home)),
-        Err(failure) => {
-            warn(&whole(&failure));
-            None
-        }
+    const SOURCE: &str = "cli.database_url, database_url";
+    let places = Places::of(global, settings, home).unwrap_or_else(|failure| {
+        warn(&whole(&failure));
+        None
+    });
+    let Some(places) = places else {
+        return json!({"value": null, "source": SOURCE});
     };
-    let cli = place(store::choose(global));
-    let gateway = match (
-        settings.value("database_url"),
-        settings.value("storage_tier"),
-    ) {
-        (Some(url), _) => place(dsn::parse(url).map(Choice::External)),
-        (None, Some("team")) => None,
-        (None, _) => place(Ok(Choice::Embedded)),
-    };
-    let (Some(cli), Some(gateway)) = (cli, gateway) else {
-        return json!({"value": null, "source": "cli.database_url, database_url"});
-    };
-    if cli != gateway {
-        warn(&format!(
-            "the command line and the gateway look at different databases: {cli} by DATABASE_URL, \
-             {gateway} by MOSAIC_DATABASE_URL and the gateway's files"
-        ));
+    if !places.are_same() {
+        warn(&places.told());
     }
-    json!({"value": cli == gateway, "source": "cli.database_url, database_url"})
+    json!({"value": places.are_same(), "source": SOURCE})
+}
+
+/// The databases of both, where the gateway was set up.
+pub fn databases(global: &Global) -> Result<Option<Places>, Failure> {
+    let home = Home::locate()?;
+    let settings = Settings::read(global, &home)?;
+    let is_set_up = settings.value("database_url").is_some()
+        || file::path(&home, Stands::Gateway).is_some_and(|file| file.exists());
+    match is_set_up {
+        true => Places::of(global, &settings, &home),
+        false => Ok(None),
+    }
+}
+
+/// The database of the command line and that of the gateway, in words.
+pub struct Places {
+    cli: String,
+    gateway: String,
+}
+
+impl Places {
+    /// `None`: one of them has none yet.
+    fn of(global: &Global, settings: &Settings, home: &Home) -> Result<Option<Places>, Failure> {
+        let cli = place(&store::choose(global)?, home);
+        let gateway = match (
+            settings.value("database_url"),
+            settings.value("storage_tier"),
+        ) {
+            (Some(url), _) => place(&Choice::External(dsn::parse(url)?), home),
+            (None, Some("team")) => return Ok(None),
+            (None, _) => place(&Choice::Embedded, home),
+        };
+        Ok(Some(Places { cli, gateway }))
+    }
+
+    pub fn are_same(&self) -> bool {
+        self.cli == self.gateway
+    }
+
+    /// As a remark.
+    pub fn told(&self) -> String {
+        format!(
+            "the command line and the gateway look at different databases: {} by DATABASE_URL, \
+             {} by MOSAIC_DATABASE_URL and the gateway's files",
+            self.cli, self.gateway
+        )
+    }
 }
 
 /// A database, in words that are the same for the same one.

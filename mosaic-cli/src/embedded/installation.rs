@@ -15,6 +15,7 @@ use super::version::Version;
 use super::{EXTENSION, download, progress};
 use crate::environment;
 use crate::failure::{Code, Failure};
+use crate::this_program;
 
 const OVERRIDE: &str = "MOSAIC_POSTGRES";
 /// Below `<prefix>/lib/mosaic`: a folder for each major.
@@ -211,7 +212,7 @@ pub fn named() -> Result<Option<PathBuf>, Failure> {
 
 /// `<prefix>/lib/mosaic` of the program `<prefix>/bin/mosaic`.
 pub fn beside_the_program() -> Option<PathBuf> {
-    let program = std::env::current_exe().ok()?.canonicalize().ok()?;
+    let program = this_program::file().ok()?.canonicalize().ok()?;
     let folder = program.parent()?.parent()?.join("lib/mosaic");
     folder.is_dir().then_some(folder)
 }

@@ -31,6 +31,7 @@ use postgres::Client;
 use crate::failure::Failure;
 
 pub use home::Home;
+pub use installation::{beside_the_program, default_version};
 pub use restore::{finish_restore, refuse_cards};
 pub use step::Step;
 pub use store::{Report, Store};

@@ -281,6 +281,25 @@ impl Store {
         }
     }
 
+    /// Whether a server runs on this data, as far as it shows from here.
+    pub fn is_running(&self) -> bool {
+        process::server_of(&self.home.data).is_some()
+    }
+
+    /// The version of the schema: of the server if it runs, else of the program that saw to it last. `None`: there is
+    /// no data yet.
+    pub fn schema_version(&self) -> Result<Option<String>, Failure> {
+        if self.home.data_major()?.is_none() {
+            return Ok(None);
+        }
+        if let Some(mut client) = self.connect_running()?
+            && let Some(version) = schema::version(&mut client)?
+        {
+            return Ok(Some(version));
+        }
+        Ok(Marker::of(&self.home).version())
+    }
+
     /// A URL for other clients, of a server that runs.
     pub fn url(&self, admin: bool) -> Result<String, Failure> {
         self.connect()?;

@@ -55,10 +55,14 @@ impl Marker {
 
     /// Whether this version or a newer one has looked after the schema already.
     pub fn is_current(&self) -> bool {
-        fs::read_to_string(&self.0)
-            .ok()
-            .and_then(|text| text.trim().parse::<Version>().ok())
+        self.version()
+            .and_then(|text| text.parse::<Version>().ok())
             .is_some_and(|version| version >= Version::own())
+    }
+
+    pub fn version(&self) -> Option<String> {
+        let text = fs::read_to_string(&self.0).ok()?;
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
     pub fn remove(&self) {

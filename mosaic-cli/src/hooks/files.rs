@@ -21,7 +21,7 @@ const BACKUPS: usize = 10;
 
 pub struct Files {
     pub settings: PathBuf,
-    ledger: PathBuf,
+    pub ledger: PathBuf,
 }
 
 impl Files {

@@ -1,5 +1,6 @@
 //! The hooks of Claude Code: `mosaic config hooks` switches them, `mosaic hook` is what ours run.
 
+mod examine;
 mod files;
 mod handlers;
 mod ledger;
@@ -24,6 +25,7 @@ use crate::screen::{Screen, one_line};
 use crate::shape::Prints;
 use crate::table::{Cell, Table};
 
+pub use examine::examine;
 pub use ours::program;
 pub use run::answer;
 pub use session::remember;
@@ -177,6 +179,24 @@ fn unread(files: &Files) -> String {
 /// Switches all of ours on.
 pub fn enable_all() -> Result<(), Failure> {
     switch(&[EVERY.to_owned()], true).map(|_| ())
+}
+
+/// Takes all of ours out, as if they had never been there; says whether there were any.
+pub fn take_out() -> Result<bool, Failure> {
+    let files = Files::locate()?;
+    if !files.state()?.hooks().iter().any(|hook| hook.ours) {
+        return Ok(false);
+    }
+    switch(&[EVERY.to_owned()], false)?;
+    Ok(true)
+}
+
+/// The file that keeps hooks of the user's own that are off, if there are some.
+pub fn kept_off() -> Option<PathBuf> {
+    let files = Files::locate().ok()?;
+    let hooks = files.state().ok()?.hooks();
+    let is_kept = hooks.iter().any(|hook| !hook.ours && !hook.on);
+    is_kept.then_some(files.ledger)
 }
 
 /// A plugin that brings ours would run them a second time.

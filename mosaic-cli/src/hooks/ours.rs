@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::handlers::Handler;
 use crate::failure::{Failure, sentence};
 use crate::jsonc::Layout;
+use crate::this_program;
 
 pub struct Ours {
     pub id: &'static str,
@@ -107,9 +108,17 @@ impl Ours {
     }
 }
 
+/// The program that a command of ours runs.
+pub fn program_of(command: &str) -> Option<PathBuf> {
+    let ours = of_command(command)?;
+    let (_, run) = command.split_once("; exec '")?;
+    let program = run.strip_suffix(ours.word)?.strip_suffix("' hook ")?;
+    Some(program.replace("'\\''", "'").into())
+}
+
 /// This program, as hooks call it.
 pub fn program() -> Result<PathBuf, Failure> {
-    std::env::current_exe().map_err(|error| {
+    this_program::file().map_err(|error| {
         Failure::internal("the program cannot tell where it lies").detail(sentence(&error))
     })
 }
@@ -124,6 +133,7 @@ mod tests {
             for place in ["/usr/local/bin/mosaic", "/home/it's me/bin/mosaic"] {
                 let command = ours.command(Path::new(place));
                 assert_eq!(of_command(&command).unwrap().id, ours.id);
+                assert_eq!(program_of(&command).unwrap(), Path::new(place));
             }
         }
         for command in [
