@@ -8,10 +8,11 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument;
-use crate::card::dependency::{self, Gates};
+use crate::card::dependency::{self, Gates, Shifted};
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
 use crate::card::{self, Card, CardRow};
+use crate::frontier::wake;
 use crate::guard;
 use crate::postgres::clock::{self, Micros};
 use crate::postgres::lock;
@@ -137,7 +138,10 @@ fn settle(
     if changed.is_empty() {
         return;
     }
-    dependency::shift(session, vec![card.id.clone()], shift, now);
+    let shifted = dependency::shift(session, vec![card.id.clone()], shift, now);
+    if shift < 0 && shifted.iter().any(Shifted::is_open) {
+        wake::waiters();
+    }
     history::record(
         session,
         now,

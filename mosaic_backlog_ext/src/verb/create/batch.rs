@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::draft::Draft;
 use crate::card::cycle::Links;
-use crate::card::dependency::{self, Gates};
+use crate::card::dependency::{self, Gates, Shifted};
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
 use crate::frontier::wake;
@@ -328,7 +328,10 @@ impl Batch<'_> {
                     .filter_map(|(_, outcome)| outcome.as_ref().filter(|o| o.created))
                     .map(|outcome| outcome.id.clone())
                     .collect();
-                dependency::shift(self.session, dependents, -1, clock::now());
+                let shifted = dependency::shift(self.session, dependents, -1, clock::now());
+                if shifted.iter().any(Shifted::is_open) {
+                    wake::waiters();
+                }
             }
         }
         Ok(())
