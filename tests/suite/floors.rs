@@ -174,7 +174,7 @@ fn unsafe_lives_in_postgres_and_in_the_frontiers_memory() {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
         };
         let lines: Vec<&str> = unsafe_lines(&source).collect();
-        if homes.iter().any(|home| is_home(&home)) {
+        if homes.iter().any(is_home) {
             seen += lines.len();
         } else {
             assert!(lines.is_empty(), "{module}: {lines:?}");

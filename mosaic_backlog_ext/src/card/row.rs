@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Card, own_columns};
 use crate::card::status::{Status, Statuses};
 use crate::postgres::settings;
-use crate::postgres::statement::{self, Answer, Parameter, param};
+use crate::postgres::statement::{self, Answer, Parameter, Session, param};
 use crate::postgres::table::{
     Against, Found, Hit, Key, Search, Store, Table, Writer, Writes, known,
 };
@@ -280,11 +280,12 @@ impl Row {
 /// Inserts a card that depends on nothing, with these values and else NULL; gives its row with
 /// `depends_on` and `more` at the end. `None`, with nothing done, where a statement has to do it,
 /// or the card is there.
-pub fn insert<const N: usize>(
+pub fn insert<'a, const N: usize>(
+    session: &'a Session,
     values: impl FnOnce(&Places) -> [(usize, Parameter); N],
     description: impl FnOnce(&Places) -> pg_sys::TupleDesc,
     more: &[Parameter],
-) -> Option<Answer> {
+) -> Option<Answer<'a>> {
     let writer = Writer::open(&INSERTS)?;
     let places = known(&PLACES, writer.table(), Places::find)?;
     let mut row = Row {
@@ -300,7 +301,7 @@ pub fn insert<const N: usize>(
         let description = description(&places);
         let more = [&[places.no_names()], more].concat();
         let tuple = row.answer(&places, description, &more);
-        Answer::of(&[tuple], description)
+        Answer::of(session, &[tuple], description)
     })
 }
 
@@ -346,12 +347,13 @@ fn read(row: &Row, at: &Places) -> Card {
 
 /// Writes changes of a card that this transaction has locked and that has no dependencies; gives
 /// its row with `more` at the end. `None`, with nothing done, where a statement has to do it.
-pub fn update<const N: usize>(
+pub fn update<'a, const N: usize>(
+    session: &'a Session,
     id: &str,
     changes: impl FnOnce(&Places) -> [(usize, Parameter); N],
     description: impl FnOnce(&Places) -> pg_sys::TupleDesc,
     more: &[Parameter],
-) -> Option<Answer> {
+) -> Option<Answer<'a>> {
     let mut cards = Cards::open(c"backlog_pkey", |at| at.id)?;
     let places = cards.places();
     let Found::One(mut card) = cards.find(Key::Text(id)) else {
@@ -363,5 +365,5 @@ pub fn update<const N: usize>(
     let more = [&[places.no_names()], more].concat();
     let description = description(&places);
     let tuple = card.answer(&places, description, &more);
-    Some(Answer::of(&[tuple], description))
+    Some(Answer::of(session, &[tuple], description))
 }

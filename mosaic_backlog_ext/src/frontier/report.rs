@@ -34,7 +34,7 @@ fn backlog_frontier() -> Result<Rows<FrontierRow>, pgrx::pg_sys::panic::ErrorRep
 }
 
 /// What audits have found, as the columns of `backlog_frontier`.
-pub fn report(session: &Session) -> Answer {
+pub fn report(session: &Session) -> Answer<'_> {
     let known = found();
     let at = |count: u64, at: Micros| (count > 0).then_some(at);
     let (count, lost, lost_at, last, stuck, stuck_at) = match &known {

@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::ffi::CString;
+use std::marker::PhantomData;
 use std::thread::LocalKey;
 
 use pgrx::memcxt::PgMemoryContexts;
@@ -230,7 +231,11 @@ pub enum Moment {
 impl Session {
     /// Executes a kept statement; it sees all that was committed before it, and the
     /// transaction's own changes.
-    pub fn run(&self, statement: &'static LocalKey<Statement>, parameters: &[Parameter]) -> Answer {
+    pub fn run(
+        &self,
+        statement: &'static LocalKey<Statement>,
+        parameters: &[Parameter],
+    ) -> Answer<'_> {
         statement.with(|statement| {
             assert_eq!(statement.types.len(), parameters.len(), "{}", statement.sql);
             let by_index = ByIndex::begin(statement);
@@ -245,7 +250,7 @@ impl Session {
             drop(own_update);
             drop(by_index);
             assert!(code >= 0, "SPI code {code}: {}", statement.sql);
-            Answer::last()
+            Answer::last(self)
         })
     }
 
@@ -280,7 +285,7 @@ impl Session {
             loop {
                 // SAFETY: the portal is open, and nobody else knows its name.
                 unsafe { pg_sys::SPI_cursor_fetch(portal, true, size) };
-                let answer = Answer::last();
+                let answer = Answer::last(self);
                 let goes_on = !answer.is_empty() && each(&answer);
                 answer.free();
                 if !goes_on {
@@ -299,17 +304,18 @@ impl Session {
 }
 
 /// The rows that a statement gave. They live as long as the session.
-pub struct Answer {
+pub struct Answer<'a> {
     rows: *const pg_sys::HeapTuple,
     descriptor: pg_sys::TupleDesc,
     len: usize,
     /// What SPI keeps them in.
     table: *mut pg_sys::SPITupleTable,
+    session: PhantomData<&'a Session>,
 }
 
-impl Answer {
+impl<'a> Answer<'a> {
     /// That of the statement that has just run.
-    fn last() -> Self {
+    fn last(_of: &'a Session) -> Self {
         // SAFETY: variables of the backend. They are of the statement that has just run: its rows and their
         // number, or null.
         unsafe {
@@ -319,12 +325,13 @@ impl Answer {
                 descriptor: table.map_or(std::ptr::null_mut(), |table| table.tupdesc),
                 len: pg_sys::SPI_processed as usize,
                 table: pg_sys::SPI_tuptable,
+                session: PhantomData,
             }
         }
     }
 
     /// Rows that no statement gave; they and their description must live as long as the session.
-    pub fn of(rows: &[pg_sys::HeapTuple], descriptor: pg_sys::TupleDesc) -> Self {
+    pub fn of(_in: &'a Session, rows: &[pg_sys::HeapTuple], descriptor: pg_sys::TupleDesc) -> Self {
         // SAFETY: there is room for all of them, and what was just allocated overlaps with nothing.
         unsafe {
             let copy = pg_sys::palloc(size_of_val(rows).max(1)).cast::<pg_sys::HeapTuple>();
@@ -334,6 +341,7 @@ impl Answer {
                 descriptor,
                 len: rows.len(),
                 table: std::ptr::null_mut(),
+                session: PhantomData,
             }
         }
     }

@@ -75,14 +75,14 @@ fn may_complete(card: &Card, token: Option<i64>, force: bool) -> Result<bool, Re
 }
 
 /// Makes a locked card done.
-fn complete(
-    session: &Session,
+fn complete<'a>(
+    session: &'a Session,
     card: &Card,
     claim_token: Option<i64>,
     result: Parameter,
     now: Micros,
     unblocked: Vec<String>,
-) -> Answer {
+) -> Answer<'a> {
     let unblocked = param(unblocked);
     let done = |at: &Places| {
         [
@@ -101,7 +101,7 @@ fn complete(
     };
     let is_blocked = card.status == Status::Blocked;
     let direct = (!is_blocked)
-        .then(|| row::update(&card.id, done, |at| at.completed, &[unblocked]))
+        .then(|| row::update(session, &card.id, done, |at| at.completed, &[unblocked]))
         .flatten();
     direct.unwrap_or_else(|| {
         let complete = if is_blocked {

@@ -43,7 +43,7 @@ thread_local! {
 }
 
 /// The workers that failed `min_cards` different cards or more in a row.
-pub fn failing(session: &Session, min_cards: i32) -> Answer {
+pub fn failing(session: &Session, min_cards: i32) -> Answer<'_> {
     session.run(&FAILING, &[param(clock::now()), param(min_cards)])
 }
 

@@ -8,12 +8,17 @@ use crate::frontier::Key;
 use crate::postgres::clock::{Micros, SECOND};
 use crate::postgres::sequence::Sequence;
 use crate::postgres::settings;
-use crate::postgres::statement::{Answer, Parameter, param};
+use crate::postgres::statement::{Answer, Parameter, Session, param};
 use crate::postgres::table::{self, Found};
 
 /// Claims those of the candidates that are claimable and that nobody else touches. Gives also the
 /// candidates of which a statement must tell; `None` where statements have to do it all.
-pub fn take(keys: &[Key], request: &Request, now: Micros) -> Option<(Answer, Vec<Key>)> {
+pub fn take<'a>(
+    session: &'a Session,
+    keys: &[Key],
+    request: &Request,
+    now: Micros,
+) -> Option<(Answer<'a>, Vec<Key>)> {
     let mut cards = Cards::open(c"backlog_claimable", |at| at.claim_order)?;
     let places = &*cards.places();
     let mut taken = Vec::new();
@@ -36,7 +41,7 @@ pub fn take(keys: &[Key], request: &Request, now: Micros) -> Option<(Answer, Vec
             Found::Several => left.push(key),
         }
     }
-    Some((Answer::of(&taken, places.taken), left))
+    Some((Answer::of(session, &taken, places.taken), left))
 }
 
 /// Whether the card is claimable, and the claim may have it.

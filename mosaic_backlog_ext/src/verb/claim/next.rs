@@ -66,13 +66,13 @@ const OWN_MAX: usize = 1_000;
 
 /// Takes the next `wanted` claimable cards, as far as the frontier knows of them, and looks further
 /// where it does not. `all_came`: the cards whose time has come by `now` are known as claimable.
-pub fn take_next(
-    session: &Session,
+pub fn take_next<'a>(
+    session: &'a Session,
     request: &Request,
     mut wanted: usize,
     all_came: bool,
     now: Micros,
-) -> Result<Vec<Answer>, Refusal> {
+) -> Result<Vec<Answer<'a>>, Refusal> {
     let set = frontier::claims(request.phase.as_deref(), &request.labels, &request.offers);
     if let Some(audit) = frontier::audit(set) {
         prove(session, request, audit, now);
@@ -177,13 +177,13 @@ fn prove(session: &Session, request: &Request, audit: Audit, now: Micros) {
 }
 
 /// Takes what was locked when it was tried, as far as it is free by now: nothing else is left.
-fn take_locked(
-    session: &Session,
+fn take_locked<'a>(
+    session: &'a Session,
     request: &Request,
     set: Set,
     mut wanted: usize,
     now: Micros,
-) -> Result<Vec<Answer>, Refusal> {
+) -> Result<Vec<Answer<'a>>, Refusal> {
     let mut claimed = Vec::new();
     let mut trial = Trial::begin(set);
     let mut left = trial.take_locked();
@@ -314,13 +314,13 @@ fn examine(session: &Session, request: &Request, mut look: Look, wanted: usize, 
 
 /// The first `limit` cards in a part of the order that the claim may have, whoever has them
 /// locked, each with the time that it waited for.
-fn first_claimable(
-    session: &Session,
+fn first_claimable<'a>(
+    session: &'a Session,
     request: &Request,
     (first, last): (Key, Key),
     limit: usize,
     now: Micros,
-) -> Answer {
+) -> Answer<'a> {
     let examine = match request.phase {
         Some(_) => &EXAMINE_PHASE,
         None => &EXAMINE,
@@ -340,24 +340,24 @@ fn first_claimable(
 }
 
 /// Takes cards by a scan, past everything that is locked: where the frontier cannot tell.
-fn scan(
-    session: &Session,
+fn scan<'a>(
+    session: &'a Session,
     request: &Request,
     set: Set,
     wanted: usize,
     now: Micros,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer<'a>, Refusal> {
     let from = frontier::floor(set).min(frontier::own_floor());
     scan_from(session, request, from, wanted, now)
 }
 
-fn scan_from(
-    session: &Session,
+fn scan_from<'a>(
+    session: &'a Session,
     request: &Request,
     from: Key,
     wanted: usize,
     now: Micros,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer<'a>, Refusal> {
     loop {
         let answer = session.run(
             &PICK,

@@ -82,20 +82,25 @@ pub const LINKED_COLUMN: i32 = 32;
 pub const OWN_COLUMNS: usize = 25;
 
 /// Claims those of the candidates that are claimable and that nobody else has locked.
-pub fn take_candidates(
-    session: &Session,
+pub fn take_candidates<'a>(
+    session: &'a Session,
     keys: &[Key],
     request: &Request,
     now: Micros,
-) -> Vec<Answer> {
-    match direct::take(keys, request, now) {
+) -> Vec<Answer<'a>> {
+    match direct::take(session, keys, request, now) {
         None => vec![take_by_statement(session, keys, request, now)],
         Some((taken, left)) if left.is_empty() => vec![taken],
         Some((taken, left)) => vec![taken, take_by_statement(session, &left, request, now)],
     }
 }
 
-fn take_by_statement(session: &Session, keys: &[Key], request: &Request, now: Micros) -> Answer {
+fn take_by_statement<'a>(
+    session: &'a Session,
+    keys: &[Key],
+    request: &Request,
+    now: Micros,
+) -> Answer<'a> {
     let [worker, ttl, at, until] = request.lease(now);
     let parameters = [
         param(keys.to_vec()),
@@ -112,7 +117,12 @@ fn take_by_statement(session: &Session, keys: &[Key], request: &Request, now: Mi
 }
 
 /// Claims locked, claimable cards.
-pub fn take(session: &Session, ids: Vec<String>, request: &Request, now: Micros) -> Answer {
+pub fn take<'a>(
+    session: &'a Session,
+    ids: Vec<String>,
+    request: &Request,
+    now: Micros,
+) -> Answer<'a> {
     let [worker, ttl, at, until] = request.lease(now);
     let parameters = [param(ids), worker, ttl, at, until];
     Sequence::Tokens.drawing(|| session.run(&TAKE, &parameters))
@@ -151,14 +161,14 @@ pub fn record(session: &Session, request: &Request, claimed: &[Answer], now: Mic
 }
 
 /// Those of the cards that are still held under these tokens, read anew.
-pub fn held(session: &Session, ids: Vec<String>, tokens: Vec<i64>) -> Answer {
+pub fn held(session: &Session, ids: Vec<String>, tokens: Vec<i64>) -> Answer<'_> {
     session.run(&HELD, &[param(ids), param(tokens)])
 }
 
 /// The rows of all answers; a statement gives its own in the order in which the cards are stored.
-pub fn in_claim_order(answers: &[Answer]) -> Vec<(&Answer, usize)> {
-    let rows = |answer: &'_ Answer| 0..answer.len();
-    let mut all: Vec<(&Answer, usize)> = answers
+pub fn in_claim_order<'s, 'a>(answers: &'a [Answer<'s>]) -> Vec<(&'a Answer<'s>, usize)> {
+    let rows = |answer: &Answer| 0..answer.len();
+    let mut all: Vec<(&Answer<'s>, usize)> = answers
         .iter()
         .flat_map(|answer| rows(answer).map(move |row| (answer, row)))
         .collect();

@@ -36,7 +36,13 @@ pub fn suits(draft: &Draft) -> bool {
 }
 
 /// Writes the card without a statement.
-fn insert(draft: &Draft, id: &str, seq: i64, now: Micros) -> Option<Answer> {
+fn insert<'a>(
+    session: &'a Session,
+    draft: &Draft,
+    id: &str,
+    seq: i64,
+    now: Micros,
+) -> Option<Answer<'a>> {
     if !(1..CREATION_SEQ_END).contains(&seq) {
         return None;
     }
@@ -71,18 +77,22 @@ fn insert(draft: &Draft, id: &str, seq: i64, now: Micros) -> Option<Answer> {
             (at.claimable_since, param(now)),
         ]
     };
-    let answer = row::insert(values, |at| at.created, &[param(true)])?;
+    let answer = row::insert(session, values, |at| at.created, &[param(true)])?;
     frontier::opened(draft.not_before, claim_order);
     Some(answer)
 }
 
 /// The created card, as `backlog_create` returns it.
-pub fn create(session: &Session, draft: &Draft, actor: Option<&str>) -> Result<Answer, Refusal> {
+pub fn create<'a>(
+    session: &'a Session,
+    draft: &Draft,
+    actor: Option<&str>,
+) -> Result<Answer<'a>, Refusal> {
     let now = clock::now();
     loop {
         let seq = Sequence::Creations.next();
         let id = draft.id.clone().unwrap_or_else(|| generated_id(seq));
-        let directly = insert(draft, &id, seq, now);
+        let directly = insert(session, draft, &id, seq, now);
         let answer = directly.unwrap_or_else(|| {
             session.run(
                 &INSERT,

@@ -229,7 +229,7 @@ fn unseen(session: &Session) -> Finding {
     let before = clock::now() - UNSEEN_AFTER;
     let mut from = Key::MIN;
     let mut ids: Vec<String> = Vec::new();
-    let page = |from: Key| -> Answer { session.run(&CLAIMABLE, &[param(from), param(before)]) };
+    let page = |from: Key| -> Answer<'_> { session.run(&CLAIMABLE, &[param(from), param(before)]) };
     loop {
         let answer = page(from);
         let cards: Vec<(Key, Option<Key>)> = (0..answer.len())
