@@ -221,10 +221,13 @@ remove() {
     if [ -n "$server" ] && kill -0 "$server" 2>/dev/null; then
         err "a server (process $server) still runs on $fleet/backlog; it was left as it is"
     fi
-    # It may run in another container, where its number means something else.
-    if [ -e "$fleet/backlog/mosaic.lock" ] && have flock && ! flock -n "$fleet/backlog/mosaic.lock" true; then
-        err "a server still runs on $fleet/backlog, perhaps in another container; it was left as it is"
-    fi
+    # It may run in another container, where its number means something else. One of before holds the
+    # second file alone.
+    for lock in "$fleet/backlog/PG_VERSION" "$fleet/backlog/mosaic.lock"; do
+        if [ -e "$lock" ] && have flock && ! flock -n "$lock" true; then
+            err "a server still runs on $fleet/backlog, perhaps in another container; it was left as it is"
+        fi
+    done
     rm -rf -- "$fleet/backlog" "$fleet/postgresql" "$fleet/backlog.lock"
     say "removed the cards in $fleet/backlog"
 }
