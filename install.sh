@@ -165,7 +165,11 @@ put_shared() {
     "$mosaic" completions bash >"$staged/bash-completion/completions/mosaic"
     "$mosaic" completions zsh >"$staged/zsh/site-functions/_mosaic"
     "$mosaic" completions fish >"$staged/fish/vendor_completions.d/mosaic.fish"
-    "$mosaic" man --quiet --output "$staged/man/man1"
+    # For root the program writes to no folder of another user, as PREFIX may be one.
+    pages=$(mktemp -d /tmp/mosaic-pages.XXXXXX)
+    "$mosaic" man --quiet --output "$pages/man1"
+    mv -- "$pages/man1" "$staged/man/man1"
+    rmdir -- "$pages"
     (cd -- "$staged" && find . -type f) >"$shared.new"
     # What an older version brought and this one does not.
     remove_shared "$shared.new"

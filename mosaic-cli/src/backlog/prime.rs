@@ -56,7 +56,7 @@ impl Prime {
 
 /// Says whether the file had to be changed.
 fn write(file: &Path) -> Result<bool, Failure> {
-    let place = replacement::resolved(&destination(file)?)?;
+    let (place, _) = replacement::replaceable(&destination(file)?)?;
     let before = match fs::read(&place) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
