@@ -194,7 +194,11 @@ put_shared() {
     "$mosaic" completions bash >"$staged/bash-completion/completions/mosaic"
     "$mosaic" completions zsh >"$staged/zsh/site-functions/_mosaic"
     "$mosaic" completions fish >"$staged/fish/vendor_completions.d/mosaic.fish"
-    "$mosaic" man --quiet --output "$staged/man/man1"
+    # For root the program writes to no folder of another user, as PREFIX may be one.
+    pages=$(mktemp -d /tmp/mosaic-pages.XXXXXX)
+    "$mosaic" man --quiet --output "$pages/man1"
+    mv -- "$pages/man1" "$staged/man/man1"
+    rmdir -- "$pages"
     (cd -- "$staged" && find . -type f) >"$shared.new"
     # What an older version brought and this one does not.
     remove_shared "$shared.new"
@@ -271,10 +275,13 @@ check_purge() {
     if [ -n "$server" ] && kill -0 "$server" 2>/dev/null; then
         err "a server (process $server) still runs on $fleet/backlog; nothing was removed"
     fi
-    # It may run in another container, where its number means something else.
-    if [ -e "$fleet/backlog/mosaic.lock" ] && have flock && ! flock -n "$fleet/backlog/mosaic.lock" true; then
-        err "a server still runs on $fleet/backlog, perhaps in another container; nothing was removed"
-    fi
+    # It may run in another container, where its number means something else. One of before holds the
+    # second file alone.
+    for lock in "$fleet/backlog/PG_VERSION" "$fleet/backlog/mosaic.lock"; do
+        if [ -e "$lock" ] && have flock && ! flock -n "$lock" true; then
+            err "a server still runs on $fleet/backlog, perhaps in another container; nothing was removed"
+        fi
+    done
 }
 
 remove() {

@@ -18,7 +18,10 @@ pub fn as_commands(hint: &str) -> String {
         let end = name.find(|c: char| !c.is_ascii_lowercase() && c != '_');
         let (verb, after) = name.split_at(end.unwrap_or(name.len()));
         told.push_str(before);
-        let verb = verb.replace('_', "-");
+        let verb = match verb {
+            "get" => "show".to_owned(),
+            verb => verb.replace('_', "-"),
+        };
         let group = ["backlog", "db"].into_iter().find(|group| {
             let group = program.find_subcommand(group).expect("a command");
             group.find_subcommand(&verb).is_some()
@@ -68,6 +71,10 @@ mod tests {
             (
                 "As an operator, call mosaic.backlog_resume_after_restore().",
                 "As an operator, call `mosaic db resume-after-restore`.",
+            ),
+            (
+                "Look at the card with mosaic.backlog_get().",
+                "Look at the card with `mosaic backlog show`.",
             ),
             ("Try again.", "Try again."),
         ] {

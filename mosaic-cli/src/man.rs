@@ -80,7 +80,7 @@ fn write_all(root: &Command, folder: &Path) -> Result<Reply, Failure> {
     let cannot = |path: &Path, error: std::io::Error| {
         Failure::io(format!("cannot write {}", path.display()), &error).detail(sentence(&error))
     };
-    let folder = &replacement::resolved(folder)?;
+    let folder = &replacement::place(folder)?;
     DirBuilder::new()
         .recursive(true)
         .mode(0o755)

@@ -1,7 +1,8 @@
 //! Files that have their name only when they are whole: written beside, and renamed.
 //!
-//! In a folder that others write to as well, /tmp for one, nothing that lies there is trusted unless
-//! it is ours: a link may lead anywhere, and a file may have been put there to be given our mode.
+//! Nothing on the way there is trusted that somebody else put there: a link may lead anywhere, and a
+//! file may be there to be given our mode. It is no better in a folder of his own: then he rules it all
+//! the time. Root trusts no such folder.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -12,6 +13,9 @@ use std::path::{Component, Path, PathBuf};
 use uuid::Uuid;
 
 use crate::failure::{Code, Failure};
+
+/// Rules over everybody's files.
+const ROOT: u32 = 0;
 
 /// As many links as the kernel follows on one path.
 const LINKS: usize = 40;
@@ -41,30 +45,31 @@ impl Replacement {
         Replacement::begin_as(target, PUBLIC)
     }
 
-    /// The same with a mode of the caller's.
-    pub fn begin_as(target: &Path, mode: u32) -> Result<Self, Failure> {
-        // Where the name is a link, the file that it leads to is replaced.
+    /// The same for settings, of which root may change those of other users: their files, in their
+    /// folders, stay theirs. Links are no better there.
+    pub fn begin_settings(target: &Path, mode: u32) -> Result<Self, Failure> {
         let target = resolved(target)?;
+        let before = existing(&target)?;
+        if let Some(before) = &before
+            && !is_settled(before, folder_of(&target))?
+        {
+            return Err(foreign(&target, "file"));
+        }
+        Replacement::beside(target, before, mode)
+    }
+
+    fn begin_as(target: &Path, mode: u32) -> Result<Self, Failure> {
+        // Where the name is a link, the file that it leads to is replaced.
+        let (target, before) = replaceable(target)?;
+        Replacement::beside(target, before, mode)
+    }
+
+    fn beside(target: PathBuf, before: Option<Metadata>, mode: u32) -> Result<Self, Failure> {
         let Some(name) = target.file_name() else {
             return Err(Failure::usage(format!(
                 "{} does not name a file",
                 target.display()
             )));
-        };
-        let before = match fs::symlink_metadata(&target) {
-            Ok(metadata) if !metadata.is_file() => {
-                return Err(Failure::usage(format!(
-                    "{} is not an ordinary file",
-                    target.display()
-                ))
-                .hint("Name a file that is new or may be replaced."));
-            }
-            Ok(metadata) if !is_trusted(&metadata, folder_of(&target))? => {
-                return Err(foreign(&target, "file"));
-            }
-            Ok(metadata) => Some(metadata),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(cannot("look at", &target, &error)),
         };
         let mut beside = OsString::from(".");
         beside.push(name);
@@ -130,22 +135,45 @@ fn take_after(file: &File, other: &Metadata) -> io::Result<()> {
     file.set_permissions(other.permissions())
 }
 
-/// Where a path leads to, through links of our own and those that nobody else could have put there.
-/// What it names need not be there yet.
+/// Where a file is to be written, and what is there: nothing, or an ordinary file of our own.
+pub fn replaceable(path: &Path) -> Result<(PathBuf, Option<Metadata>), Failure> {
+    let target = way(path, true)?;
+    let before = existing(&target)?;
+    match &before {
+        Some(before) if before.uid() != ours() => Err(foreign(&target, "file")),
+        _ => Ok((target, before)),
+    }
+}
+
+/// Where a folder is to be made.
+pub fn place(path: &Path) -> Result<PathBuf, Failure> {
+    way(path, true)
+}
+
+/// Where a path leads to, through links of our own and of root's. What it names need not be there yet.
 pub fn resolved(path: &Path) -> Result<PathBuf, Failure> {
+    way(path, false)
+}
+
+/// `writes`: for root, through nobody else's folders either.
+fn way(path: &Path, writes: bool) -> Result<PathBuf, Failure> {
     let absolute = std::path::absolute(path).map_err(|error| cannot("resolve", path, &error))?;
     let mut ahead: Vec<OsString> = parts(&absolute);
     let mut at = PathBuf::from("/");
     let mut links = 0;
+    let is_careful = writes && ours() == ROOT;
     while let Some(part) = ahead.pop() {
         if part == ".." {
             at.pop();
             continue;
         }
+        if is_careful && fs::metadata(&at).is_ok_and(|folder| !is_trusted(&folder)) {
+            return Err(foreign_folder(&at));
+        }
         let next = at.join(&part);
         match fs::symlink_metadata(&next) {
             Ok(metadata) if metadata.is_symlink() => {
-                if !is_trusted(&metadata, &at)? {
+                if !is_trusted(&metadata) {
                     return Err(foreign(&next, "link"));
                 }
                 links += 1;
@@ -166,6 +194,19 @@ pub fn resolved(path: &Path) -> Result<PathBuf, Failure> {
     Ok(at)
 }
 
+/// The file of that name, if there is one.
+fn existing(target: &Path) -> Result<Option<Metadata>, Failure> {
+    match fs::symlink_metadata(target) {
+        Ok(metadata) if metadata.is_file() => Ok(Some(metadata)),
+        Ok(_) => Err(
+            Failure::usage(format!("{} is not an ordinary file", target.display()))
+                .hint("Name a file that is new or may be replaced."),
+        ),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(cannot("look at", target, &error)),
+    }
+}
+
 /// The parts of a path, the first one last.
 fn parts(path: &Path) -> Vec<OsString> {
     path.components()
@@ -184,13 +225,24 @@ fn folder_of(path: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-/// Whether what lies in this folder was put there by us, or by who rules the folder anyway.
-fn is_trusted(entry: &Metadata, folder: &Path) -> Result<bool, Failure> {
+fn ours() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Whether it is our own, or of who rules over all files. In a container where root has no number,
+/// that is whoever has the root of them.
+fn is_trusted(entry: &Metadata) -> bool {
+    let owner = entry.uid();
+    owner == ours() || owner == ROOT || fs::metadata("/").is_ok_and(|root| root.uid() == owner)
+}
+
+/// Whether a file was put into this folder by us, or by who rules the folder anyway.
+fn is_settled(file: &Metadata, folder: &Path) -> Result<bool, Failure> {
     const WRITABLE_BY_OTHERS: u32 = 0o022;
     let folder_is = fs::metadata(folder).map_err(|error| cannot("look at", folder, &error))?;
-    let ours = rustix::process::geteuid().as_raw();
-    Ok(folder_is.mode() & WRITABLE_BY_OTHERS == 0
-        || [0, ours, folder_is.uid()].contains(&entry.uid()))
+    Ok(is_trusted(file)
+        || folder_is.mode() & WRITABLE_BY_OTHERS == 0
+        || folder_is.uid() == file.uid())
 }
 
 fn foreign(path: &Path, what: &str) -> Failure {
@@ -198,8 +250,17 @@ fn foreign(path: &Path, what: &str) -> Failure {
         Code::Unauthorized,
         format!("{} is another user's {what}", path.display()),
     )
-    .detail("It lies in a folder that others may write to, where it may be a trap. Nothing was changed.")
-    .hint("Name a file in a folder of your own.")
+    .detail("What others put there may be a trap. Nothing was changed.")
+    .hint("Name another file, in a folder of your own.")
+}
+
+fn foreign_folder(path: &Path) -> Failure {
+    Failure::new(
+        Code::Unauthorized,
+        format!("{} is another user's folder", path.display()),
+    )
+    .detail("Its owner can lead what root writes there to any other file. Nothing was changed.")
+    .hint("Name a file in a folder of root's, or call as that user.")
 }
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {

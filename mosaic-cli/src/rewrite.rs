@@ -57,7 +57,7 @@ pub fn rewrite_in_turn(
         let replacement = match change(before.as_deref())? {
             Change::Nothing => return Ok(false),
             Change::To(after) => {
-                let replacement = Replacement::begin_as(file, mode)?;
+                let replacement = Replacement::begin_settings(file, mode)?;
                 replacement
                     .open()?
                     .write_all(&after)

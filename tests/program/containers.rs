@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use mosaic_backlog_tests::home::{Home, signal};
@@ -237,6 +237,75 @@ fn lock_file(home: &Home) -> std::path::PathBuf {
     home.data().join("mosaic.lock")
 }
 
+/// The file that the server's lock is on.
+fn store_file(home: &Home) -> std::path::PathBuf {
+    home.data().join("PG_VERSION")
+}
+
+#[test]
+fn a_lock_file_that_somebody_removed_as_a_stale_one_lets_no_second_server_in() {
+    let Some(container_1) = container() else {
+        return;
+    };
+    let second = || container().expect("namespaces, as before");
+    let home = far_home();
+    fs::create_dir_all(home.path()).expect("a folder");
+    let first = First::start(container_1, &home);
+    fs::remove_file(lock_file(&home)).expect("remove");
+    for arguments in ["backlog create three --id B1", "db start", "db stop"] {
+        let document = call(second(), &home, arguments).json(4);
+        let error = &document["error"];
+        assert_eq!(error["code"], "unreachable", "{arguments}: {error}");
+        let detail = error["detail"].as_str().expect("a detail");
+        assert!(detail.contains("is in use by process "), "{detail}");
+    }
+    let status = call(second(), &home, "db status").json(0);
+    assert_eq!(status["state"], "elsewhere", "{status}");
+    first.finish();
+    wait::until("the first container is gone", || {
+        home.servers().is_empty().then_some(())
+    });
+    let listed = backlog(&["list", "--count"]).at(&home).json();
+    assert_eq!(listed["total"], 2);
+    // The next server says again who it is.
+    assert!(lock_file(&home).exists());
+}
+
+#[test]
+fn either_lock_held_out_of_sight_keeps_a_server_from_starting() {
+    let home = Home::new();
+    backlog(&["create", "t", "--id", "A"]).at(&home).json();
+    mosaic(&["db", "stop", "--json"]).at(&home).json();
+    // That of a server of before, and that of one whose lock file was removed.
+    for held in [lock_file(&home), store_file(&home)] {
+        let file = File::open(&held).expect("the file");
+        file.try_lock().expect("nobody has it");
+        if held == store_file(&home) {
+            fs::remove_file(lock_file(&home)).expect("remove");
+        }
+        let document = backlog(&["list"]).at(&home).run().json(4);
+        assert_eq!(document["error"]["code"], "unreachable", "{document}");
+        let status = mosaic(&["db", "status", "--json"]).at(&home).json();
+        assert_eq!(status["state"], "elsewhere", "{status}");
+        assert!(home.servers().is_empty());
+        drop(file);
+        backlog(&["show", "A"]).at(&home).json();
+        mosaic(&["db", "stop", "--json"]).at(&home).json();
+    }
+}
+
+#[test]
+fn data_that_may_only_be_read_by_its_mode_is_locked_all_the_same() {
+    let home = Home::new();
+    backlog(&["create", "t", "--id", "A"]).at(&home).json();
+    mosaic(&["db", "stop", "--json"]).at(&home).json();
+    let mode = fs::Permissions::from_mode(0o400);
+    fs::set_permissions(store_file(&home), mode).expect("chmod");
+    backlog(&["show", "A"]).at(&home).json();
+    let status = mosaic(&["db", "status", "--json"]).at(&home).json();
+    assert_eq!(status["held_by"]["pid"], status["pid"], "{status}");
+}
+
 #[test]
 fn whoever_holds_the_lock_out_of_sight_is_respected_and_named() {
     let home = Home::new();
@@ -275,7 +344,28 @@ fn a_server_that_an_older_version_started_is_started_anew_once_to_hold_the_lock(
     backlog(&["create", "t", "--id", "A"]).at(&home).json();
     mosaic(&["db", "stop", "--json"]).at(&home).json();
     // As version 0.1.0 did it, and as its successor finds it.
-    let mut start = Command::new(programs::postgresql("pg_ctl"));
+    let unguarded = start_as_before(&home, Command::new(programs::postgresql("pg_ctl")));
+    assert!(unguarded["held_by"].is_null(), "{unguarded}");
+    is_started_anew_once(&home, &unguarded);
+}
+
+#[test]
+fn a_server_that_holds_the_lock_file_alone_is_started_anew_once_and_never_doubled() {
+    let home = Home::new();
+    backlog(&["create", "t", "--id", "A"]).at(&home).json();
+    mosaic(&["db", "stop", "--json"]).at(&home).json();
+    let mut start = Command::new("flock");
+    start
+        .arg(lock_file(&home))
+        .arg(programs::postgresql("pg_ctl"));
+    let before = start_as_before(&home, start);
+    assert!(before["held_by"].is_object(), "{before}");
+    is_started_anew_once(&home, &before);
+    assert_eq!(home.servers().len(), 1);
+}
+
+/// Starts the server without this program; gives the status that results.
+fn start_as_before(home: &Home, mut start: Command) -> Value {
     start
         .args([
             "start",
@@ -290,14 +380,17 @@ fn a_server_that_an_older_version_started_is_started_anew_once_to_hold_the_lock(
         .current_dir(home.data());
     programs::run(account::serve(&mut start));
     fs::remove_file(home.data().join("mosaic.version")).expect("remove");
-    let unguarded = mosaic(&["db", "status", "--json"]).at(&home).json();
-    assert_eq!(unguarded["state"], "running");
-    assert!(unguarded["held_by"].is_null(), "{unguarded}");
-    backlog(&["show", "A"]).at(&home).json();
-    let guarded = mosaic(&["db", "status", "--json"]).at(&home).json();
+    let status = mosaic(&["db", "status", "--json"]).at(home).json();
+    assert_eq!(status["state"], "running");
+    status
+}
+
+fn is_started_anew_once(home: &Home, before: &Value) {
+    backlog(&["show", "A"]).at(home).json();
+    let guarded = mosaic(&["db", "status", "--json"]).at(home).json();
     assert_eq!(guarded["held_by"]["pid"], guarded["pid"], "{guarded}");
-    assert_ne!(guarded["pid"], unguarded["pid"]);
-    backlog(&["show", "A"]).at(&home).json();
+    assert_ne!(guarded["pid"], before["pid"]);
+    backlog(&["show", "A"]).at(home).json();
     assert_eq!(json!(home.server()), guarded["pid"]);
 }
 
@@ -305,13 +398,16 @@ fn a_server_that_an_older_version_started_is_started_anew_once_to_hold_the_lock(
 fn every_process_of_the_server_holds_the_lock_and_none_of_the_call() {
     let home = Home::new();
     backlog(&["list"]).at(&home).json();
-    let lock = lock_file(&home).canonicalize().expect("the lock");
+    let locks = [lock_file(&home), store_file(&home)];
+    let locks = locks.map(|file| file.canonicalize().expect("the lock"));
     let holds = |pid: u32| {
-        fs::read_dir(format!("/proc/{pid}/fd"))
+        let open: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
             .into_iter()
             .flatten()
             .flatten()
-            .any(|link| fs::read_link(link.path()).is_ok_and(|file| file == lock))
+            .filter_map(|link| fs::read_link(link.path()).ok())
+            .collect();
+        locks.iter().all(|lock| open.contains(lock))
     };
     let server = home.server().expect("a server");
     assert!(holds(server));
@@ -326,5 +422,4 @@ fn every_process_of_the_server_holds_the_lock_and_none_of_the_call() {
             (holds(child) || state.is_empty() || state.contains("(zombie)")).then_some(())
         });
     }
-    assert!(Path::new(&lock).is_file());
 }

@@ -11,7 +11,7 @@ use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::folder::{self, Folder};
 use mosaic_backlog_tests::home::Home;
 use mosaic_backlog_tests::program::{Mosaic, Outcome, backlog, mosaic};
-use mosaic_backlog_tests::{account, wait};
+use mosaic_backlog_tests::{account, programs, wait};
 
 /// Somebody else, as root alone can act.
 const STRANGER: u32 = 65_534;
@@ -276,6 +276,145 @@ fn what_somebody_else_planted_in_a_shared_folder_is_not_followed() {
         assert_eq!(document["error"]["code"], "unauthorized", "{document}");
         assert_eq!(fs::read_to_string(&precious).expect("the file"), "precious");
         assert_eq!(fs::read_dir(&own).expect("a folder").count(), 1);
+    }
+}
+
+#[test]
+fn what_somebody_else_planted_in_his_own_folder_is_not_followed_either() {
+    if !account::is_root() {
+        return;
+    }
+    let home = Home::new();
+    backlog(&["create", "t", "--id", "A"]).at(&home).json();
+    let own = folder::create();
+    let precious = own.join("precious");
+    fs::write(&precious, "precious").expect("write");
+    for mode in [0o700, 0o755, 0o775, 0o777, 0o1777] {
+        let shared = shared();
+        let traps = "mkdir \"$2/d\" && ln -s \"$1\" \"$2/d/link\" && ln -s \"${1%/*}\" \"$2/d/way\" \
+            && ln -s \"$1\" \"$2/link\" && umask 000 && echo x > \"$2/d/theirs\"";
+        assert!(as_stranger(traps, &[&precious, &shared]));
+        let folder = shared.join("d");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).expect("chmod");
+        let before = modes(&folder);
+        for name in ["d/link", "d/way/precious", "d/theirs", "d/new", "link"] {
+            let trap = shared.join(name).to_string_lossy().into_owned();
+            for call in [
+                &["backlog", "export", &trap][..],
+                &["db", "backup", &trap],
+                &["backlog", "prime", "--write", &trap],
+                &["man", "--output", &trap],
+            ] {
+                let mut call = call.to_vec();
+                call.push("--json");
+                let document = mosaic(&call).at(&home).run().json(4);
+                let error = &document["error"];
+                assert_eq!(error["code"], "unauthorized", "{mode:o} {call:?}: {error}");
+                assert!(error["hint"].is_string(), "{error}");
+            }
+        }
+        assert_eq!(fs::read_to_string(&precious).expect("the file"), "precious");
+        assert_eq!(fs::read_dir(&own).expect("a folder").count(), 1);
+        assert_eq!(modes(&folder), before);
+    }
+    // Root's own file there is root's to replace, but the folder is not to be trusted.
+    let shared = shared();
+    let mine = shared.join("mine");
+    fs::write(&mine, "x").expect("write");
+    let name = mine.to_string_lossy().into_owned();
+    mosaic(&["backlog", "prime", "--write", &name, "--json"]).json();
+    std::os::unix::fs::chown(&*shared, Some(STRANGER), None).expect("chown");
+    let document = mosaic(&["backlog", "prime", "--write", &name, "--json"])
+        .run()
+        .json(4);
+    let message = document["error"]["message"].as_str().expect("a message");
+    assert!(message.ends_with("is another user's folder"), "{document}");
+}
+
+/// An ordinary user is in folders of others often; what he writes there is to be his.
+#[test]
+fn an_ordinary_user_writes_his_own_files_wherever_he_may_and_follows_his_own_links_and_root_s() {
+    if !account::is_root() {
+        return;
+    }
+    const COLLEAGUE: u32 = 1;
+    let (theirs, roots) = (shared(), shared());
+    std::os::unix::fs::chown(&*theirs, Some(COLLEAGUE), None).expect("chown");
+    let writes = |place: &Path| {
+        as_stranger(
+            "HOME=/nonexistent \"$1\" backlog prime --write \"$2\"",
+            &[programs::mosaic(), place],
+        )
+    };
+    let file = theirs.join("mine");
+    assert!(writes(&file), "a new one");
+    assert!(as_stranger("echo changed > \"$1\"", &[&file]));
+    assert!(writes(&file), "his own");
+    assert!(as_stranger("ln -s \"$1\" \"$2/link\"", &[&file, &theirs]));
+    assert!(writes(&theirs.join("link")), "his link");
+    symlink(&*theirs, roots.join("way")).expect("a link");
+    assert!(writes(&roots.join("way/mine")), "root's link");
+    symlink(&file, theirs.join("trap")).expect("a link");
+    std::os::unix::fs::lchown(theirs.join("trap"), Some(COLLEAGUE), None).expect("chown");
+    assert!(!writes(&theirs.join("trap")), "the colleague's link");
+    let other = theirs.join("other");
+    fs::write(&other, "other").expect("write");
+    for owner in [COLLEAGUE, 0] {
+        std::os::unix::fs::chown(&other, Some(owner), None).expect("chown");
+        assert!(!writes(&other), "a file of {owner}'s");
+    }
+    assert_eq!(fs::read_to_string(&other).expect("the file"), "other");
+}
+
+/// Root changes the settings of another user's home, but through no link of his.
+#[test]
+fn settings_of_another_user_stay_his_and_lead_nowhere_else() {
+    if !account::is_root() {
+        return;
+    }
+    let (home, own) = (folder::create(), folder::create());
+    let gateway = home.join("gateway");
+    fs::create_dir(&gateway).expect("a folder");
+    for folder in [&*home, &gateway] {
+        std::os::unix::fs::chown(folder, Some(STRANGER), Some(STRANGER)).expect("chown");
+    }
+    let settings = gateway.join("gateway.toml");
+    assert!(as_stranger("umask 077; : > \"$1\"", &[&settings]));
+    let set =
+        || mosaic(&["config", "set", "gateway_port", "8001", "--json"]).env("MOSAIC_HOME", &*home);
+    set().json();
+    let metadata = fs::metadata(&settings).expect("it");
+    assert_eq!((metadata.uid(), metadata.mode() & 0o777), (STRANGER, 0o600));
+    let precious = own.join("precious");
+    fs::write(&precious, "").expect("write");
+    assert!(as_stranger("ln -sf \"$1\" \"$2\"", &[&precious, &settings]));
+    let document = set().run().json(4);
+    assert_eq!(document["error"]["code"], "unauthorized", "{document}");
+    assert_eq!(fs::read_to_string(&precious).expect("the file"), "");
+}
+
+/// Whoever made the FIFO may never read from it.
+#[test]
+fn what_is_no_ordinary_file_is_refused_at_once() {
+    let home = Home::new();
+    backlog(&["create", "t", "--id", "A"]).at(&home).json();
+    let folder = folder::create();
+    let fifo = folder.join("fifo").to_string_lossy().into_owned();
+    programs::run(Command::new("mkfifo").arg(&fifo));
+    for call in [
+        &["backlog", "export", &fifo][..],
+        &["db", "backup", &fifo],
+        &["backlog", "prime", "--write", &fifo],
+        &["backlog", "prime", "--write", "/dev/null"],
+    ] {
+        let mut call = call.to_vec();
+        call.push("--json");
+        let document = mosaic(&call).at(&home).run().json(2);
+        let message = document["error"]["message"].as_str().expect("a message");
+        assert!(
+            message.ends_with("is not an ordinary file"),
+            "{call:?}: {document}"
+        );
     }
 }
 

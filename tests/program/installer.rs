@@ -324,12 +324,6 @@ fn the_data_of_a_server_out_of_sight_is_not_purged() {
     program(programs::mosaic(), &["db", "stop", "--json"])
         .at(&home)
         .json();
-    let lock = fs::File::options()
-        .write(true)
-        .open(home.data().join("mosaic.lock"))
-        .expect("the lock");
-    // As a server in another container does.
-    lock.try_lock().expect("nobody has it");
     let prefix = folder::create();
     let arguments = [
         "--uninstall",
@@ -337,20 +331,24 @@ fn the_data_of_a_server_out_of_sight_is_not_purged() {
         "--prefix",
         prefix.to_str().expect("a path"),
     ];
-    // With the program, which is to stop it, and without.
-    fs::create_dir(prefix.join("bin")).expect("a folder");
-    std::os::unix::fs::symlink(programs::mosaic(), prefix.join("bin/mosaic")).expect("a link");
+    // As a server in another container does, one of before the second.
     let installed = prefix.join("lib/mosaic/receipt.json");
-    fs::create_dir_all(prefix.join("lib/mosaic")).expect("a folder");
-    fs::write(&installed, "{}").expect("write");
-    for _ in 0..2 {
-        let output = install(home.path(), &arguments);
-        assert!(!output.status.success(), "{output:?}");
-        assert!(home.data().join("PG_VERSION").exists(), "{output:?}");
-        assert!(installed.exists(), "{output:?}");
-        let _ = fs::remove_file(prefix.join("bin/mosaic"));
+    for name in ["PG_VERSION", "mosaic.lock"] {
+        let lock = fs::File::open(home.data().join(name)).expect("the lock");
+        lock.try_lock().expect("nobody has it");
+        // With the program, which is to stop it, and without.
+        fs::create_dir_all(prefix.join("bin")).expect("a folder");
+        std::os::unix::fs::symlink(programs::mosaic(), prefix.join("bin/mosaic")).expect("a link");
+        fs::create_dir_all(prefix.join("lib/mosaic")).expect("a folder");
+        fs::write(&installed, "{}").expect("write");
+        for _ in 0..2 {
+            let output = install(home.path(), &arguments);
+            assert!(!output.status.success(), "{output:?}");
+            assert!(home.data().join("PG_VERSION").exists(), "{output:?}");
+            assert!(installed.exists(), "{output:?}");
+            let _ = fs::remove_file(prefix.join("bin/mosaic"));
+        }
     }
-    drop(lock);
     install_well(home.path(), &arguments);
     assert!(!home.data().exists());
 }

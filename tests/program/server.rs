@@ -158,8 +158,10 @@ fn a_stop_gives_the_lock_of_the_server_back() {
         .run();
     assert_eq!(outcome.exit, 0, "{outcome:?}");
     mosaic(&["db", "stop", "--json"]).at(&home).json();
-    let lock = File::open(home.data().join("mosaic.lock")).expect("the lock");
-    lock.try_lock().expect("nobody has it");
+    for name in ["PG_VERSION", "mosaic.lock"] {
+        let lock = File::open(home.data().join(name)).expect("the lock");
+        lock.try_lock().expect("nobody has it");
+    }
 }
 
 #[test]

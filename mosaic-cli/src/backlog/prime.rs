@@ -63,7 +63,7 @@ pub struct Preview {
 
 /// Looks, and changes nothing.
 pub fn preview(file: &Path) -> Result<Preview, Failure> {
-    let place = replacement::resolved(&destination(file)?)?;
+    let (place, _) = replacement::replaceable(&destination(file)?)?;
     let before = match fs::read(&place) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == ErrorKind::NotFound => None,

@@ -111,6 +111,7 @@ enum Event {
 impl Run {
     pub fn run(self, global: &Global) -> Result<Reply, Failure> {
         command::check(&self.command[0])?;
+        command::check_folder()?;
         let choice = store::choose(global)?;
         let (sender, events) = mpsc::channel();
         let signals = sender.clone();

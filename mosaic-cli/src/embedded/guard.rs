@@ -1,10 +1,14 @@
 //! Who runs on the data folder: a lock that the server holds for its whole life.
 //!
-//! Whoever starts the server locks a file in the data folder and lets the server inherit it, open.
-//! The kernel keeps the lock until the last process of that server is gone, and keeps it for
-//! everybody who reaches the file: also from another container, where the server's number means
+//! Whoever starts the server locks files in the data folder and lets the server inherit them, open.
+//! The kernel keeps the locks until the last process of that server is gone, and keeps them for
+//! everybody who reaches the files: also from another container, where the server's number means
 //! nothing and its socket may be out of sight, and from another host, where the file system passes
 //! locks on. A lock of the file system is all that such callers have in common.
+//!
+//! The lock that counts is on a file of PostgreSQL's own, without which there is no store: whoever
+//! removes ours, as a stale one, lets nobody in. Ours tells who holds it, and is locked as well:
+//! a program or a server of before knows no other.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -20,7 +24,10 @@ use super::process;
 use crate::failure::{Code, Failure};
 use crate::screen::one_line;
 
-const NAME: &str = "mosaic.lock";
+/// Locked, and never written to.
+const STORE: &str = "PG_VERSION";
+/// Says who holds the lock.
+const TOLD: &str = "mosaic.lock";
 
 /// How long the helpers of a killed server may take to notice it.
 const AFTERMATH: Duration = Duration::from_secs(20);
@@ -28,8 +35,11 @@ const AFTERMATH: Duration = Duration::from_secs(20);
 const GRACE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The lock, held.
-pub struct Guard(File);
+/// The locks, held.
+pub struct Guard {
+    store: File,
+    told: File,
+}
 
 /// What the server's starter wrote into the file.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -47,44 +57,46 @@ pub struct Holder {
 }
 
 impl Guard {
-    /// Takes the lock for a server that is about to start on the folder, or says who has it.
+    /// Takes the locks for a server that is about to start on the folder, or says who has them.
     pub fn take(data: &Path, socket: &Socket) -> Result<Guard, Failure> {
-        let cannot = |error: &io::Error| super::cannot("lock", &data.join(NAME), error);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(data.join(NAME))
-            .map_err(|error| cannot(&error))?;
+        let cannot = |name: &str, error: &io::Error| super::cannot("lock", &data.join(name), error);
         let start = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::Error(error)) => return Err(cannot(&error)),
-                Err(TryLockError::WouldBlock) => {}
+        let lock = |name: &str, file: io::Result<File>| -> Result<File, Failure> {
+            let file = file.map_err(|error| cannot(name, &error))?;
+            loop {
+                match file.try_lock() {
+                    Ok(()) => return Ok(file),
+                    Err(TryLockError::Error(error)) => return Err(cannot(name, &error)),
+                    Err(TryLockError::WouldBlock) => {}
+                }
+                let left = process::all_of(data);
+                if left.is_empty() && start.elapsed() > GRACE {
+                    return Err(Holder::of(data).refusal(data));
+                }
+                if start.elapsed() > AFTERMATH {
+                    return Err(still_at_work(data, &left));
+                }
+                std::thread::sleep(PAUSE);
             }
-            let left = process::all_of(data);
-            if left.is_empty() && start.elapsed() > GRACE {
-                return Err(Holder::read(&file).refusal(data));
-            }
-            if start.elapsed() > AFTERMATH {
-                return Err(still_at_work(data, &left));
-            }
-            std::thread::sleep(PAUSE);
-        }
-        let mut guard = Guard(file);
+        };
+        let store = lock(STORE, open_store(data))?;
+        let told = lock(
+            TOLD,
+            options().write(true).create(true).open(data.join(TOLD)),
+        )?;
+        let mut guard = Guard { store, told };
         guard
             .write(&Holder::here(None, socket))
-            .map_err(|error| cannot(&error))?;
+            .map_err(|error| cannot(TOLD, &error))?;
         Ok(guard)
     }
 
-    /// From here on every process that this one starts, and what those start, holds the lock too.
+    /// From here on every process that this one starts, and what those start, holds the locks too.
     pub fn bequeath(&self) -> io::Result<()> {
-        Ok(fcntl_setfd(&self.0, FdFlags::empty())?)
+        for file in [&self.store, &self.told] {
+            fcntl_setfd(file, FdFlags::empty())?;
+        }
+        Ok(())
     }
 
     /// The server runs.
@@ -95,24 +107,48 @@ impl Guard {
 
     fn write(&mut self, holder: &Holder) -> io::Result<()> {
         let text = serde_json::to_string(holder)?;
-        self.0.set_len(0)?;
-        self.0.seek(SeekFrom::Start(0))?;
-        self.0.write_all(text.as_bytes())?;
-        self.0.write_all(b"\n")
+        self.told.set_len(0)?;
+        self.told.seek(SeekFrom::Start(0))?;
+        self.told.write_all(text.as_bytes())?;
+        self.told.write_all(b"\n")
     }
 }
 
-/// Who holds the lock of the folder, if somebody does.
-pub fn holder(data: &Path) -> Option<Holder> {
-    let file = OpenOptions::new()
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options
         .read(true)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(data.join(NAME))
-        .ok()?;
-    match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => Some(Holder::read(&file)),
-        Ok(()) | Err(TryLockError::Error(_)) => None,
-    }
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW);
+    options
+}
+
+/// Over a network only who may write to a file may have it for himself.
+fn open_store(data: &Path) -> io::Result<File> {
+    let file = data.join(STORE);
+    options()
+        .write(true)
+        .open(&file)
+        .or_else(|_| options().open(&file))
+}
+
+/// Who holds the folder, if somebody does.
+pub fn holder(data: &Path) -> Option<Holder> {
+    [STORE, TOLD]
+        .into_iter()
+        .any(|name| is_locked(&data.join(name)))
+        .then(|| Holder::of(data))
+}
+
+/// Whether the folder is held by the lock that nobody can take away.
+pub fn is_held(data: &Path) -> bool {
+    is_locked(&data.join(STORE))
+}
+
+fn is_locked(file: &Path) -> bool {
+    options()
+        .open(file)
+        .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 impl Holder {
@@ -127,11 +163,16 @@ impl Holder {
         }
     }
 
-    /// What cannot be read is not known.
-    fn read(mut file: &File) -> Holder {
+    /// What cannot be read is not known, but for the number that PostgreSQL notes.
+    fn of(data: &Path) -> Holder {
         let mut text = String::new();
-        let _ = file.read_to_string(&mut text);
-        serde_json::from_str(&text).unwrap_or_default()
+        let _ = options()
+            .open(data.join(TOLD))
+            .and_then(|mut file| file.read_to_string(&mut text));
+        serde_json::from_str(&text).unwrap_or_else(|_| Holder {
+            pid: process::noted(&data.join("postmaster.pid")),
+            ..Holder::default()
+        })
     }
 
     /// Whether its process number means here what it means there.

@@ -186,9 +186,10 @@ impl Store {
     }
 
     /// Whether the server that answers holds the lock of its folder. One that an older version of
-    /// this program started does not, and would not keep a second one off.
+    /// this program started does not, or only one that whoever removes its file takes away, and
+    /// would not keep a second one off.
     fn is_guarded(&self) -> bool {
-        process::server_of(&self.home.data).is_none() || guard::holder(&self.home.data).is_some()
+        process::server_of(&self.home.data).is_none() || guard::is_held(&self.home.data)
     }
 
     /// Whether the server that answers was started from an installation that still suits us.

@@ -4,8 +4,8 @@
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::panic::catch_unwind;
-use std::path::Path;
 
 use serde_json::{Map, Value};
 
@@ -102,7 +102,20 @@ fn name_agent(session: &str) -> std::io::Result<()> {
         false => format!("{name}/{session}"),
     };
     let line = format!("export MOSAIC_AGENT='{}'\n", name.replace('\'', "'\\''"));
-    let before = std::fs::read_to_string(Path::new(&file)).unwrap_or_default();
+    let mut file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        // What is no file must not hold the session up.
+        .custom_flags(libc::O_NONBLOCK)
+        .open(file)?;
+    if !file.metadata()?.is_file() {
+        return Ok(());
+    }
+    let mut before = Vec::new();
+    (&file).take(LONGEST).read_to_end(&mut before)?;
+    let before = String::from_utf8_lossy(&before);
     if before.contains(&line) {
         return Ok(());
     }
@@ -111,11 +124,7 @@ fn name_agent(session: &str) -> std::io::Result<()> {
     } else {
         "\n"
     };
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(file)?
-        .write_all(format!("{gap}{line}").as_bytes())
+    file.write_all(format!("{gap}{line}").as_bytes())
 }
 
 /// What `mosaic mcp` claimed, as the tool's answer shows it. Whether that is so, the next renewal finds out.

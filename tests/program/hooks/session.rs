@@ -12,6 +12,7 @@ use mosaic_backlog_tests::cluster::SUPERUSER;
 use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::folder::{self, Folder};
 use mosaic_backlog_tests::program::{Outcome, mosaic};
+use mosaic_backlog_tests::programs;
 use serde_json::{Value, json};
 
 const ID: &str = "0f3a7a1f-2b3c-4d5e-8f90-a1b2c3d4e5f6";
@@ -173,12 +174,41 @@ fn a_session_gets_the_primer_a_name_and_later_the_cards_that_it_holds() {
     let mode = |path: PathBuf| fs::metadata(path).expect("it").mode() & 0o7777;
     assert_eq!(mode(claude.file()), 0o600);
     assert_eq!(mode(claude.folder.join("mosaic/sessions")), 0o700);
+    assert_eq!(mode(claude.environment()), 0o600);
     // What is over is no longer told.
     claude.bash(&format!(
         "mosaic backlog complete A --token {} --json",
         card["claim_token"]
     ));
     assert!(!claude.start("resume").contains("This session holds"));
+}
+
+#[test]
+fn the_environment_s_file_is_its_user_s_alone_whatever_the_umask_and_no_file_holds_nothing_up() {
+    let claude = Claude::new(None);
+    let file = claude.environment();
+    let begin = || {
+        let begun = Instant::now();
+        let program = programs::mosaic().display();
+        let outcome = claude.run(
+            &format!("umask 000; exec '{program}' hook session-start"),
+            &json!({"session_id": ID}).to_string(),
+        );
+        assert_eq!(outcome.exit, 0, "{outcome:?}");
+        assert!(outcome.stdout.contains("mosaic"), "{outcome:?}");
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    };
+    begin();
+    assert_eq!(fs::metadata(&file).expect("it").mode() & 0o7777, 0o600);
+    // That of somebody else's making stays as it is.
+    fs::write(&file, "export A=1\n").expect("write");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("chmod");
+    begin();
+    assert_eq!(fs::metadata(&file).expect("it").mode() & 0o7777, 0o644);
+    assert_eq!(fs::read_to_string(&file).expect("it").lines().count(), 2);
+    fs::remove_file(&file).expect("remove");
+    programs::run(Command::new("mkfifo").arg(&file));
+    begin();
 }
 
 #[test]

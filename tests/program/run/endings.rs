@@ -1,13 +1,14 @@
 //! How a command ends, and what becomes of its card.
 
 use std::fs;
+use std::process::Stdio;
 
 use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::program::mosaic;
 use mosaic_backlog_tests::{folder, programs};
 use serde_json::json;
 
-use super::{run, run_json};
+use super::{cards, run, run_json};
 
 #[test]
 fn a_command_finds_its_card_and_its_result_is_kept() {
@@ -70,6 +71,89 @@ fn a_result_that_cannot_be_kept_fails_the_card() {
     let reason = cards[0]["reason"].as_str().expect("a reason");
     assert!(reason.starts_with("the result was refused: "), "{reason}");
     assert_eq!(s.status("A"), "ready");
+}
+
+#[test]
+fn a_result_without_an_end_fails_the_card_and_fills_no_memory() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    let script = "truncate -s 4G \"$MOSAIC_RESULT_FILE\"";
+    // A quarter of the file.
+    let call = run(&["--json"], script).on(&db).with(|command| {
+        let mut shell = std::process::Command::new("sh");
+        shell
+            .args(["-c", "ulimit -v 1048576; exec \"$@\"", "sh"])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .env_clear()
+            .envs(
+                command
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        *command = shell;
+    });
+    let (exit, cards) = cards(call.run());
+    assert_eq!((exit, &cards[0]["outcome"]), (10, &json!("failed")));
+    let reason = cards[0]["reason"].as_str().expect("a reason");
+    assert_eq!(
+        reason,
+        "the result was refused: it has more than 8388608 bytes"
+    );
+    assert_eq!(s.status("A"), "ready");
+}
+
+#[test]
+fn what_is_no_file_in_the_place_of_the_result_holds_nothing_up_and_the_work_is_done() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create_numbered("c", 5);
+    let own = folder::create();
+    fs::write(own.join("secret"), "\"secret\"").expect("write");
+    let linked = format!("ln -s {}/secret \"$MOSAIC_RESULT_FILE\"", own.display());
+    for (script, told) in [
+        ("mkfifo \"$MOSAIC_RESULT_FILE\"", "is no ordinary file"),
+        ("mkdir \"$MOSAIC_RESULT_FILE\"", "is no ordinary file"),
+        ("ln -s /dev/zero \"$MOSAIC_RESULT_FILE\"", "is a link"),
+        ("ln -s gone \"$MOSAIC_RESULT_FILE\"", "is a link"),
+        (&linked, "is a link"),
+    ] {
+        let (exit, cards) = run_json(&db, &[], script);
+        assert_eq!(
+            (exit, &cards[0]["outcome"]),
+            (0, &json!("completed")),
+            "{script}: {cards:?}"
+        );
+        let reason = cards[0]["reason"].as_str().expect("a remark");
+        assert!(reason.contains(told), "{script}: {reason}");
+        let id = cards[0]["id"].as_str().expect("an id");
+        assert!(s.card(id)["result"].is_null(), "{script}");
+    }
+}
+
+#[test]
+fn without_a_place_for_its_files_no_card_is_claimed() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    let document = run(&["--json"], "true")
+        .on(&db)
+        .env("TMPDIR", "/nonexistent")
+        .run()
+        .json(4);
+    let error = &document["error"];
+    assert_eq!(error["code"], "resource", "{error}");
+    assert_eq!(error["retryable"], false, "{error}");
+    let text = error.to_string();
+    for part in ["in /nonexistent", "Nothing was claimed.", "TMPDIR"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let claims = s.column("select kind from mosaic.backlog_event");
+    assert_eq!(claims, ["created"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -20,13 +20,26 @@ use super::event::Event;
 use super::group::Group;
 use super::work::Work;
 use crate::backlog::holding::Lease;
-use crate::failure::Failure;
+use crate::failure::{Failure, sentence};
 use crate::store::Record;
 
 /// How much of the end of standard error is kept for the reason of a failure.
 const TAIL: usize = 2000;
 /// Processes that the command left behind may hold its standard error open.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// More of a result is not read. It leaves room for the blanks and the escapes of JSON that is small
+/// enough once it is kept.
+const LONGEST_RESULT: u64 = 8 << 20;
+
+/// What a command left in the file for its result.
+pub enum Left {
+    Nothing,
+    Work(Work),
+    /// Something that is no file to be read.
+    Unread(String),
+    TooLarge(String),
+}
 
 pub struct Running {
     pub group: Group,
@@ -55,6 +68,30 @@ pub fn check(program: &OsStr) -> Result<(), Failure> {
     }
 }
 
+/// Whether there is a place for the files of the cards, before one is claimed.
+pub fn check_folder() -> Result<(), Failure> {
+    folder().map(drop).map_err(|error| {
+        let above = std::env::temp_dir();
+        Failure::io(
+            format!(
+                "cannot make a folder for the files of a card in {}",
+                above.display()
+            ),
+            &error,
+        )
+        .detail(format!("{} Nothing was claimed.", sentence(&error)))
+        .hint("TMPDIR names the folder for such files.")
+    })
+}
+
+/// Whoever reads the card has its token, and whoever writes the result has done the work.
+fn folder() -> io::Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix("mosaic-run-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir()
+}
+
 impl Running {
     /// Starts the command; its end is told as an event.
     pub fn start(
@@ -72,11 +109,7 @@ impl Running {
     }
 
     fn spawn(plan: &Plan, card: &Record, lease: &Lease) -> io::Result<(Self, Child)> {
-        // Whoever reads the card has its token, and whoever writes the result has done the work.
-        let folder = tempfile::Builder::new()
-            .prefix("mosaic-run-")
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir()?;
+        let folder = folder()?;
         let card_file = folder.path().join("card.json");
         OpenOptions::new()
             .write(true)
@@ -113,8 +146,12 @@ impl Running {
     }
 
     /// What the command wrote as its result.
-    pub fn result(&self) -> Option<Work> {
-        Work::of(&fs::read(result_file(&self.folder)).ok()?)
+    pub fn result(&self) -> Left {
+        match read(&result_file(&self.folder)) {
+            Ok(left) => left,
+            Err(error) if error.kind() == ErrorKind::NotFound => Left::Nothing,
+            Err(error) => Left::Unread(format!("the result cannot be read: {error}")),
+        }
     }
 
     /// The last lines of the command's standard error.
@@ -131,6 +168,27 @@ impl Running {
 
 fn result_file(folder: &TempDir) -> PathBuf {
     folder.path().join("result.json")
+}
+
+/// Waits for nobody, and reads no more than can be kept: the command may have put anything there.
+fn read(file: &Path) -> io::Result<Left> {
+    if fs::symlink_metadata(file)?.is_symlink() {
+        return Ok(Left::Unread("the result is a link, not a file".to_owned()));
+    }
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(file)?;
+    if !file.metadata()?.is_file() {
+        return Ok(Left::Unread("the result is no ordinary file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    file.take(LONGEST_RESULT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST_RESULT {
+        let refused = format!("the result was refused: it has more than {LONGEST_RESULT} bytes");
+        return Ok(Left::TooLarge(refused));
+    }
+    Ok(Work::of(&bytes).map_or(Left::Nothing, Left::Work))
 }
 
 fn wait(mut child: Child, events: &Sender<Event>) {

@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGKILL, SIGTERM};
 use signal_hook::low_level::signal_name;
 
 use super::Plan;
-use super::command::Running;
+use super::command::{Left, Running};
 use super::event::{Event, News};
 use super::keeper::Keeper;
 use super::outcome::{End, Outcome, how};
@@ -213,7 +213,12 @@ impl Watch {
             return self.stopped_verdict();
         };
         if status.success() {
-            return Ok(Verdict::Complete(running.result()));
+            return Ok(match running.result() {
+                Left::Nothing => Verdict::Complete(None),
+                Left::Work(work) => Verdict::Complete(Some(work)),
+                Left::Unread(remark) => Verdict::CompleteWithout(remark),
+                Left::TooLarge(reason) => Verdict::Fail(reason),
+            });
         }
         let mut reason = how(status);
         let last_words = running.last_words();

@@ -51,6 +51,8 @@ impl Lease {
 pub enum Verdict {
     /// With the result, and what had to be said about it.
     Complete(Option<Work>),
+    /// Without the result, and why.
+    CompleteWithout(String),
     Fail(String),
     Release {
         reason: String,
@@ -71,6 +73,7 @@ impl Verdict {
                 .call("backlog_complete")
                 .json("result", work.map(|work| work.json))
                 .text("actor", lease.worker.clone()),
+            Verdict::CompleteWithout(_) => Verdict::Complete(None).call(lease),
             Verdict::Fail(reason) => lease.call("backlog_fail").text("reason", reason),
             Verdict::Release { reason, retry_in } => lease
                 .call("backlog_release")
@@ -84,6 +87,7 @@ impl Verdict {
             Verdict::Complete(work) => {
                 Report::of(End::Completed, work.and_then(|work| work.remark))
             }
+            Verdict::CompleteWithout(remark) => Report::of(End::Completed, Some(remark)),
             Verdict::Fail(reason) => Report::of(End::Failed, Some(reason)),
             Verdict::Release { reason, .. } => Report {
                 exit: Exit::CommandFailed,
