@@ -56,7 +56,7 @@ impl Prime {
 
 /// Says whether the file had to be changed.
 fn write(file: &Path) -> Result<bool, Failure> {
-    let (place, _) = replacement::replaceable(&destination(file)?)?;
+    let (place, _) = replacement::editable(&destination(file)?)?;
     let before = match fs::read(&place) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -80,7 +80,7 @@ fn write(file: &Path) -> Result<bool, Failure> {
     if before.is_some_and(|before| before == after) {
         return Ok(false);
     }
-    let replacement = Replacement::begin(&place)?;
+    let replacement = Replacement::begin_edit(&place)?;
     replacement
         .open()?
         .write_all(&after)
