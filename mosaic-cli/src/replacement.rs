@@ -58,6 +58,12 @@ impl Replacement {
         Replacement::beside(target, before, mode)
     }
 
+    /// The same for a file of which all but a part stays, and with it its owner.
+    pub fn begin_edit(target: &Path) -> Result<Self, Failure> {
+        let (target, before) = editable(target)?;
+        Replacement::beside(target, before, SECRET)
+    }
+
     fn begin_as(target: &Path, mode: u32) -> Result<Self, Failure> {
         // Where the name is a link, the file that it leads to is replaced.
         let (target, before) = replaceable(target)?;
@@ -136,11 +142,23 @@ fn take_after(file: &File, other: &Metadata) -> io::Result<()> {
 }
 
 /// Where a file is to be written, and what is there: nothing, or an ordinary file of our own.
-pub fn replaceable(path: &Path) -> Result<(PathBuf, Option<Metadata>), Failure> {
+fn replaceable(path: &Path) -> Result<(PathBuf, Option<Metadata>), Failure> {
     let target = way(path, true)?;
     let before = existing(&target)?;
     match &before {
         Some(before) if before.uid() != ours() => Err(foreign(&target, "file")),
+        _ => Ok((target, before)),
+    }
+}
+
+/// The same, where the file may be of another user's if nobody but us can have put it there.
+pub fn editable(path: &Path) -> Result<(PathBuf, Option<Metadata>), Failure> {
+    let target = way(path, true)?;
+    let before = existing(&target)?;
+    match &before {
+        Some(before) if before.uid() != ours() && !is_closed(folder_of(&target))? => {
+            Err(foreign(&target, "file"))
+        }
         _ => Ok((target, before)),
     }
 }
@@ -238,11 +256,23 @@ fn is_trusted(entry: &Metadata) -> bool {
 
 /// Whether a file was put into this folder by us, or by who rules the folder anyway.
 fn is_settled(file: &Metadata, folder: &Path) -> Result<bool, Failure> {
+    let folder_is = of_folder(folder)?;
+    Ok(is_trusted(file) || !is_open(&folder_is) || folder_is.uid() == file.uid())
+}
+
+/// Whether nobody else, but for root, puts anything into this folder.
+fn is_closed(folder: &Path) -> Result<bool, Failure> {
+    let folder_is = of_folder(folder)?;
+    Ok(is_trusted(&folder_is) && !is_open(&folder_is))
+}
+
+fn is_open(folder: &Metadata) -> bool {
     const WRITABLE_BY_OTHERS: u32 = 0o022;
-    let folder_is = fs::metadata(folder).map_err(|error| cannot("look at", folder, &error))?;
-    Ok(is_trusted(file)
-        || folder_is.mode() & WRITABLE_BY_OTHERS == 0
-        || folder_is.uid() == file.uid())
+    folder.mode() & WRITABLE_BY_OTHERS != 0
+}
+
+fn of_folder(folder: &Path) -> Result<Metadata, Failure> {
+    fs::metadata(folder).map_err(|error| cannot("look at", folder, &error))
 }
 
 fn foreign(path: &Path, what: &str) -> Failure {

@@ -329,6 +329,19 @@ fn what_somebody_else_planted_in_his_own_folder_is_not_followed_either() {
         .json(4);
     let message = document["error"]["message"].as_str().expect("a message");
     assert!(message.ends_with("is another user's folder"), "{document}");
+    // An export is for its owner alone, wherever a file of another owner lies.
+    let theirs = own.join("theirs");
+    fs::write(&theirs, "x").expect("write");
+    std::os::unix::fs::chown(&theirs, Some(STRANGER), None).expect("chown");
+    let name = theirs.to_string_lossy().into_owned();
+    for call in [["backlog", "export", &name], ["db", "backup", &name]] {
+        let document = mosaic(&[&call[..], &["--json"]].concat())
+            .at(&home)
+            .run()
+            .json(4);
+        assert_eq!(document["error"]["code"], "unauthorized", "{document}");
+    }
+    assert_eq!(fs::read_to_string(&theirs).expect("the file"), "x");
 }
 
 /// An ordinary user is in folders of others often; what he writes there is to be his.

@@ -63,7 +63,7 @@ pub struct Preview {
 
 /// Looks, and changes nothing.
 pub fn preview(file: &Path) -> Result<Preview, Failure> {
-    let (place, _) = replacement::replaceable(&destination(file)?)?;
+    let (place, _) = replacement::editable(&destination(file)?)?;
     let before = match fs::read(&place) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -101,7 +101,7 @@ pub fn write(file: &Path) -> Result<bool, Failure> {
     if before.is_some_and(|before| before == after) {
         return Ok(false);
     }
-    let replacement = Replacement::begin(&place)?;
+    let replacement = Replacement::begin_edit(&place)?;
     replacement
         .open()?
         .write_all(&after)
