@@ -155,7 +155,7 @@ fn document(report: &Report) -> Value {
         "installation": report.installation.as_ref().map(|path| path.to_string_lossy()),
         "server_version": report.server_version,
         "extension_version": report.extension_version,
-        "cli_version": extension::VERSION,
+        "cli_version": extension::version(),
     })
 }
 

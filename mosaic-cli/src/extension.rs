@@ -5,8 +5,11 @@ use postgres::error::SqlState;
 
 use crate::failure::{Code, Failure};
 
-/// The extension's version that this program was built with.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version of this program, which is that of the extension it was built with. Kept from the optimiser, so that it
+/// stands in the program as text: tests of updates put another one in its place.
+pub fn version() -> &'static str {
+    std::hint::black_box(env!("CARGO_PKG_VERSION"))
+}
 
 pub const OLDEST_SERVER: i32 = 150_000;
 
@@ -46,7 +49,7 @@ pub fn prepare(client: &mut Client) -> Result<String, Failure> {
     let may_migrate = std::env::var_os("MOSAIC_AUTO_MIGRATE").is_some_and(|value| value == "1");
     match found.installed {
         // Possibly by somebody else, since the call.
-        Some(version) if version == VERSION || !may_migrate => Ok(version),
+        Some(version) if version == self::version() || !may_migrate => Ok(version),
         _ => Ok(migrate(client)?.to),
     }
 }
@@ -79,7 +82,8 @@ pub fn too_old(installed: Option<&str>) -> Failure {
     .hint("Run `mosaic db migrate` with the rights of the database's owner.");
     match installed {
         Some(version) => failure.detail(format!(
-            "The extension there is version {version}; this program is version {VERSION}."
+            "The extension there is version {version}; this program is version {}.",
+            self::version()
         )),
         None => failure,
     }
@@ -160,12 +164,12 @@ fn update(client: &mut Client, found: &Found) -> Result<(), Failure> {
             Ok(())
         }
         // Nothing newer is there, which is fine as long as this program needs nothing newer.
-        Some(_) if before == VERSION => Ok(()),
+        Some(_) if before == version() => Ok(()),
         _ => Err(Failure::new(
             Code::NotInstalled,
             format!("the server has no files newer than version {before} of the extension"),
         )
-        .detail(format!("This program is version {VERSION}."))
+        .detail(format!("This program is version {}.", version()))
         .hint(
             "An administrator runs `install.sh --pg-config PATH` on the server's machine, \
              with the path of that server's pg_config.",

@@ -17,7 +17,7 @@ pub fn reply(global: &Global) -> Result<Reply, Failure> {
         Err(_) => None,
     };
     let document = json!({
-        "version": extension::VERSION,
+        "version": extension::version(),
         "extension_version": choice.and_then(extension_version),
     });
     Ok(Reply::new(document, |document, _| {

@@ -172,7 +172,7 @@ impl Server<'_> {
 
     fn extension(&mut self, facts: &Value) {
         const NAME: &str = "extension";
-        let own = extension::VERSION;
+        let own = extension::version();
         self.add(match facts["installed"].as_str() {
             None => Finding::not_ok(
                 NAME,

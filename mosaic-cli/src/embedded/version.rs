@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::home::Home;
+use crate::extension;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version([u32; 3]);
@@ -15,7 +16,7 @@ pub struct Version([u32; 3]);
 impl Version {
     /// The version of this program, which is that of the extension it was made with.
     pub fn own() -> Version {
-        env!("CARGO_PKG_VERSION")
+        extension::version()
             .parse()
             .expect("the workspace's version is three numbers")
     }

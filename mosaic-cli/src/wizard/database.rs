@@ -4,7 +4,7 @@ use super::step::{Context, Item, State};
 use crate::dsn::{self, Dsn};
 use crate::embedded::{Home, Store};
 use crate::environment::filled;
-use crate::extension::{self, VERSION};
+use crate::extension;
 use crate::failure::{Code, Failure, whole};
 use crate::prompt;
 use crate::screen::one_line;
@@ -138,10 +138,11 @@ fn external(dsn: Dsn) -> Result<Item, Failure> {
     let (installed, available) = extension::versions(&mut store::connect(dsn.clone())?)?;
     match (installed, available) {
         (Some(version), _) => {
-            let older = (version != VERSION).then(|| {
+            let older = (version != extension::version()).then(|| {
                 format!(
-                    "The extension there is version {version}, this program is version {VERSION}; \
-                     `mosaic db migrate` brings it to the newest that the server has."
+                    "The extension there is version {version}, this program is version {}; \
+                     `mosaic db migrate` brings it to the newest that the server has.",
+                    extension::version()
                 )
             });
             Ok(Item::new(STEP, what, State::Done).note(older))
