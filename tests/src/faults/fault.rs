@@ -76,15 +76,18 @@ impl Fault {
         match self {
             Self::BackendKilled => {
                 let mut admin = server.cluster.session(database);
-                // Of a session that lasts, not of a program's.
-                let pids = admin.column(&format!(
-                    "select pid from pg_stat_activity where usename = '{CALLER}'
-                     order by backend_start limit 6"
-                ));
-                let pid = &pids[rng.usize(0..pids.len())];
-                let _ = (Command::new("kill").args(["-9", &pid.to_string()]))
-                    .stderr(Stdio::null())
-                    .status();
+                // Of a session that lasts, not of a program's. It may have ended by now all the same.
+                wait::until("a backend is killed", || {
+                    let pids = admin.column(&format!(
+                        "select pid from pg_stat_activity where usename = '{CALLER}'
+                         order by backend_start limit 6"
+                    ));
+                    let pid = pids.get(rng.usize(0..pids.len().max(1)))?;
+                    let kill = (Command::new("kill").args(["-9", &pid.to_string()]))
+                        .stderr(Stdio::null())
+                        .status();
+                    kill.is_ok_and(|status| status.success()).then_some(())
+                });
                 let killed = recorder.now();
                 wait::until("a call breaks off", || {
                     recorder.look(|entries| {
