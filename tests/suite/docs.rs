@@ -11,9 +11,59 @@ mod states;
 mod transcripts;
 
 use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
 
 use mosaic_backlog_tests::programs;
 use page::{Page, pages};
+
+/// The sources of the house, as `folder/file.rs`.
+fn sources(folder: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else {
+            found.push(path.to_string_lossy().into_owned());
+        }
+    }
+}
+
+/// In the pages for maintainers, `example.rs` and `VERB.rs` stand for others.
+#[test]
+fn sources_that_a_page_names_are_there() {
+    let root = programs::sources();
+    let mut all = Vec::new();
+    for folder in ["mosaic_backlog_ext/src", "mosaic-cli/src", "tests"] {
+        sources(&root.join(folder), &mut all);
+    }
+    let mut pages = pages();
+    pages.extend(["CONTRIBUTING.md", "tests/README.md"].map(|page| Page::read(&root.join(page))));
+    let mut seen = 0;
+    for page in pages {
+        let is_other = |c: char| !c.is_ascii_alphanumeric() && !"_/.-".contains(c);
+        for name in page
+            .text
+            .split(is_other)
+            .filter(|name| name.ends_with(".rs"))
+        {
+            if name.starts_with(['/', '.'])
+                || name.ends_with("example.rs")
+                || name.ends_with("VERB.rs")
+            {
+                continue;
+            }
+            seen += 1;
+            let end = format!("/{name}");
+            assert!(
+                all.iter().any(|source| source.ends_with(&end)),
+                "{}: there is no {name}",
+                page.name()
+            );
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
 
 /// Every reference from page to page leads somewhere.
 #[test]

@@ -19,11 +19,26 @@ fn cluster(settings: &[&str]) -> (Cluster, Session) {
     (cluster, s)
 }
 
-/// Prepares a transaction named `name`.
+/// The name of a prepared transaction, which a server knows once, in all of its databases.
+fn prepared(s: &mut Session, name: &str) -> String {
+    format!("{name} in {}", s.text("select current_database()"))
+}
+
 fn prepare(s: &mut Session, name: &str, work: &str) {
+    let name = prepared(s, name);
     s.run(&format!(
         "begin; set local mosaic.notify = off; {work}; prepare transaction '{name}'"
     ));
+}
+
+fn commit(s: &mut Session, name: &str) {
+    let name = prepared(s, name);
+    s.run(&format!("commit prepared '{name}'"));
+}
+
+fn roll_back(s: &mut Session, name: &str) {
+    let name = prepared(s, name);
+    s.run(&format!("rollback prepared '{name}'"));
 }
 
 const CREATE_A: &str = "select from mosaic.backlog_create('t', id => 'A', priority => 9)";
@@ -34,14 +49,14 @@ fn a_prepared_create_is_found_after_its_commit_by_a_session_that_never_heard_of_
     prepare(&mut s, "create", CREATE_A);
     let mut other = db.session();
     assert_eq!(drain(&mut other), NONE);
-    db.session().run("commit prepared 'create'");
+    commit(&mut db.session(), "create");
     assert_eq!(drain(&mut other), ["A"]);
     prepare(
         &mut s,
         "create",
         "select from mosaic.backlog_create('t', id => 'B', priority => 9)",
     );
-    db.session().run("rollback prepared 'create'");
+    roll_back(&mut db.session(), "create");
     assert_eq!(drain(&mut other), NONE);
 }
 
@@ -57,13 +72,13 @@ fn a_prepared_claim_gives_the_card_back_when_it_is_rolled_back() {
             &format!("select from mosaic.backlog_claim('w'{by})"),
         );
         assert_eq!(drain(&mut other), NONE);
-        db.session().run("rollback prepared 'claim'");
+        roll_back(&mut db.session(), "claim");
         other.run("begin");
         assert_eq!(drain(&mut other), ["A"], "{by}");
         other.run("rollback");
     }
     prepare(&mut s, "claim", "select from mosaic.backlog_claim('w')");
-    db.session().run("commit prepared 'claim'");
+    commit(&mut db.session(), "claim");
     assert_eq!(drain(&mut other), NONE);
 }
 
@@ -74,7 +89,7 @@ fn transactions_are_prepared_one_after_the_other_without_a_claim_in_between() {
     for n in 0..1_500 {
         let create = format!("select from mosaic.backlog_create('t', id => 'c{n}')");
         prepare(&mut s, "create", &create);
-        s.run("commit prepared 'create'");
+        commit(&mut s, "create");
     }
     assert_eq!(drain(&mut s).len(), 1_500);
 }
@@ -87,7 +102,7 @@ fn the_lease_of_a_prepared_claim_is_swept_by_the_first_claim_after_its_end() {
     let mut other = db.session();
     other.run("set mosaic.clock = '2026-01-01 00:20Z'");
     assert_eq!(drain(&mut other), NONE);
-    db.session().run("commit prepared 'claim'");
+    commit(&mut db.session(), "claim");
     assert_eq!(claims(&mut other, "max_cards => 1"), ["A"]);
 }
 
@@ -101,7 +116,7 @@ fn the_lease_of_a_prepared_claim_is_reclaimed_on_demand() {
     let mut other = db.session();
     other.run("set mosaic.clock = '2026-01-01 00:20Z'");
     assert_eq!(drain(&mut other), NONE);
-    db.session().run("commit prepared 'claim'");
+    commit(&mut db.session(), "claim");
     assert_eq!(other.text("select id from mosaic.backlog_reclaim()"), "A");
 }
 
@@ -128,11 +143,11 @@ fn prepared_transactions_are_heeded_across_a_crash() {
     let mut other = cluster.session("postgres");
     assert_eq!(drain(&mut other), NONE);
     let mut ignorant = cluster.session("postgres");
-    ignorant.run("commit prepared 'create'");
+    commit(&mut ignorant, "create");
     assert_eq!(drain(&mut other), ["A"]);
-    ignorant.run("rollback prepared 'claim C'");
+    roll_back(&mut ignorant, "claim C");
     assert_eq!(drain(&mut other), ["C"]);
-    ignorant.run("commit prepared 'claim D'");
+    commit(&mut ignorant, "claim D");
     assert_eq!(drain(&mut other), NONE);
 }
 
@@ -151,7 +166,7 @@ fn a_prepared_create_is_heeded_after_a_crash_among_many_others() {
     cluster.resume();
     let mut other = cluster.session("postgres");
     assert_eq!(drain(&mut other).len(), 3);
-    cluster.session("postgres").run("commit prepared 'create'");
+    commit(&mut cluster.session("postgres"), "create");
     assert_eq!(drain(&mut other), ["A"]);
 }
 

@@ -2,12 +2,15 @@
 //! costs beside a snapshot that keeps dead entries.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mosaic_backlog_tests::calls::together;
 use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::session::Session;
+use mosaic_backlog_tests::wait;
 
 use crate::frontier::{claims, drain, warm};
 
@@ -294,4 +297,38 @@ fn claims_beside_an_old_snapshot_cost_the_same_after_five_thousand() {
     e.run("select from mosaic.backlog_reclaim()");
     let reclaim = cost(&mut e, "select id from mosaic.backlog_reclaim()");
     assert!(reclaim <= before.0 + 50, "reclaim: {reclaim}, {before:?}");
+}
+
+/// What it looks through is slow to read, as a large batch is under way in it, and new in each moment.
+#[test]
+fn a_claim_that_nothing_is_for_ends_while_others_create_without_pause() {
+    let (db, mut s) = warm();
+    s.run(
+        "begin; select count(*) from mosaic.backlog_create_many((
+           select jsonb_agg(jsonb_build_object('title', 't', 'priority', n * 7919 % 1999 - 1000))
+           from generate_series(1, 60000) n))",
+    );
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            let mut creator = db.session();
+            creator.run("set mosaic.durability = 'inherit'; set synchronous_commit = off");
+            let is_over = &is_over;
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    creator.run("select from mosaic.backlog_create('t')");
+                }
+            });
+        }
+        let claim = db
+            .session()
+            .begin_call("select id from mosaic.backlog_claim('w', labels => '{nosuch}')");
+        let ends = catch_unwind(AssertUnwindSafe(|| {
+            wait::until("the claim ends", || claim.is_finished().then_some(()));
+        }));
+        is_over.store(true, Ordering::Relaxed);
+        assert!(ends.is_ok(), "it goes on as long as others create");
+        assert_eq!(claim.rows().len(), 0);
+    });
+    s.run("rollback");
 }

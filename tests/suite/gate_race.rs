@@ -211,6 +211,7 @@ fn linked_late(prepare: &[&str], link: &str, then: &str, open: i64) {
 
 const CREATE: &str = "select * from mosaic.backlog_create('t', id => 'C', depends_on => '{A}')";
 const CREATE_ALONE: &str = "select from mosaic.backlog_create('t', id => 'C')";
+const UNLINK: &str = "select * from mosaic.backlog_unlink('C', '{A}')";
 const LINK: &str = "select * from mosaic.backlog_link('C', '{A}')";
 const COMPLETE: &str = "select from mosaic.backlog_complete('A')";
 const REOPEN: &str = "select from mosaic.backlog_reopen('A', 'why')";
@@ -219,12 +220,14 @@ const REOPEN: &str = "select from mosaic.backlog_reopen('A', 'why')";
 fn a_link_that_began_before_a_completion_and_ends_behind_it_waits_for_nothing() {
     linked_late(&[], CREATE, COMPLETE, 0);
     linked_late(&[CREATE_ALONE], LINK, COMPLETE, 0);
+    linked_late(&[CREATE], UNLINK, COMPLETE, 0);
 }
 
 #[test]
 fn a_link_that_began_before_a_card_was_reopened_and_ends_behind_it_waits_for_it() {
     linked_late(&[COMPLETE], CREATE, REOPEN, 1);
     linked_late(&[COMPLETE, CREATE_ALONE], LINK, REOPEN, 1);
+    linked_late(&[COMPLETE, CREATE], UNLINK, REOPEN, 0);
 }
 
 #[test]

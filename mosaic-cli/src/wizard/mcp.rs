@@ -5,7 +5,6 @@ use crate::agents::{AGENTS, Agent, Edit, Found, Level, NAME};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::nearest::{nearest, question};
-use crate::prompt;
 
 const STEP: &str = "mcp";
 
@@ -87,38 +86,17 @@ fn items(
             }
         }
     }
-    let open: Vec<usize> = (0..items.len())
-        .filter(|at| items[*at].state == State::Planned)
-        .collect();
-    let chosen: Vec<usize> = match named || context.proposes() {
-        true => open.clone(),
-        false if context.asks() && !open.is_empty() => {
-            let names: Vec<String> = open
-                .iter()
-                .map(|at| {
-                    let item = &items[*at];
-                    let file = item.file.as_ref().map(|file| file.display().to_string());
-                    format!("{}, {}", item.what, file.unwrap_or_default())
-                })
-                .collect();
-            let all: Vec<usize> = (0..names.len()).collect();
-            let message = "Which agents shall have the backlog as tools?";
-            let taken = prompt::choose_some(message, names, &all)?;
-            taken.into_iter().map(|at| open[at]).collect()
-        }
-        false => Vec::new(),
+    let shown = |item: &Item| {
+        let file = item.file.as_ref().map(|file| file.display().to_string());
+        format!("{}, {}", item.what, file.unwrap_or_default())
     };
-    for at in open {
-        if !chosen.contains(&at) {
-            let item = &mut items[at];
-            item.state = State::Skipped;
-            item.act = None;
-            item.diff.clear();
-            if !context.asks() {
-                item.note = Some(format!("{option} names the agents that get it."));
-            }
-        }
-    }
+    context.choose(
+        &mut items,
+        named,
+        "Which agents shall have the backlog as tools?",
+        shown,
+        &format!("{option} names the agents that get it."),
+    )?;
     Ok(items)
 }
 

@@ -10,7 +10,6 @@ use crate::diff::diff;
 use crate::environment::from_home;
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::prompt;
 use crate::replacement::resolved;
 
 const STEP: &str = "primer";
@@ -65,32 +64,13 @@ fn items(
             })
         })
         .collect::<Result<_, Failure>>()?;
-    let open: Vec<usize> = (0..items.len())
-        .filter(|at| items[*at].state == State::Planned)
-        .collect();
-    let chosen: Vec<usize> = match context.mode {
-        _ if open.is_empty() => Vec::new(),
-        _ if context.proposes() => open.clone(),
-        _ if context.asks() => {
-            let names: Vec<String> = open.iter().map(|at| items[*at].what.clone()).collect();
-            let all: Vec<usize> = (0..names.len()).collect();
-            let message = "Which files of this repository shall have the primer for agents?";
-            let taken = prompt::choose_some(message, names, &all)?;
-            taken.into_iter().map(|at| open[at]).collect()
-        }
-        _ => Vec::new(),
-    };
-    for at in open {
-        if !chosen.contains(&at) {
-            let item = &mut items[at];
-            item.state = State::Skipped;
-            item.act = None;
-            item.diff.clear();
-            if !context.asks() {
-                item.note = Some("--primer FILE puts it in.".to_owned());
-            }
-        }
-    }
+    context.choose(
+        &mut items,
+        false,
+        "Which files of this repository shall have the primer for agents?",
+        |item| item.what.clone(),
+        "--primer FILE puts it in.",
+    )?;
     Ok(items)
 }
 

@@ -151,6 +151,45 @@ impl Context {
         self.mode == Mode::Asks
     }
 
+    /// Leaves of the planned items those that are wanted: all of them if they were `named`, or are proposed; else
+    /// those that are chosen. `shown`: an item in a question; `left`: what is said of one that nobody was asked
+    /// about.
+    pub fn choose(
+        &self,
+        items: &mut [Item],
+        named: bool,
+        question: &str,
+        shown: impl Fn(&Item) -> String,
+        left: &str,
+    ) -> Result<(), Failure> {
+        let mut open: Vec<&mut Item> = items
+            .iter_mut()
+            .filter(|item| item.state == State::Planned)
+            .collect();
+        if named || self.proposes() || open.is_empty() {
+            return Ok(());
+        }
+        let chosen = match self.asks() {
+            true => {
+                let names: Vec<String> = open.iter().map(|item| shown(item)).collect();
+                let all: Vec<usize> = (0..names.len()).collect();
+                prompt::choose_some(question, names, &all)?
+            }
+            false => Vec::new(),
+        };
+        for (at, item) in open.iter_mut().enumerate() {
+            if !chosen.contains(&at) {
+                item.state = State::Skipped;
+                item.act = None;
+                item.diff.clear();
+                if !self.asks() {
+                    item.note = Some(left.to_owned());
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// All that is wrong as one failure.
     pub fn refusal(&mut self) -> Option<Failure> {
         if self.problems.len() < 2 {

@@ -2,6 +2,7 @@
 //! scan where it cannot tell.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use super::request::Request;
 use super::take::{orders, take, take_candidates};
@@ -64,6 +65,11 @@ statements! {
 /// candidates; with more, the table is scanned.
 const OWN_MAX: usize = 1_000;
 
+/// How long a claim looks and tries in vain before it scans the table instead: others may create cards that
+/// are not for it faster than it finds that out. The first looks have as long as they take.
+const PATIENCE: Duration = Duration::from_millis(100);
+const FIRST_LOOKS: u32 = 4;
+
 /// Takes the next `wanted` claimable cards, as far as the frontier knows of them, and looks further
 /// where it does not. `all_came`: the cards whose time has come by `now` are known as claimable.
 pub fn take_next<'a>(
@@ -86,6 +92,7 @@ pub fn take_next<'a>(
     let mut claimed = Vec::new();
     // What somebody else has locked is tried once, and once more before the claim gives up.
     let mut tried = HashSet::new();
+    let mut vain_since = None;
     while wanted > 0 {
         let mut trial = Trial::begin(set);
         let (shared, known) = match gather(session, request, &mut trial, wanted, now) {
@@ -130,7 +137,14 @@ pub fn take_next<'a>(
         let locked = settle(session, request, &keys, now)?;
         has_room &= trial.put_aside(&locked);
         drop(trial);
-        if !has_room && wanted > 0 {
+        let is_vain = match taken.is_empty() {
+            true => vain_since.get_or_insert_with(Instant::now).elapsed() > PATIENCE,
+            false => {
+                vain_since = None;
+                false
+            }
+        };
+        if (is_vain || !has_room) && wanted > 0 {
             claimed.push(scan(session, request, set, wanted, now)?);
             break;
         }
@@ -219,6 +233,8 @@ fn gather(
     now: Micros,
 ) -> Gathered {
     let mut keys = Vec::new();
+    let mut looks = 0;
+    let mut since = None;
     loop {
         match trial.next(Key::MAX, wanted - keys.len()) {
             Next::Candidates(more, known) => {
@@ -227,7 +243,16 @@ fn gather(
                     return Gathered::Candidates(keys, known);
                 }
             }
-            Next::Look(look) => examine(session, request, look, wanted, now),
+            Next::Look(look) => {
+                looks += 1;
+                let since = since.get_or_insert_with(Instant::now);
+                if looks > FIRST_LOOKS && since.elapsed() > PATIENCE {
+                    drop(look);
+                    trial.give_back(&keys);
+                    return Gathered::Unknown;
+                }
+                examine(session, request, look, wanted, now);
+            }
             Next::Nothing => return Gathered::Candidates(keys, Key::MAX),
             Next::Unknown => {
                 trial.give_back(&keys);
