@@ -63,7 +63,7 @@ grant execute on function mosaic.backlog_cancel, mosaic.backlog_reopen, mosaic.b
   mosaic.backlog_export, mosaic.backlog_token, mosaic.backlog_resume_after_restore to mosaic_operator;
 
 -- Settings that weaken a guarantee are an operator's at the least; mosaic.clock stays a superuser's.
-grant set on parameter mosaic.durability, mosaic.frontier_audit, mosaic.frontier_kept to mosaic_operator;
+grant set on parameter mosaic.direct_writes, mosaic.durability, mosaic.frontier_audit, mosaic.frontier_kept to mosaic_operator;
 
 comment on function mosaic.backlog_create is
   'Creates a card. With idempotency_key, the same request again finds the card that the first made (created = false). Errors: invalid_argument, not_found, id_conflict, key_conflict, cycle.';

@@ -117,7 +117,7 @@ language c as 'MODULE_PATHNAME', 'backlog_frontier_wrapper';
 alter function mosaic.backlog_frontier() owner to mosaic_owner;
 revoke all on function mosaic.backlog_frontier() from public;
 grant execute on function mosaic.backlog_frontier() to mosaic_reader;
-grant set on parameter mosaic.frontier_audit, mosaic.frontier_kept to mosaic_operator;
+grant set on parameter mosaic.direct_writes, mosaic.frontier_audit, mosaic.frontier_kept to mosaic_operator;
 comment on function mosaic.backlog_frontier is
   'What audits have found that the frontier did not know, since its shared memory was made: how many there were, how many cards or ended leases had been lost, and looks or trials that did not end.';
 

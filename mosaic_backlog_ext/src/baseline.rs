@@ -7,26 +7,33 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument;
+use crate::card::change::{set, without_lease};
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
 use crate::card::{CardRow, card_columns};
 use crate::guard;
 use crate::postgres::clock;
 use crate::postgres::rows::{Rows, Stream};
-use crate::postgres::statement::{param, session, statements};
+use crate::postgres::statement::{card_updates, param, session, statements};
 use crate::refusal::Refusal;
 use crate::verb::claim::{self, ClaimedRow};
+
+macro_rules! done {
+    ($to:ident $with:tt) => {
+        without_lease! { $to $with status = (status done), completed_at = (parameter 2), updated_at = (parameter 2) }
+    };
+}
 
 statements! {
     CREATE(TEXTOID, TEXTOID, TIMESTAMPTZOID) = concat!(
         "with c as (insert into mosaic.backlog (id, title, created_at, updated_at, claimable_since)
            values ($1, $2, $3, $3, $3) returning *)
          select ", card_columns!(), " from c");
-    COMPLETE(TEXTOID, TIMESTAMPTZOID) = concat!(
-        "update mosaic.backlog c set status = 'done', claim_owner = null, claim_token = null,
-           claim_ttl_seconds = null, claimed_at = null, claim_expires_at = null,
-           completed_at = $2, updated_at = $2, settled_token = claim_token
-         where id = $1 returning ", card_columns!());
+}
+
+card_updates! {
+    COMPLETE(TEXTOID, TIMESTAMPTZOID) =
+        done!(set ()), ", settled_token = claim_token where id = $1 returning ", card_columns!();
 }
 
 /// Nothing but the call.

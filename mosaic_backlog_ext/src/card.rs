@@ -1,6 +1,9 @@
 //! A card as the verbs see it, and as they return it.
 
+pub mod change;
 pub mod check;
+pub mod claimable;
+pub mod column;
 pub mod cycle;
 pub mod dependency;
 mod dependent;
@@ -11,65 +14,79 @@ pub mod status;
 
 use std::collections::HashSet;
 
+use crate::card::claimable::{Hindrance, hindrance, max_attempts};
+use crate::card::row::{Places, Row};
 use crate::card::status::Status;
 use crate::postgres::clock::Micros;
 use crate::postgres::rows::{Rows, Shape, shapes};
-use crate::postgres::settings;
 use crate::postgres::statement::{Answer, Session, param, statements};
 use crate::postgres::table::Against;
 use crate::refusal::Refusal;
 
-/// The columns of a card in a `RETURNS TABLE`.
-macro_rules! card_table {
-    () => {
-        "id text, title text, body text, phase text, labels text[], requires text[], priority integer, \
-         status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, \
-         claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, \
-         claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, \
-         block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, \
-         updated_at timestamptz, completed_at timestamptz, depends_on text[]"
-    };
-}
-pub(crate) use card_table;
-
-/// The columns of the table among them, under the alias `c`.
-macro_rules! own_columns {
-    () => {
-        "c.id, c.title, c.body, c.phase, c.labels, c.requires, c.priority, c.status, c.acceptance, \
-         c.idempotency_key, c.not_before, c.claim_owner, c.claim_token, c.claim_ttl_seconds, c.claimed_at, \
-         c.claim_expires_at, c.attempts, c.max_attempts, c.block_kind, c.block_reason, c.result, \
-         c.open_dependencies, c.created_at, c.updated_at, c.completed_at"
-    };
-}
-pub(crate) use own_columns;
-
-/// All of them in a select list or a RETURNING. The token is its holder's, who has it from the
-/// claim, and an operator's, who asks for it by name: `claim_token` is null.
-macro_rules! card_columns {
-    () => {
-        concat!(
-            "c.id, c.title, c.body, c.phase, c.labels, c.requires, c.priority, c.status, c.acceptance, \
-             c.idempotency_key, c.not_before, c.claim_owner, null::bigint, c.claim_ttl_seconds, c.claimed_at, \
-             c.claim_expires_at, c.attempts, c.max_attempts, c.block_kind, c.block_reason, c.result, \
-             c.open_dependencies, c.created_at, c.updated_at, c.completed_at, \
-             case when c.linked then array(select d.depends_on from mosaic.backlog_dependency d \
-                where d.card_id = c.id order by d.depends_on limit 100000) else '{}' end"
-        )
-    };
-}
-pub(crate) use card_columns;
+pub(crate) use column::{card_columns, card_table, own_columns};
 
 shapes! {
     /// A card and its dependencies.
     CardRow = concat!("TABLE (", card_table!(), ")");
 }
 
-macro_rules! lock_columns {
-    () => {
-        "select id, status::text, claim_owner, claim_token, claim_ttl_seconds, claim_expires_at, attempts, \
-         max_attempts, open_dependencies, not_before, settled_token, requires, created_at, \
-         claimable_since, last_failure, block_kind, block_reason from mosaic.backlog "
+/// What of a card is read with its lock: the columns, as fields, and how each is read from the answer to a statement
+/// and from a row.
+macro_rules! card {
+    ($($(#[$doc:meta])* $column:ident: $type:ty = $read:ident),* $(,)?) => {
+        /// A card whose row this transaction has locked.
+        pub struct Card {
+            pub status: Status,
+            /// The card's own maximum, else the setting's.
+            pub max_attempts: i32,
+            $($(#[$doc])* pub $column: $type,)*
+        }
+
+        macro_rules! lock_columns {
+            () => {
+                concat!("select status::text, max_attempts" $(, ", ", stringify!($column))*, " from mosaic.backlog ")
+            };
+        }
+
+        impl Card {
+            fn read(answer: &Answer, row: usize) -> Self {
+                let mut columns = 3..;
+                let mut next = || columns.next().unwrap_or_default();
+                Self {
+                    status: Status::parse(answer.must(row, 1)),
+                    max_attempts: max_attempts(answer.get(row, 2)),
+                    $($column: answer.$read(row, next()),)*
+                }
+            }
+
+            fn stored(row: &Row, at: &Places) -> Self {
+                Self {
+                    status: at.status_of(row),
+                    max_attempts: max_attempts(row.get(at.max_attempts)),
+                    $($column: row.$read(at.$column),)*
+                }
+            }
+        }
     };
+}
+
+card! {
+    id: String = must,
+    claim_owner: Option<String> = get,
+    claim_token: Option<i64> = get,
+    claim_ttl_seconds: Option<i32> = get,
+    claim_expires_at: Option<Micros> = get,
+    attempts: i32 = must,
+    open_dependencies: i32 = must,
+    not_before: Option<Micros> = get,
+    /// The token under which the card became done or blocked.
+    settled_token: Option<i64> = get,
+    requires: Vec<String> = must,
+    created_at: Micros = must,
+    claimable_since: Micros = must,
+    last_failure: Option<String> = get,
+    block_kind: Option<String> = get,
+    block_reason: Option<String> = get,
 }
 
 statements! {
@@ -85,54 +102,7 @@ statements! {
           cross join lateral (select * from mosaic.backlog b where b.id = asked.id limit 1) c order by asked.place");
 }
 
-/// A card whose row this transaction has locked.
-pub struct Card {
-    pub id: String,
-    pub status: Status,
-    pub claim_owner: Option<String>,
-    pub claim_token: Option<i64>,
-    pub claim_ttl_seconds: Option<i32>,
-    pub claim_expires_at: Option<Micros>,
-    pub attempts: i32,
-    /// The card's own maximum, else the setting's.
-    pub max_attempts: i32,
-    pub open_dependencies: i32,
-    pub not_before: Option<Micros>,
-    /// The token under which the card became done or blocked.
-    pub settled_token: Option<i64>,
-    pub requires: Vec<String>,
-    pub created_at: Micros,
-    pub claimable_since: Micros,
-    pub last_failure: Option<String>,
-    pub block_kind: Option<String>,
-    pub block_reason: Option<String>,
-}
-
 impl Card {
-    fn read(answer: &Answer, row: usize) -> Self {
-        Self {
-            id: answer.must(row, 1),
-            status: Status::parse(answer.must(row, 2)),
-            claim_owner: answer.get(row, 3),
-            claim_token: answer.get(row, 4),
-            claim_ttl_seconds: answer.get(row, 5),
-            claim_expires_at: answer.get(row, 6),
-            attempts: answer.must(row, 7),
-            max_attempts: answer
-                .get(row, 8)
-                .unwrap_or_else(|| settings::MAX_ATTEMPTS.get()),
-            open_dependencies: answer.must(row, 9),
-            not_before: answer.get(row, 10),
-            settled_token: answer.get(row, 11),
-            requires: answer.must(row, 12),
-            created_at: answer.must(row, 13),
-            claimable_since: answer.must(row, 14),
-            last_failure: answer.get(row, 15),
-            block_kind: answer.get(row, 16),
-            block_reason: answer.get(row, 17),
-        }
-    }
-
     /// Locks the card's row, waiting for whoever has it.
     pub fn lock(session: &Session, id: &str) -> Result<Self, Refusal> {
         if let Some(card) = row::lock(id, Against::Changes, || true) {
@@ -186,11 +156,30 @@ impl Card {
         self.attempts >= self.max_attempts
     }
 
+    /// What stands in the way of a claim, whoever claims.
+    pub fn hindrance(&self, now: Micros) -> Option<Hindrance> {
+        let is_exhausted = self.is_exhausted();
+        let open_dependencies = self.open_dependencies;
+        hindrance(
+            self.status,
+            is_exhausted,
+            open_dependencies,
+            self.not_before,
+            now,
+        )
+    }
+
     /// Whether the lease has ended, swept or not.
     pub fn lease_ended(&self, now: Micros) -> bool {
         self.claim_expires_at.is_some_and(|end| end <= now)
     }
 }
+
+/// Why a card can be blocked.
+pub const BLOCK_KINDS: [&str; 5] = ["input", "dependency", "capability", EXHAUSTED, "other"];
+
+/// That of a card that used up its attempts.
+pub const EXHAUSTED: &str = "attempts";
 
 /// The card as a result.
 pub fn get<T: Shape>(session: &Session, id: &str) -> Result<Rows<T>, Refusal> {

@@ -18,8 +18,14 @@ const PASS: &str = "create function pass() returns trigger language plpgsql as $
        return case when tg_level = 'ROW' then new end;
      end $$;";
 
+/// Not an addition, but with the same consequence.
+const OFF: &str = "do $$ begin
+       execute format('alter database %I set mosaic.direct_writes = off', current_database());
+     end $$";
+
 /// Additions that have no effect on cards, but need statements.
-const IDLE: [&str; 8] = [
+const IDLE: [&str; 9] = [
+    OFF,
     "create trigger pass before update on mosaic.backlog for each row execute function pass();
      create trigger pass before insert on mosaic.backlog_event for each row execute function pass()",
     "create trigger pass after update on mosaic.backlog for each statement execute function pass();
@@ -112,6 +118,68 @@ fn with_a_statement_and_without_cards_and_history_are_written_alike() {
         }
         assert_eq!(without.len(), with.len(), "{addition}");
     }
+}
+
+#[test]
+fn the_doctor_says_whether_statements_write_and_why() {
+    let finding =
+        "select state || ': ' || detail from mosaic.backlog_doctor() where name = 'direct_writes'";
+    for (addition, why) in [
+        ("select", "In use."),
+        (OFF, "mosaic.direct_writes is off."),
+        (IDLE[1], "backlog has the trigger \"pass\"."),
+        (
+            IDLE[4],
+            "backlog has other checks than it was installed with.",
+        ),
+        (
+            "alter table mosaic.backlog_event add constraint short check (length(kind) < 1000)",
+            "backlog_event has other checks than it was installed with.",
+        ),
+        (
+            "alter table mosaic.backlog add extra text",
+            "backlog has an added column.",
+        ),
+        (
+            "alter table mosaic.backlog_event add extra text",
+            "backlog_event has other columns than it was installed with.",
+        ),
+        (IDLE[6], "backlog has row security."),
+        (IDLE[8], "backlog has a rule."),
+        (
+            "create trigger pass before insert on mosaic.backlog for each row execute function pass()",
+            "backlog has the trigger \"pass\".",
+        ),
+        (
+            "revoke update on mosaic.backlog from mosaic_owner",
+            "mosaic_owner lacks a right on backlog.",
+        ),
+    ] {
+        let db = Database::fresh();
+        let mut s = db.session();
+        s.run(PASS);
+        s.run(addition);
+        let said = db.session().text(finding);
+        let expected = match why {
+            "In use." => format!("ok: {why}"),
+            why => format!("ok: Not in use, so calls cost more: {why}"),
+        };
+        assert_eq!(said, expected, "{addition}");
+    }
+}
+
+#[test]
+fn an_operator_sets_direct_writes_and_a_worker_does_not() {
+    let db = Database::fresh();
+    let mut operator = db.session_as("operator");
+    operator
+        .run("set mosaic.direct_writes = off; select from mosaic.backlog_create('t', id => 'A')");
+    let mut worker = db.session_as("worker");
+    worker.run("select from mosaic.backlog_claim('w')");
+    let refused = worker
+        .attempt_run("set mosaic.direct_writes = off")
+        .expect_err("a worker");
+    assert_eq!(refused.sqlstate, "42501", "{refused:?}");
 }
 
 /// A database with card A, to which somebody adds something.

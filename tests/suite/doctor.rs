@@ -7,8 +7,9 @@ use mosaic_backlog_tests::session::Session;
 use mosaic_backlog_tests::wait;
 use serde_json::{Value, json};
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "settings",
+    "direct_writes",
     "frontier",
     "triggers",
     "indexes",
@@ -140,8 +141,8 @@ fn a_disabled_trigger_is_found_and_mended_as_the_hint_says() {
     assert_eq!(s.claim_next("w"), None);
     s.run("alter table mosaic.backlog disable trigger backlog_watch");
     assert_found(&mut s, "triggers", "error", &["backlog_watch"]);
-    // With a key, as what is created without a statement does not need the trigger.
-    s.run("select from mosaic.backlog_create('t', id => 'A', idempotency_key => 'k')");
+    // In a batch, as what is created without a statement does not need the trigger.
+    s.run("select from mosaic.backlog_create_many('[{\"title\": \"t\", \"id\": \"A\"}]')");
     assert_eq!(s.claim_next("w"), None, "the damage does what it says");
     s.run("alter table mosaic.backlog enable trigger backlog_watch");
     assert_found(&mut s, "triggers", "error", &["session_replication_role"]);

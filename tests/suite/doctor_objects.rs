@@ -414,7 +414,7 @@ fn claimable_cards_that_no_claim_would_find_are_found_and_counted() {
     s.run("alter table mosaic.backlog disable trigger backlog_watch");
     for id in ["A", "B", "C", "D"] {
         s.run(&format!(
-            "select from mosaic.backlog_create('t', id => '{id}', idempotency_key => '{id}')"
+            "select from mosaic.backlog_create_many('[{{\"title\": \"t\", \"id\": \"{id}\"}}]')"
         ));
     }
     s.run("alter table mosaic.backlog enable always trigger backlog_watch");

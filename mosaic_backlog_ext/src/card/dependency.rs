@@ -18,21 +18,24 @@ use crate::card::status::Status;
 use crate::postgres::clock::Micros;
 use crate::postgres::lock;
 use crate::postgres::retry;
-use crate::postgres::statement::{Session, param, statements};
+use crate::postgres::statement::{Session, card_updates, param, statements};
 use crate::postgres::subtransaction::Subtransaction;
 use crate::refusal::Refusal;
 
 statements! {
-    SHIFT(TEXTARRAYOID, INT4OID, TIMESTAMPTZOID) =
-        "update mosaic.backlog set open_dependencies = open_dependencies + $2, linked = true, updated_at = $3,
-           claimable_since = case when $2 < 0 and open_dependencies + $2 = 0 then $3 else claimable_since end
-         where id = any($1)
-         returning id, status::text, open_dependencies";
     TRY_LOCK_ALL(TEXTARRAYOID) = "select from mosaic.backlog where id = any($1) for no key update skip locked";
     LOCK(TEXTARRAYOID) = "select from mosaic.backlog where id = any($1) order by id collate \"C\" for update";
     LOCK_SHARED(TEXTARRAYOID) =
         "select from mosaic.backlog where id = any($1) order by id collate \"C\" for key share";
     STATUSES(TEXTARRAYOID) = "select id, status::text from mosaic.backlog where id = any($1) order by id collate \"C\"";
+}
+
+card_updates! {
+    SHIFT(TEXTARRAYOID, INT4OID, TIMESTAMPTZOID) =
+        "open_dependencies = open_dependencies + $2, linked = true, updated_at = $3,
+           claimable_since = case when $2 < 0 and open_dependencies + $2 = 0 then $3 else claimable_since end
+         where id = any($1)
+         returning id, status::text, open_dependencies";
 }
 
 /// How long the dependents of `lock_late` are tried: calls that do not wait for the card have

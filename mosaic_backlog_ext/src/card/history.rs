@@ -127,6 +127,15 @@ const COLUMNS: [(&CStr, Option<pg_sys::Oid>); 11] = [
     (c"horizon", Some(pg_sys::XID8OID)),
 ];
 
+/// Why statements have to append events; `None` if none has to.
+pub fn obstacle() -> Option<String> {
+    Table::obstacle(&APPENDS).or_else(|| {
+        let is_other = Table::to_lock(APPENDS.table)
+            .is_some_and(|table| known(&PLACES, &table, Places::find).is_none());
+        is_other.then(|| "backlog_event has other columns than it was installed with".to_owned())
+    })
+}
+
 struct Places {
     /// Which of the columns is at each place.
     order: [usize; COLUMNS.len()],

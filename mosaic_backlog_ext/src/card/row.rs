@@ -8,9 +8,9 @@ use pgrx::JsonB;
 use pgrx::prelude::*;
 use serde_json::json;
 
-use super::{Card, own_columns};
+use super::Card;
+use crate::card::column::NAMES;
 use crate::card::status::{Status, Statuses};
-use crate::postgres::settings;
 use crate::postgres::statement::{self, Answer, Parameter, Session, param};
 use crate::postgres::table::{
     Against, Found, Hit, Key, Search, Store, Table, Writer, Writes, known,
@@ -34,8 +34,18 @@ const INSERTS: Writes = Writes {
     ..WRITES
 };
 
-/// The generated columns: `claim_order`, which does not change then, and `opened`.
+/// The generated columns: `claim_order` and `opened`.
 const GENERATED: usize = 2;
+
+/// Where the numbers of creations end, by the column `claim_order`.
+pub const CREATION_SEQ_END: i64 = 1 << 42;
+/// Above the highest priority, by the same column.
+const PRIORITY_END: i64 = 1 << 20;
+
+/// A card's place in the claim order, as the column `claim_order` has it: the smallest is the next.
+pub fn claim_order(priority: i32, creation_seq: i64) -> i64 {
+    (PRIORITY_END - i64::from(priority)) * CREATION_SEQ_END + creation_seq
+}
 
 macro_rules! places {
     ($($column:ident: $kind:ident),*) => {
@@ -55,7 +65,7 @@ macro_rules! places {
             pub completed: pg_sys::TupleDesc,
             no_names: pg_sys::Datum,
             no_objects: pg_sys::Datum,
-            /// The columns with a default.
+            /// The columns with a default, which a generated one has not.
             defaults: Vec<usize>,
             /// Whether there are columns of other people, which may have a default or a
             /// constraint by their type, too.
@@ -68,10 +78,10 @@ macro_rules! places {
         impl Places {
             /// `None` if a column is missing, or has another type than it was installed with.
             fn find(table: &Table) -> Option<Self> {
-                let own: Option<Vec<usize>> = own_columns!()
-                    .split(", ")
-                    .map(|name| CString::new(name.trim_start_matches("c.")).expect("no NUL"))
-                    .map(|name| table.column(&name))
+                let own: Option<Vec<usize>> = NAMES
+                    .map(|name| CString::new(name).expect("no NUL"))
+                    .iter()
+                    .map(|name| table.column(name))
                     .collect();
                 let own = own?;
                 let (status, statuses) = table.enum_column(c"status")?;
@@ -119,7 +129,8 @@ macro_rules! places {
                     defaults: (1..=table.width())
                         .filter(|column| {
                             let column = table.attribute(*column);
-                            column.atthasdef || column.attidentity != 0
+                            let is_generated = column.attgenerated != 0;
+                            (column.atthasdef && !is_generated) || column.attidentity != 0
                         })
                         .collect(),
                     id,
@@ -150,6 +161,10 @@ thread_local! {
 impl Places {
     pub fn status(&self, status: Status) -> Parameter {
         param(self.statuses.oid(status))
+    }
+
+    pub fn status_of(&self, row: &Row) -> Status {
+        self.statuses.status(row.must(self.status))
     }
 
     /// `depends_on` of a card that has no dependency.
@@ -219,7 +234,9 @@ impl Stored<'_> {
         for (column, value) in changes {
             self.row.values[column - 1] = value;
         }
-        let changed = changes.map(|(column, _)| column);
+        let mut changed: Vec<usize> = changes.iter().map(|(column, _)| *column).collect();
+        changed.push(self.places.opened);
+        self.row.generate_opened(self.places);
         self.row.fits(self.places) && self.writer.update(&self.hit, &self.row.values, &changed)
     }
 }
@@ -259,6 +276,13 @@ impl Row {
         self.values[column - 1]
     }
 
+    /// The column `opened`, as the table generates it.
+    fn generate_opened(&mut self, places: &Places) {
+        let opened = places.status_of(self) == Status::Ready
+            && self.must::<i32>(places.open_dependencies) == 0;
+        self.values[places.opened - 1] = param(opened);
+    }
+
     /// Whether it has a value in each column that needs one.
     fn fits(&self, places: &Places) -> bool {
         let mut needed = self.values.iter().zip(&places.not_null);
@@ -277,12 +301,27 @@ impl Row {
     }
 }
 
+/// Why statements have to write cards; `None` if none has to. A creation has one reason more than a claim: columns
+/// that somebody added.
+pub fn obstacle() -> Option<String> {
+    Table::obstacle(&WRITES)
+        .or_else(|| Table::obstacle(&INSERTS))
+        .or_else(|| {
+            let table = Table::to_lock(WRITES.table)?;
+            match known(&PLACES, &table, Places::find) {
+                None => Some("backlog has other columns than it was installed with".to_owned()),
+                Some(places) if places.has_others => Some("backlog has an added column".to_owned()),
+                Some(_) => None,
+            }
+        })
+}
+
 /// Inserts a card that depends on nothing, with these values and else NULL; gives its row with
 /// `depends_on` and `more` at the end. `None`, with nothing done, where a statement has to do it,
 /// or the card is there.
 pub fn insert<'a, const N: usize>(
     session: &'a Session,
-    values: impl FnOnce(&Places) -> [(usize, Parameter); N],
+    values: impl FnOnce(&Places, &Row) -> [(usize, Parameter); N],
     description: impl FnOnce(&Places) -> pg_sys::TupleDesc,
     more: &[Parameter],
 ) -> Option<Answer<'a>> {
@@ -292,10 +331,17 @@ pub fn insert<'a, const N: usize>(
         values: vec![None; places.not_null.len()],
     };
     let mut defaults = places.defaults.clone();
-    for (column, value) in values(&places) {
+    for (column, value) in values(&places, &row) {
         row.values[column - 1] = value;
         defaults.retain(|default| *default != column);
     }
+    let creation_seq: i64 = row.must(places.creation_seq);
+    if !(1..CREATION_SEQ_END).contains(&creation_seq) {
+        return None;
+    }
+    let order = claim_order(row.must(places.priority), creation_seq);
+    row.values[places.claim_order - 1] = param(order);
+    row.generate_opened(&places);
     let fits = !places.has_others && defaults.is_empty() && row.fits(&places);
     (fits && writer.insert_unless_taken(&row.values)).then(|| {
         let description = description(&places);
@@ -318,31 +364,7 @@ pub fn lock(id: &str, against: Against, suits: impl FnOnce() -> bool) -> Option<
         return None;
     };
     hit.lock(against)
-        .then(|| read(&Row::found(&hit, &places), &places))
-}
-
-fn read(row: &Row, at: &Places) -> Card {
-    Card {
-        id: row.must(at.id),
-        status: at.statuses.status(row.must(at.status)),
-        claim_owner: row.get(at.claim_owner),
-        claim_token: row.get(at.claim_token),
-        claim_ttl_seconds: row.get(at.claim_ttl_seconds),
-        claim_expires_at: row.get(at.claim_expires_at),
-        attempts: row.must(at.attempts),
-        max_attempts: row
-            .get(at.max_attempts)
-            .unwrap_or_else(|| settings::MAX_ATTEMPTS.get()),
-        open_dependencies: row.must(at.open_dependencies),
-        not_before: row.get(at.not_before),
-        settled_token: row.get(at.settled_token),
-        requires: row.must(at.requires),
-        created_at: row.must(at.created_at),
-        claimable_since: row.must(at.claimable_since),
-        last_failure: row.get(at.last_failure),
-        block_kind: row.get(at.block_kind),
-        block_reason: row.get(at.block_reason),
-    }
+        .then(|| Card::stored(&Row::found(&hit, &places), &places))
 }
 
 /// Writes changes of a card that this transaction has locked and that has no dependencies; gives
@@ -350,7 +372,7 @@ fn read(row: &Row, at: &Places) -> Card {
 pub fn update<'a, const N: usize>(
     session: &'a Session,
     id: &str,
-    changes: impl FnOnce(&Places) -> [(usize, Parameter); N],
+    changes: impl FnOnce(&Places, &Row) -> [(usize, Parameter); N],
     description: impl FnOnce(&Places) -> pg_sys::TupleDesc,
     more: &[Parameter],
 ) -> Option<Answer<'a>> {
@@ -359,7 +381,11 @@ pub fn update<'a, const N: usize>(
     let Found::One(mut card) = cards.find(Key::Text(id)) else {
         return None;
     };
-    if card.get(places.linked) != Some(false) || !card.update(changes(&places)) {
+    if card.get(places.linked) != Some(false) {
+        return None;
+    }
+    let changes = changes(&places, &card);
+    if !card.update(changes) {
         return None;
     }
     let more = [&[places.no_names()], more].concat();

@@ -7,6 +7,9 @@ use pgrx::prelude::*;
 
 use super::Key;
 use super::transaction;
+use crate::argument::PRIORITY_MAX;
+use crate::card::BLOCK_KINDS;
+use crate::card::row::CREATION_SEQ_END;
 use crate::card::status::{Status, Statuses};
 use crate::postgres::call::Call;
 use crate::postgres::clock::{self, Micros};
@@ -103,12 +106,11 @@ impl Card<'_> {
         let kind: Option<&str> = self.get(columns.block_kind);
         let is_blocked = self.get(columns.status) == Some(columns.blocked);
         let has_reason = self.get::<&str>(columns.block_reason).is_some();
-        let known = ["input", "dependency", "capability", "attempts", "other"];
         if kind.is_some() != is_blocked || has_reason != is_blocked {
             Some("backlog_block_iff_blocked")
-        } else if kind.is_some_and(|kind| !known.contains(&kind)) {
+        } else if kind.is_some_and(|kind| !BLOCK_KINDS.contains(&kind)) {
             Some("backlog_block_kind_known")
-        } else if !self.is_within(columns.priority, -1_000_000, 1_000_000) {
+        } else if !self.is_within(columns.priority, -PRIORITY_MAX, PRIORITY_MAX) {
             Some("backlog_priority_range")
         } else if !self.is_within(columns.attempts, 0, i32::MAX) {
             Some("backlog_attempts_not_negative")
@@ -116,7 +118,9 @@ impl Card<'_> {
             Some("backlog_max_attempts_positive")
         } else if !self.is_within(columns.open_dependencies, 0, i32::MAX) {
             Some("backlog_open_dependencies_not_negative")
-        } else if !(1..1 << 42).contains(&self.get::<i64>(columns.creation_seq).unwrap_or(1)) {
+        } else if !(1..CREATION_SEQ_END)
+            .contains(&self.get::<i64>(columns.creation_seq).unwrap_or(1))
+        {
             Some("backlog_creation_seq_range")
         } else {
             None

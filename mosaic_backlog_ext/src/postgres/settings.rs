@@ -23,6 +23,7 @@ pub static RETRY_MAX: GucSetting<i32> = GucSetting::<i32>::new(3600);
 pub static NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(true);
 pub static FRONTIER_AUDIT: GucSetting<i32> = GucSetting::<i32>::new(10);
 pub static FRONTIER_KEPT: GucSetting<i32> = GucSetting::<i32>::new(600);
+pub static DIRECT_WRITES: GucSetting<bool> = GucSetting::<bool>::new(true);
 pub static ALLOW_DROP: GucSetting<bool> = GucSetting::<bool>::new(false);
 
 pub fn register() {
@@ -99,6 +100,14 @@ pub fn register() {
         86_400,
         GucContext::Suset,
         GucFlags::UNIT_S,
+    );
+    GucRegistry::define_bool_guc(
+        c"mosaic.direct_writes",
+        c"Whether a plain claim, creation or completion writes its rows without a statement.",
+        c"Off: statements write them all, to the same effect and slower.",
+        &DIRECT_WRITES,
+        GucContext::Suset,
+        GucFlags::default(),
     );
     GucRegistry::define_bool_guc(
         c"mosaic.allow_drop",

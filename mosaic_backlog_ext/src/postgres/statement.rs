@@ -20,8 +20,8 @@ pub struct Statement {
     bitmaps: bool,
     scans: bool,
     lookups: bool,
+    updates_cards: bool,
     plan: Cell<pg_sys::SPIPlanPtr>,
-    updates_cards: Cell<bool>,
 }
 
 thread_local! {
@@ -46,6 +46,22 @@ macro_rules! statements {
 }
 pub(crate) use statements;
 
+/// The same for updates of cards: `NAME(parameter types) = "what is set and where", …;`
+macro_rules! card_updates {
+    ($($(#[$doc:meta])* $name:ident($($ty:ident),*) = $($part:expr),+;)*) => {
+        thread_local! {
+            $($(#[$doc])* static $name: $crate::postgres::statement::Statement = const {
+                $crate::postgres::statement::Statement::new(
+                    concat!("update mosaic.backlog c set ", $($part),+),
+                    &[$(::pgrx::pg_sys::$ty),*],
+                )
+                .of_cards()
+            };)*
+        }
+    };
+}
+pub(crate) use card_updates;
+
 impl Statement {
     pub const fn new(sql: &'static str, types: &'static [pg_sys::Oid]) -> Self {
         Self {
@@ -54,9 +70,15 @@ impl Statement {
             bitmaps: false,
             scans: false,
             lookups: false,
+            updates_cards: false,
             plan: Cell::new(std::ptr::null_mut()),
-            updates_cards: Cell::new(false),
         }
+    }
+
+    /// For an update of cards by a verb, which tells the frontier what it changes.
+    pub const fn of_cards(mut self) -> Self {
+        self.updates_cards = true;
+        self
     }
 
     /// For a statement that reads much by intent: its plan may collect rows in a bitmap.
@@ -103,8 +125,6 @@ impl Statement {
             // SAFETY: a plan that has just been made, and is never freed.
             assert_eq!(unsafe { pg_sys::SPI_keepplan(plan) }, 0);
             self.plan.set(plan);
-            self.updates_cards
-                .set(self.sql.contains("update mosaic.backlog "));
         }
         self.plan.get()
     }
@@ -241,7 +261,7 @@ impl Session {
             let by_index = ByIndex::begin(statement);
             let plan = statement.plan(self);
             let (mut values, nulls) = in_two(parameters);
-            let own_update = OwnUpdate::begin(statement.updates_cards.get());
+            let own_update = OwnUpdate::begin(statement.updates_cards);
             // SAFETY: the plan is kept, and the session connected; there are as many values as the plan has
             // parameters, of the types that the statement declares.
             let code = unsafe {

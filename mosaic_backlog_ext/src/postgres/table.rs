@@ -1,9 +1,10 @@
 //! Rows of our tables, read and written without a statement: to set one up costs more than the rest
 //! of a claim. The rows go through the same access methods of PostgreSQL as those of a statement.
 //!
-//! Only where nobody can tell the difference. A table to which somebody has added triggers, rules,
-//! policies or constraints, and a transaction that must not write, are left to statements. The
-//! primary key may not be changed.
+//! Only where the effect on the rows is the same. A table to which somebody has added triggers, rules, policies or
+//! constraints, and a transaction that must not write, are left to statements; so is all with `mosaic.direct_writes`
+//! off. What can be told is that no statement ran: `pg_stat_statements` and `auto_explain` do not see one, and no
+//! hook of the executor. The primary key may not be changed.
 
 mod installed;
 mod known;
@@ -11,12 +12,14 @@ mod search;
 mod slot;
 mod writer;
 
+use std::borrow::Cow;
 use std::ffi::CStr;
 use std::rc::Rc;
 use std::thread::panicking;
 
 use pgrx::prelude::*;
 
+use crate::postgres::settings;
 use crate::postgres::transaction::{self, SubId};
 pub use installed::Writes;
 pub use known::{Store, known};
@@ -69,8 +72,9 @@ impl Table {
     /// To read it; `None` if a statement might read other rows.
     fn to_read(name: &CStr) -> Option<Rc<Self>> {
         let rights = &[pg_sys::ACL_SELECT];
-        let is_plain = |table: &Self| installed::is_plain(table, rights);
-        Self::open(name, pg_sys::AccessShareLock, is_plain)
+        Self::open(name, pg_sys::AccessShareLock, |table| {
+            installed::obstacle_to_reading(table, rights).is_none()
+        })
     }
 
     /// To lock its rows; `None` if a statement has to do it.
@@ -79,11 +83,15 @@ impl Table {
             return None;
         }
         let rights = &[pg_sys::ACL_SELECT, pg_sys::ACL_UPDATE];
-        let is_plain = |table: &Self| installed::is_plain(table, rights);
-        Self::open(name, pg_sys::RowShareLock, is_plain)
+        Self::open(name, pg_sys::RowShareLock, |table| {
+            installed::obstacle_to_reading(table, rights).is_none()
+        })
     }
 
     fn open(name: &CStr, lock: u32, suits: impl FnOnce(&Self) -> bool) -> Option<Rc<Self>> {
+        if !settings::DIRECT_WRITES.get() {
+            return None;
+        }
         let lock = lock as pg_sys::LOCKMODE;
         // SAFETY: a number that is no relation's gives null.
         let relation = unsafe { pg_sys::try_table_open(relation_id(name), lock) };
@@ -98,6 +106,22 @@ impl Table {
         // As each statement sees what those before it have written.
         transaction::next_command();
         Some(Rc::new(table))
+    }
+
+    /// Why a statement has to write these rows of a table; `None` if none has to.
+    pub fn obstacle(writes: &Writes) -> Option<String> {
+        let mut obstacle = Some("it cannot be opened".to_owned());
+        Self::open(writes.table, pg_sys::AccessShareLock, |table| {
+            obstacle = installed::obstacle(table, writes);
+            false
+        });
+        obstacle
+    }
+
+    fn name(&self) -> Cow<'_, str> {
+        // SAFETY: the table is open, and its name ends with a NUL.
+        unsafe { CStr::from_ptr((*(*self.relation).rd_rel).relname.data.as_ptr()) }
+            .to_string_lossy()
     }
 
     /// Closes it, and gives its lock back.

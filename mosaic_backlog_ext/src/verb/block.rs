@@ -4,27 +4,29 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument;
+use crate::card::change::{set, without_lease};
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
-use crate::card::{self, Card, CardRow};
+use crate::card::{self, BLOCK_KINDS, Card, CardRow};
 use crate::frontier::wake;
 use crate::guard;
 use crate::postgres::clock;
 use crate::postgres::rows::Rows;
-use crate::postgres::statement::{param, session, statements};
+use crate::postgres::statement::{card_updates, param, session};
 use crate::refusal::Refusal;
 
-/// Why a card can be blocked.
-const KINDS: [&str; 5] = ["input", "dependency", "capability", "attempts", "other"];
+macro_rules! blocked {
+    ($to:ident $with:tt) => {
+        without_lease! { $to $with status = (status blocked), block_kind = (parameter 2), block_reason = (parameter 3),
+                         updated_at = (parameter 4), settled_token = (parameter 5) }
+    };
+}
 
-statements! {
+card_updates! {
     BLOCK(TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID) =
-        "update mosaic.backlog set status = 'blocked', claim_owner = null, claim_token = null,
-           claim_ttl_seconds = null, claimed_at = null, claim_expires_at = null,
-           block_kind = $2, block_reason = $3, updated_at = $4, settled_token = $5
-         where id = $1";
+        blocked!(set ()), " where id = $1";
     UNBLOCK(TEXTOID, TIMESTAMPTZOID) =
-        "update mosaic.backlog set status = 'ready', block_kind = null, block_reason = null,
+        "status = 'ready', block_kind = null, block_reason = null,
            attempts = 0, updated_at = $2, claimable_since = $2, settled_token = null
          where id = $1";
 }
@@ -43,10 +45,10 @@ fn backlog_block(
     let id = argument::id("id", id)?;
     let reason = argument::reason(reason)?;
     let kind = kind.unwrap_or_else(|| "other".to_owned());
-    if !KINDS.contains(&kind.as_str()) {
+    if !BLOCK_KINDS.contains(&kind.as_str()) {
         return Err(Refusal::argument(
             format!("unknown kind \"{kind}\""),
-            format!("Use one of {}.", KINDS.join(", ")),
+            format!("Use one of {}.", BLOCK_KINDS.join(", ")),
         )
         .into());
     }

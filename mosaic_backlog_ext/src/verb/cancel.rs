@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument;
+use crate::card::change::{set, without_lease};
 use crate::card::dependency;
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
@@ -15,25 +16,32 @@ use crate::frontier::wake;
 use crate::guard;
 use crate::postgres::clock::{self, Micros};
 use crate::postgres::rows::Rows;
-use crate::postgres::statement::{Session, param, session, statements};
+use crate::postgres::statement::{Session, card_updates, param, session, statements};
 use crate::refusal::Refusal;
 
+macro_rules! cancelled {
+    ($to:ident $with:tt) => {
+        without_lease! { $to $with status = (status cancelled), block_kind = (null), block_reason = (null),
+                         settled_token = (null), updated_at = (parameter 2) }
+    };
+}
+
 statements! {
-    CANCEL(TEXTOID, TIMESTAMPTZOID) =
-        "update mosaic.backlog set status = 'cancelled', claim_owner = null, claim_token = null,
-           claim_ttl_seconds = null, claimed_at = null, claim_expires_at = null,
-           block_kind = null, block_reason = null, settled_token = null, updated_at = $2
-         where id = $1";
-    REOPEN(TEXTOID, TIMESTAMPTZOID) =
-        "update mosaic.backlog set status = 'ready', attempts = 0, completed_at = null,
-           settled_token = null, updated_at = $2, claimable_since = $2
-         where id = $1";
     OPEN_DEPENDENTS(TEXTARRAYOID) =
         // Card by card, as any other plan compares each link with all of them.
         "select d.card_id from unnest($1) as reached(id)
          cross join lateral (select card_id from mosaic.backlog_dependency where depends_on = reached.id offset 0) d
          cross join lateral (select from mosaic.backlog c where c.id = d.card_id
                                and c.status in ('ready', 'claimed', 'blocked') limit 1) open";
+}
+
+card_updates! {
+    CANCEL(TEXTOID, TIMESTAMPTZOID) =
+        cancelled!(set ()), " where id = $1";
+    REOPEN(TEXTOID, TIMESTAMPTZOID) =
+        "status = 'ready', attempts = 0, completed_at = null,
+           settled_token = null, updated_at = $2, claimable_since = $2
+         where id = $1";
 }
 
 /// The cards that wait for `id`, directly or through others, each once.

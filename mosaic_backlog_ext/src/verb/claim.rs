@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::argument;
 use crate::card::Card;
+use crate::card::claimable::Hindrance;
 use crate::card::status::Status;
 use crate::frontier;
 use crate::frontier::scheduled;
@@ -26,7 +27,7 @@ use crate::verb::reclaim;
 use answer::{Answers, Unanswered};
 use next::take_next;
 use request::Request;
-use take::{ClaimedRow01, held, record, take};
+use take::{ClaimedRow01, TOTAL_COLUMN, held, record, take};
 
 pub use take::ClaimedRow;
 
@@ -50,9 +51,9 @@ statements! {
 const REMEMBERED: Micros = (argument::TTL_MAX + 86_400) * SECOND;
 
 /// Columns of the answer.
-const COLUMNS: usize = 29;
+const COLUMNS: usize = TOTAL_COLUMN as usize;
 /// The same as 0.1.0 declares them.
-const COLUMNS_01: usize = 28;
+const COLUMNS_01: usize = COLUMNS - 1;
 
 /// Hands the next claimable cards to `worker`, highest priority first, then oldest: at most
 /// `max_cards`, fewer only if no more are claimable that no open transaction holds. With `id`:
@@ -159,31 +160,16 @@ fn lock_named(session: &Session, id: &str, request: &Request) -> Result<Micros, 
         reclaim::sweep_card(session, &card, &request.worker, now);
         card = Card::lock(session, id)?;
     }
-    match card.status {
-        Status::Ready => {}
-        Status::Claimed => return Err(Refusal::already_claimed(&card)),
-        Status::Blocked => {
-            return Err(Refusal::bad_transition(&card, "claim", "Unblock it first."));
-        }
-        Status::Done => {
-            return Err(Refusal::bad_transition(
-                &card,
-                "claim",
-                "Claim another card.",
-            ));
-        }
-        Status::Cancelled => {
-            return Err(Refusal::bad_transition(&card, "claim", "Reopen it first."));
-        }
-    }
-    if card.is_exhausted() {
-        return Err(Refusal::exhausted(&card));
-    }
-    if card.open_dependencies > 0 {
-        return Err(Refusal::open_dependencies(&card));
-    }
-    if let Some(until) = card.not_before.filter(|until| *until > now) {
-        return Err(Refusal::deferred(&card, until));
+    let closed = |hint| Refusal::bad_transition(&card, "claim", hint);
+    match card.hindrance(now) {
+        None => {}
+        Some(Hindrance::Status(Status::Blocked)) => return Err(closed("Unblock it first.")),
+        Some(Hindrance::Status(Status::Done)) => return Err(closed("Claim another card.")),
+        Some(Hindrance::Status(Status::Cancelled)) => return Err(closed("Reopen it first.")),
+        Some(Hindrance::Status(_)) => return Err(Refusal::already_claimed(&card)),
+        Some(Hindrance::Exhausted) => return Err(Refusal::exhausted(&card)),
+        Some(Hindrance::Gated) => return Err(Refusal::open_dependencies(&card)),
+        Some(Hindrance::Deferred(until)) => return Err(Refusal::deferred(&card, until)),
     }
     let missing: Vec<&str> = card
         .requires

@@ -4,16 +4,19 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument::{self, Jsonb};
+use crate::card::change::{set, values, without_lease};
 use crate::card::dependency::{self, Shifted};
 use crate::card::history::{self, Event};
-use crate::card::row::{self, Places};
+use crate::card::row::{self, Places, Row};
 use crate::card::status::Status;
 use crate::card::{Card, card_columns, card_table};
 use crate::frontier::gate;
 use crate::guard;
 use crate::postgres::clock::{self, Micros, SECOND};
 use crate::postgres::rows::{Rows, shapes};
-use crate::postgres::statement::{Answer, Parameter, Session, param, session, statements};
+use crate::postgres::statement::{
+    Answer, Parameter, Session, card_updates, param, session, statements,
+};
 use crate::refusal::Refusal;
 
 shapes! {
@@ -22,21 +25,24 @@ shapes! {
 }
 
 macro_rules! completed {
-    () => {
-        "update mosaic.backlog c set status = 'done', claim_owner = null, claim_token = null,
-           claim_ttl_seconds = null, claimed_at = null, claim_expires_at = null,
-           result = $2, completed_at = $3, updated_at = $3, settled_token = $4"
+    ($to:ident $with:tt) => {
+        without_lease! { $to $with status = (status done), result = (parameter 2), completed_at = (parameter 3),
+                         updated_at = (parameter 3), settled_token = (parameter 4) }
     };
 }
 
 statements! {
-    COMPLETE(TEXTOID, JSONBOID, TIMESTAMPTZOID, INT8OID, TEXTARRAYOID) =
-        concat!(completed!(), " where id = $1 returning ", card_columns!(), ", $5");
-    COMPLETE_BLOCKED(TEXTOID, JSONBOID, TIMESTAMPTZOID, INT8OID, TEXTARRAYOID) =
-        concat!(completed!(), ", block_kind = null, block_reason = null where id = $1 returning ", card_columns!(), ", $5");
     /// Nothing, if another result than the one that is stored is given.
     REPEAT(TEXTOID, JSONBOID) = concat!("select ", card_columns!(), ", '{}'::text[] from mosaic.backlog c
          where id = $1 and ($2 is null or result is not distinct from $2)");
+}
+
+card_updates! {
+    COMPLETE(TEXTOID, JSONBOID, TIMESTAMPTZOID, INT8OID, TEXTARRAYOID) =
+        completed!(set ()), " where id = $1 returning ", card_columns!(), ", $5";
+    COMPLETE_BLOCKED(TEXTOID, JSONBOID, TIMESTAMPTZOID, INT8OID, TEXTARRAYOID) =
+        completed!(set ()), ", block_kind = null, block_reason = null
+         where id = $1 returning ", card_columns!(), ", $5";
 }
 
 /// Opened cards that the history names one by one; it counts them all.
@@ -84,21 +90,14 @@ fn complete<'a>(
     unblocked: Vec<String>,
 ) -> Answer<'a> {
     let unblocked = param(unblocked);
-    let done = |at: &Places| {
-        [
-            (at.status, at.status(Status::Done)),
-            (at.claim_owner, None),
-            (at.claim_token, None),
-            (at.claim_ttl_seconds, None),
-            (at.claimed_at, None),
-            (at.claim_expires_at, None),
-            (at.result, result),
-            (at.completed_at, param(now)),
-            (at.updated_at, param(now)),
-            (at.settled_token, param(claim_token)),
-            (at.opened, param(false)),
-        ]
-    };
+    let parameters = [
+        param(card.id.as_str()),
+        result,
+        param(now),
+        param(claim_token),
+        unblocked,
+    ];
+    let done = |at: &Places, card: &Row| completed!(values(at, card, parameters));
     let is_blocked = card.status == Status::Blocked;
     let direct = (!is_blocked)
         .then(|| row::update(session, &card.id, done, |at| at.completed, &[unblocked]))
@@ -109,16 +108,7 @@ fn complete<'a>(
         } else {
             &COMPLETE
         };
-        session.run(
-            complete,
-            &[
-                param(card.id.as_str()),
-                result,
-                param(now),
-                param(claim_token),
-                unblocked,
-            ],
-        )
+        session.run(complete, &parameters)
     })
 }
 

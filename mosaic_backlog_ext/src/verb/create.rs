@@ -14,7 +14,7 @@ use crate::postgres::statement::{param, session, statements};
 use crate::refusal::Refusal;
 
 use batch::create;
-use draft::{NewCard, parse_batch};
+use draft::{Draft, Json, Time, parse_batch};
 
 pub use batch::array_literal;
 
@@ -53,7 +53,8 @@ fn backlog_create(
     guard::writing()?;
     let actor = argument::optional_name("actor", actor)?;
     let not_before = argument::time("not_before", not_before)?;
-    let mut draft = NewCard {
+    Jsonb::parameter("acceptance", acceptance.as_ref())?;
+    let card = Draft {
         title,
         id,
         body,
@@ -62,21 +63,19 @@ fn backlog_create(
         depends_on,
         labels,
         requires,
-        acceptance: None,
+        acceptance: acceptance.map(|json| Json(json.text())),
         idempotency_key,
-        not_before: None,
+        not_before: not_before.map(Time::Known),
         max_attempts,
     }
     .validate()?;
-    draft.not_before = not_before;
-    Jsonb::parameter("acceptance", acceptance.as_ref())?;
-    draft.acceptance = acceptance.map(|json| json.text());
     Ok(session(|session| {
-        if single::suits(&draft) {
-            let answer = single::create(session, &draft, actor.as_deref())?;
+        if single::suits(&card)
+            && let Some(answer) = single::create(session, &card, actor.as_deref())
+        {
             return Ok(Rows::new(session, &answer));
         }
-        let outcome = create(session, &[draft], actor.as_deref())?.swap_remove(0);
+        let outcome = create(session, &[card], actor.as_deref())?.swap_remove(0);
         let answer = session.run(&CREATED, &[param(outcome.id), param(outcome.created)]);
         Ok::<_, Refusal>(Rows::new(session, &answer))
     })?)
@@ -95,9 +94,9 @@ fn backlog_create_many(
     let Some(cards) = cards else {
         return Err(Refusal::argument("cards is missing", "Give a JSON array of cards.").into());
     };
-    let drafts = parse_batch(&cards.batch("cards")?)?;
+    let cards = parse_batch(&cards.batch("cards")?)?;
     Ok(session(|session| {
-        let outcomes = create(session, &drafts, actor.as_deref())?;
+        let outcomes = create(session, &cards, actor.as_deref())?;
         let (ids, created): (Vec<String>, Vec<bool>) =
             outcomes.into_iter().map(|o| (o.id, o.created)).unzip();
         Ok::<_, Refusal>(Rows::new(

@@ -34,6 +34,7 @@ fn backlog_doctor() -> Result<Rows<DoctorRow>, pgrx::pg_sys::panic::ErrorReport>
     Ok(session(|session| {
         let mut findings = vec![
             operation::settings(),
+            operation::direct_writes(),
             operation::frontier(session),
             objects::triggers(session),
             objects::indexes(session),

@@ -15,12 +15,12 @@ use crate::guard;
 use crate::postgres::clock::{self, Micros, SECOND};
 use crate::postgres::rows::Rows;
 use crate::postgres::settings;
-use crate::postgres::statement::{Session, param, session, statements};
+use crate::postgres::statement::{Session, card_updates, param, session};
 use crate::refusal::Refusal;
 
-statements! {
+card_updates! {
     RENEW(TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID) =
-        "update mosaic.backlog set claim_ttl_seconds = $2, claim_expires_at = $3, updated_at = $4 where id = $1";
+        "claim_ttl_seconds = $2, claim_expires_at = $3, updated_at = $4 where id = $1";
 }
 
 /// Locks a card that must be held under `token`.

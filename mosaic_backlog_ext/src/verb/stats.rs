@@ -3,6 +3,7 @@
 use pgrx::prelude::*;
 
 use crate::argument;
+use crate::card::claimable::is_claimable;
 use crate::card::status::Status;
 use crate::postgres::clock;
 use crate::postgres::rows::{Rows, shapes};
@@ -31,19 +32,17 @@ statements! {
 thread_local! {
     static STATS: Statement = const {
         Statement::new(
-            "
+            concat!("
         with open as (
           select
             count(*) filter (where status = 'ready') as ready,
             count(*) filter (where status = 'claimed') as claimed,
             count(*) filter (where status = 'blocked') as blocked,
-            count(*) filter (where status = 'ready' and open_dependencies = 0
-              and (not_before is null or not_before <= $2)) as claimable,
+            count(*) filter (where ", is_claimable!("$2"), ") as claimable,
             count(*) filter (where status = 'ready' and open_dependencies > 0) as gated,
-            count(*) filter (where status = 'ready' and open_dependencies = 0 and not_before > $2) as deferred,
+            count(*) filter (where opened and not_before > $2) as deferred,
             count(*) filter (where status = 'claimed' and claim_expires_at <= $2) as expired_leases,
-            min(greatest(claimable_since, not_before)) filter (where status = 'ready' and open_dependencies = 0
-              and (not_before is null or not_before <= $2)) as oldest_claimable
+            min(greatest(claimable_since, not_before)) filter (where ", is_claimable!("$2"), ") as oldest_claimable
           from mosaic.backlog
           where status in ('ready', 'claimed', 'blocked') and ($1 is null or phase = $1)
         ), owners as (
@@ -73,7 +72,7 @@ thread_local! {
         select ready, claimed, blocked, $3, $4, claimable, gated, deferred, expired_leases,
           case when claimable > 0 then greatest(0, floor(extract(epoch from $2 - oldest_claimable)))::bigint end, by_owner,
           created, completed, failed, lapsed, wait[1], wait[2], cycle[1], cycle[2]
-        from open, owners, counted",
+        from open, owners, counted"),
             &[pg_sys::TEXTOID, pg_sys::TIMESTAMPTZOID, pg_sys::INT8OID, pg_sys::INT8OID],
         )
         .with_bitmaps()

@@ -10,7 +10,7 @@ use crate::frontier::wake;
 use crate::guard;
 use crate::postgres::clock;
 use crate::postgres::rows::Rows;
-use crate::postgres::statement::{Session, param, session, statements};
+use crate::postgres::statement::{Session, card_updates, param, session, statements};
 use crate::refusal::Refusal;
 use crate::verb::lease::ending;
 
@@ -18,10 +18,17 @@ use crate::verb::lease::ending;
 const CLEARABLE: [&str; 5] = ["body", "phase", "acceptance", "not_before", "max_attempts"];
 
 statements! {
+    CONTENT(TEXTOID) =
+        "select pg_catalog.jsonb_build_object('title', title, 'body', body, 'phase', phase, 'priority', priority,
+           'labels', labels, 'requires', requires, 'acceptance', acceptance, 'not_before', not_before,
+           'max_attempts', max_attempts)::text
+         from mosaic.backlog where id = $1";
+}
+
+card_updates! {
     UPDATE(TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTARRAYOID, TEXTARRAYOID, JSONBOID, TIMESTAMPTZOID, INT4OID,
            TEXTARRAYOID, TIMESTAMPTZOID) =
-        "update mosaic.backlog set
-           title = coalesce($2, title),
+        "title = coalesce($2, title),
            body = case when 'body' = any($11) then null else coalesce($3, body) end,
            phase = case when 'phase' = any($11) then null else coalesce($4, phase) end,
            priority = coalesce($5, priority),
@@ -33,12 +40,8 @@ statements! {
            -- A deferral that is taken back was no waiting.
            claimable_since = case when not_before > $12 then $12 else claimable_since end
          where id = $1";
-    TOUCH(TEXTOID, TIMESTAMPTZOID) = "update mosaic.backlog set updated_at = $2 where id = $1";
-    CONTENT(TEXTOID) =
-        "select pg_catalog.jsonb_build_object('title', title, 'body', body, 'phase', phase, 'priority', priority,
-           'labels', labels, 'requires', requires, 'acceptance', acceptance, 'not_before', not_before,
-           'max_attempts', max_attempts)::text
-         from mosaic.backlog where id = $1";
+    TOUCH(TEXTOID, TIMESTAMPTZOID) =
+        "updated_at = $2 where id = $1";
 }
 
 fn content(session: &Session, id: &str) -> serde_json::Map<String, serde_json::Value> {

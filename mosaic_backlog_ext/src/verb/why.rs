@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use pgrx::prelude::*;
 
 use crate::argument;
+use crate::card::EXHAUSTED;
+use crate::card::claimable::{Hindrance, hindrance, max_attempts};
 use crate::card::status::Status;
 use crate::postgres::clock::{self, Micros};
 use crate::postgres::rows::{Rows, shapes};
-use crate::postgres::settings;
 use crate::postgres::statement::{Answer, Session, param, session, statements};
 use crate::refusal::Refusal;
 
@@ -64,10 +65,7 @@ impl Seen {
             block_kind: answer.get(row, 7),
             block_reason: answer.get(row, 8),
             open_dependencies: answer.must(row, 9),
-            is_exhausted: answer.must::<i32>(row, 10)
-                >= answer
-                    .get(row, 11)
-                    .unwrap_or_else(|| settings::MAX_ATTEMPTS.get()),
+            is_exhausted: answer.must::<i32>(row, 10) >= max_attempts(answer.get(row, 11)),
         }
     }
 
@@ -86,18 +84,16 @@ struct Reason {
 
 /// What the card itself has against being claimed.
 fn own_reason(card: &Seen, now: Micros) -> Option<(&'static str, Option<Micros>)> {
-    match card.status {
-        Status::Ready if card.is_exhausted => Some(("quarantined", None)),
-        Status::Ready => card
-            .deferred_until(now)
-            .map(|until| ("deferred", Some(until))),
-        Status::Claimed => Some(("held", card.lease_end)),
-        Status::Blocked if card.block_kind.as_deref() == Some("attempts") => {
+    // That it is gated is told by the cards that it waits for.
+    match hindrance(card.status, card.is_exhausted, 0, card.not_before, now)? {
+        Hindrance::Exhausted => Some(("quarantined", None)),
+        Hindrance::Gated => None,
+        Hindrance::Deferred(until) => Some(("deferred", Some(until))),
+        Hindrance::Status(Status::Claimed) => Some(("held", card.lease_end)),
+        Hindrance::Status(_) if card.block_kind.as_deref() == Some(EXHAUSTED) => {
             Some(("quarantined", None))
         }
-        Status::Blocked => Some(("blocked", None)),
-        Status::Done => Some(("done", None)),
-        Status::Cancelled => Some(("cancelled", None)),
+        Hindrance::Status(other) => Some((other.name(), None)),
     }
 }
 

@@ -6,11 +6,12 @@ use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::session::Session;
 use serde_json::{Value, json};
 
-use super::{PASS, with};
+use super::{OFF, PASS, with};
 use crate::frontier::drain;
 
 /// Additions that have no effect on new cards, but need statements.
-const IDLE: [&str; 8] = [
+const IDLE: [&str; 9] = [
+    OFF,
     "create trigger pass before insert on mosaic.backlog for each row execute function pass()",
     "create trigger pass after insert on mosaic.backlog for each statement execute function pass()",
     "create trigger pass after insert on mosaic.backlog referencing new table as n
@@ -47,6 +48,11 @@ fn creations(addition: &str) -> Vec<Value> {
         "'json', acceptance => '[{\"done\": true, \"n\": 1.50}]'",
         "'due', not_before => '2026-01-01 08:00Z'",
         "'not due', not_before => '2026-01-01 09:10Z', priority => 9",
+        "'keyed', idempotency_key => 'k', labels => '{b,a}', acceptance => '{\"n\": 1.50}'",
+        "'keyed', idempotency_key => 'k', labels => '{b,a}', acceptance => '{\"n\": 1.50}'",
+        "'other', idempotency_key => 'k'",
+        "'both', idempotency_key => 'l', id => 'A'",
+        "'both', idempotency_key => 'k', id => 'K'",
     ] {
         let answer = s.attempt(&format!(
             "select to_jsonb(c) as card from mosaic.backlog_create({arguments}) c"
@@ -67,9 +73,9 @@ fn creations(addition: &str) -> Vec<Value> {
 #[test]
 fn with_a_statement_and_without_cards_are_created_alike() {
     let without = creations("");
-    assert_eq!(without.len(), 11 + 2 + 10 + 19, "{without:#?}");
+    assert_eq!(without.len(), 16 + 2 + 11 + 21, "{without:#?}");
     assert_eq!(without[2]["answer"][0], "id_conflict");
-    assert_eq!(without[12]["due"].as_array().map(Vec::len), Some(1));
+    assert_eq!(without[17]["due"].as_array().map(Vec::len), Some(1));
     for addition in IDLE {
         let with = creations(addition);
         for (one, other) in without.iter().zip(&with) {

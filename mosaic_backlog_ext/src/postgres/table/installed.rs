@@ -19,21 +19,28 @@ pub struct Writes {
     pub checks: &'static [&'static CStr],
 }
 
-/// Whether statements have the same rows before them, and the functions' owner the rights that
-/// they need.
-pub fn is_plain(table: &Table, rights: &[u32]) -> bool {
+/// Why a statement might see other rows than are read here, or must not see them: something that the table has, or a
+/// right that the functions' owner has not. `None` if it sees the same.
+pub fn obstacle_to_reading(table: &Table, rights: &[u32]) -> Option<String> {
     // SAFETY: an open table has a description in the catalogue's form.
     let class = unsafe { &*(*table.relation).rd_rel };
-    class.relkind as u8 == pg_sys::RELKIND_RELATION
-        && !class.relispartition
-        && !class.relhassubclass
-        && !class.relhasrules
-        && !class.relrowsecurity
-        && rights.iter().all(|right| is_granted(table, *right))
+    let is_table = class.relkind as u8 == pg_sys::RELKIND_RELATION;
+    let name = table.name();
+    if !is_table || class.relispartition || class.relhassubclass {
+        Some(format!("{name} is no longer a plain table"))
+    } else if class.relhasrules {
+        Some(format!("{name} has a rule"))
+    } else if class.relrowsecurity {
+        Some(format!("{name} has row security"))
+    } else if !rights.iter().all(|right| is_granted(table, *right)) {
+        Some(format!("mosaic_owner lacks a right on {name}"))
+    } else {
+        None
+    }
 }
 
-/// Whether a statement would do no more than the access methods.
-pub fn is_as_installed(table: &Table, writes: &Writes) -> bool {
+/// Why a statement might do more than the access methods; `None` if it would not.
+pub fn obstacle(table: &Table, writes: &Writes) -> Option<String> {
     let rights: &[u32] = match writes.event {
         pg_sys::TRIGGER_TYPE_UPDATE => &[pg_sys::ACL_SELECT, pg_sys::ACL_UPDATE],
         _ if writes.unless_taken => &[pg_sys::ACL_SELECT, pg_sys::ACL_INSERT],
@@ -42,12 +49,23 @@ pub fn is_as_installed(table: &Table, writes: &Writes) -> bool {
     // Finds out which index is the primary key's, before anything of the table is held.
     // SAFETY: the table is open, and the list is a copy.
     unsafe { pg_sys::list_free(pg_sys::RelationGetIndexList(table.relation)) };
-    is_plain(table, rights)
-        && has_checks(table, writes)
-        && triggers(table).iter().all(|trigger| {
-            trigger.tgtype as u32 & writes.event == 0
-                || writes.idle_triggers.contains(&name_of(trigger))
-                || is_of_unchanged_key(table, trigger)
+    obstacle_to_reading(table, rights)
+        .or_else(|| {
+            (!has_checks(table, writes)).then(|| {
+                format!(
+                    "{} has other checks than it was installed with",
+                    table.name()
+                )
+            })
+        })
+        .or_else(|| {
+            let trigger = triggers(table).iter().find(|trigger| {
+                trigger.tgtype as u32 & writes.event != 0
+                    && !writes.idle_triggers.contains(&name_of(trigger))
+                    && !is_of_unchanged_key(table, trigger)
+            })?;
+            let trigger = name_of(trigger).to_string_lossy();
+            Some(format!("{} has the trigger \"{trigger}\"", table.name()))
         })
 }
 

@@ -7,7 +7,7 @@ use std::thread::panicking;
 use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 
-use super::installed::is_as_installed;
+use super::installed::obstacle;
 use super::slot::Slot;
 use super::{Hit, Table, Writes};
 use crate::postgres::statement::Parameter;
@@ -30,7 +30,7 @@ impl Writer {
         if transaction::is_read_only() {
             return None;
         }
-        let suits = |table: &Table| is_as_installed(table, writes);
+        let suits = |table: &Table| obstacle(table, writes).is_none();
         let table = Table::open(writes.table, pg_sys::RowExclusiveLock, suits)?;
         let new = Slot::virtual_of(&table);
         let relation = table.relation;

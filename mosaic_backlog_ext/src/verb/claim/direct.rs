@@ -2,12 +2,12 @@
 //! candidates would do, at half its cost. What is not plain is left to that statement.
 
 use super::request::Request;
+use super::take::claimed;
+use crate::card::change::values;
+use crate::card::claimable::{hindrance, max_attempts};
 use crate::card::row::{Cards, Places, Row};
-use crate::card::status::Status;
 use crate::frontier::Key;
-use crate::postgres::clock::{Micros, SECOND};
-use crate::postgres::sequence::Sequence;
-use crate::postgres::settings;
+use crate::postgres::clock::Micros;
 use crate::postgres::statement::{Answer, Parameter, Session, param};
 use crate::postgres::table::{self, Found};
 
@@ -21,6 +21,8 @@ pub fn take<'a>(
 ) -> Option<(Answer<'a>, Vec<Key>)> {
     let mut cards = Cards::open(c"backlog_claimable", |at| at.claim_order)?;
     let places = &*cards.places();
+    let lease = request.lease(now);
+    let lease = [&[None], &lease[..]].concat();
     let mut taken = Vec::new();
     let mut left = Vec::new();
     for &key in keys {
@@ -29,7 +31,7 @@ pub fn take<'a>(
             Found::One(mut card) => {
                 if is_for(places, &card, request, now) {
                     // What was judged is the newest version, and stays it.
-                    let written = card.lock() && card.update(claimed(places, &card, request, now));
+                    let written = card.lock() && card.update(claimed!(values(places, card, lease)));
                     if written {
                         let more = taken_columns(places, &card);
                         taken.push(card.answer(places, places.taken, &more));
@@ -47,13 +49,18 @@ pub fn take<'a>(
 /// Whether the card is claimable, and the claim may have it.
 fn is_for(places: &Places, card: &Row, request: &Request, now: Micros) -> bool {
     let all = |column| card.get::<Vec<Option<String>>>(column).unwrap_or_default();
-    let max: Option<i32> = card.get(places.max_attempts);
-    let max = max.unwrap_or_else(|| settings::MAX_ATTEMPTS.get());
-    card.get(places.opened) == Some(true)
-        && card.get::<i32>(places.attempts).is_some_and(|n| n < max)
-        && card
-            .get(places.not_before)
-            .is_none_or(|at: Micros| at <= now)
+    let is_exhausted =
+        card.must::<i32>(places.attempts) >= max_attempts(card.get(places.max_attempts));
+    let open_dependencies = card.must(places.open_dependencies);
+    let not_before = card.get(places.not_before);
+    hindrance(
+        places.status_of(card),
+        is_exhausted,
+        open_dependencies,
+        not_before,
+        now,
+    )
+    .is_none()
         && (request.phase.is_none() || request.phase.as_deref() == card.get(places.phase))
         && all(places.requires)
             .iter()
@@ -63,31 +70,6 @@ fn is_for(places: &Places, card: &Row, request: &Request, now: Micros) -> bool {
             let mut wanted = request.labels.iter();
             wanted.all(|label| labels.iter().flatten().any(|has| has == label))
         })
-}
-
-/// What makes the card claimed.
-fn claimed(
-    places: &Places,
-    card: &Row,
-    request: &Request,
-    now: Micros,
-) -> [(usize, Parameter); 10] {
-    let attempts = card.get::<i32>(places.attempts).unwrap_or_default() + 1;
-    // Drawn once the card is locked: whoever claimed it before has drawn a smaller one.
-    let token = Sequence::Tokens.next();
-    let end = now + i64::from(request.ttl) * SECOND;
-    [
-        (places.status, places.status(Status::Claimed)),
-        (places.claim_owner, param(request.worker.as_str())),
-        (places.claim_token, param(token)),
-        (places.claim_ttl_seconds, param(request.ttl)),
-        (places.claimed_at, param(now)),
-        (places.claim_expires_at, param(end)),
-        (places.attempts, param(attempts)),
-        (places.settled_token, None),
-        (places.updated_at, param(now)),
-        (places.opened, param(false)),
-    ]
 }
 
 /// What the macro `taken_columns` has behind the card's own columns.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::request::Request;
 use super::take::{orders, take, take_candidates};
 use crate::card::Card;
+use crate::card::claimable::{has_attempts, is_claimable, max_attempts, suits};
 use crate::card::status::Status;
 use crate::frontier::{self, AUDITED, Audit, Key, LOOK, Look, Next, Set, Trial};
 use crate::postgres::clock::Micros;
@@ -19,32 +20,26 @@ use crate::verb::lease::ending;
 statements! {
     /// What has become of candidates that could not be taken.
     NOT_TAKEN(INT8ARRAYOID, INT4OID, TEXTARRAYOID, TEXTOID, TEXTARRAYOID) =
-        "select claim_order, id, not_before, attempts >= coalesce(max_attempts, $2),
-           requires <@ $3 and ($4 is null or coalesce(phase = $4, false)) and labels @> $5
-         from mosaic.backlog where claim_order = any($1) and opened";
+        concat!("select claim_order, id, not_before, not ", has_attempts!("$2"), ", coalesce(", suits!("$3", "$4", "$5"), ", false)
+         from mosaic.backlog where claim_order = any($1) and opened");
     STILL_THERE(INT8ARRAYOID) =
         "select claim_order from mosaic.backlog where claim_order = any($1) and opened";
     /// Looks through a part of the order, whatever is locked in it.
     EXAMINE(INT8OID, INT8OID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID, TEXTARRAYOID, INT4OID) =
-        "select claim_order, not_before from mosaic.backlog
-         where opened and claim_order between $1 and $2
-           and (not_before is null or not_before <= $3) and requires <@ $4
-           and $5 is null and labels @> $6
-         order by claim_order limit $7";
+        concat!("select claim_order, not_before from mosaic.backlog
+         where claim_order between $1 and $2 and ", is_claimable!("$3"), " and ", suits!("$4", "$5", "$6"), "
+         order by claim_order limit $7");
     /// The same within one phase.
     EXAMINE_PHASE(INT8OID, INT8OID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID, TEXTARRAYOID, INT4OID) =
-        "select claim_order, not_before from mosaic.backlog
-         where opened and claim_order between $1 and $2
-           and (not_before is null or not_before <= $3) and requires <@ $4
-           and phase = $5 and labels @> $6
-         order by claim_order limit $7";
+        concat!("select claim_order, not_before from mosaic.backlog
+         where claim_order between $1 and $2 and ", is_claimable!("$3"), " and phase = $5 and ", suits!("$4", "$5", "$6"), "
+         order by claim_order limit $7");
     /// Those that are claimable and that no transaction has changed that is open, or is ending.
     TOLD(INT8ARRAYOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID, TEXTARRAYOID) =
-        "select b.claim_order, b.id, b.not_before from mosaic.backlog b
-         where b.claim_order = any($1) and b.opened and (b.not_before is null or b.not_before <= $2)
-           and b.requires <@ $3 and ($4 is null or b.phase = $4) and b.labels @> $5
+        concat!("select claim_order, id, not_before from mosaic.backlog b
+         where claim_order = any($1) and ", is_claimable!("$2"), " and ", suits!("$3", "$4", "$5"), "
            and not exists (select from pg_catalog.pg_locks l
-                           where l.locktype = 'transactionid' and l.transactionid in (b.xmin, b.xmax))";
+                           where l.locktype = 'transactionid' and l.transactionid in (b.xmin, b.xmax))");
     FREE(TEXTOID) =
         "select from mosaic.backlog where id = $1 and opened for no key update skip locked";
     /// The last card of all in claim order, whatever its status.
@@ -54,11 +49,9 @@ statements! {
                              order by claim_order desc limit 1) last";
     /// The next claimable cards from a place in the order on.
     PICK(TIMESTAMPTZOID, TEXTARRAYOID, INT4OID, TEXTOID, TEXTARRAYOID, INT8OID) =
-        "select id, attempts, max_attempts from mosaic.backlog
-         where opened and claim_order >= $6
-           and (not_before is null or not_before <= $1) and requires <@ $2
-           and ($4 is null or phase = $4) and labels @> $5
-         order by claim_order limit $3 for no key update skip locked";
+        concat!("select id, attempts, max_attempts from mosaic.backlog
+         where claim_order >= $6 and ", is_claimable!("$1"), " and ", suits!("$2", "$4", "$5"), "
+         order by claim_order limit $3 for no key update skip locked");
 }
 
 /// Cards that the calling transaction itself made claimable and that are merged with the
@@ -395,12 +388,8 @@ fn scan_from<'a>(
                 param(from),
             ],
         );
-        let (exhausted, left): (Vec<usize>, Vec<usize>) = (0..answer.len()).partition(|row| {
-            let max = answer
-                .get(*row, 3)
-                .unwrap_or_else(|| settings::MAX_ATTEMPTS.get());
-            answer.must::<i32>(*row, 2) >= max
-        });
+        let (exhausted, left): (Vec<usize>, Vec<usize>) = (0..answer.len())
+            .partition(|row| answer.must::<i32>(*row, 2) >= max_attempts(answer.get(*row, 3)));
         if exhausted.is_empty() {
             let ids = left.into_iter().map(|row| answer.must(row, 1)).collect();
             return Ok(take(session, ids, request, now));

@@ -7,6 +7,9 @@ use serde_json::json;
 
 use super::direct;
 use super::request::Request;
+use crate::card::change::set;
+use crate::card::claimable::{has_attempts, is_claimable, suits};
+use crate::card::column::{NAMES, place};
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
 use crate::card::{card_table, own_columns};
@@ -15,7 +18,7 @@ use crate::postgres::clock::{self, Micros, SECOND};
 use crate::postgres::rows::shapes;
 use crate::postgres::sequence::Sequence;
 use crate::postgres::settings;
-use crate::postgres::statement::{Answer, Session, param, statements};
+use crate::postgres::statement::{Answer, Session, card_updates, param, statements};
 
 shapes! {
     /// A claimed card with everything that a worker needs to start.
@@ -38,48 +41,53 @@ macro_rules! taken_columns {
     };
 }
 
-/// Assigns a claim to a row; the parameters are the same in every statement that takes cards.
+/// What a claim writes; the parameters are those of every statement that takes cards, `Request::lease`. The
+/// token is drawn once the card is locked: whoever claimed it before has drawn a smaller one.
 macro_rules! claimed {
-    () => {
-        "update mosaic.backlog c set status = 'claimed', claim_owner = $2,
-           claim_token = pg_catalog.nextval('mosaic.backlog_claim_token_seq'), claim_ttl_seconds = $3,
-           claimed_at = $4, claim_expires_at = $5, attempts = attempts + 1, settled_token = null,
-           updated_at = $4"
+    ($to:ident $with:tt) => {
+        $to! { $with status = (status claimed), claim_owner = (parameter 2), claim_token = (fencing_token),
+               claim_ttl_seconds = (parameter 3), claimed_at = (parameter 4), claim_expires_at = (parameter 5),
+               attempts = (one_more), settled_token = (null), updated_at = (parameter 4) }
     };
 }
+pub(super) use claimed;
 
 statements! {
-    /// Takes those of the candidates that are claimable. FOR NO KEY UPDATE re-checks the whole
-    /// predicate on the locked row, and what a rival has locked is skipped.
-    TAKE_CANDIDATES(INT8ARRAYOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID,
-                    TEXTARRAYOID, INT4OID) = concat!(
-        claimed!(), " where c.ctid = any(array(
-             select ctid from mosaic.backlog
-             where claim_order = any($1) and opened and (not_before is null or not_before <= $4) and requires <@ $6
-               and ($7 is null or phase = $7) and labels @> $8 and attempts < coalesce(max_attempts, $9)
-             for no key update skip locked))
-         returning ", taken_columns!());
-    /// Takes locked cards.
-    TAKE(TEXTARRAYOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID) = concat!(
-        claimed!(), " where id = any($1) returning ", taken_columns!());
     HELD(TEXTARRAYOID, INT8ARRAYOID) = concat!(
         "select ", taken_columns!(), " from unnest($1, $2) as asked(id, token)
            join mosaic.backlog c on c.id = asked.id and c.claim_token = asked.token
          where c.status = 'claimed'");
 }
 
-pub const ID_COLUMN: i32 = 1;
-pub const TOKEN_COLUMN: i32 = 13;
-const ATTEMPTS_COLUMN: i32 = 17;
-pub const DEPENDS_ON_COLUMN: i32 = 26;
-pub const DEPENDENCIES_COLUMN: i32 = 27;
-pub const TOTAL_COLUMN: i32 = 29;
-/// Behind the columns that the caller sees.
-const ORDER_COLUMN: i32 = 30;
-const SINCE_COLUMN: i32 = 31;
-pub const LINKED_COLUMN: i32 = 32;
+card_updates! {
+    /// Takes those of the candidates that are claimable. FOR NO KEY UPDATE re-checks the whole
+    /// predicate on the locked row, and what a rival has locked is skipped.
+    TAKE_CANDIDATES(INT8ARRAYOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID,
+                    TEXTARRAYOID, INT4OID) =
+        claimed!(set ()), " where c.ctid = any(array(
+             select ctid from mosaic.backlog
+             where claim_order = any($1) and ", is_claimable!("$4"), " and ", suits!("$6", "$7", "$8"), "
+               and ", has_attempts!("$9"), "
+             for no key update skip locked))
+         returning ", taken_columns!();
+    /// Takes locked cards.
+    TAKE(TEXTARRAYOID, TEXTOID, INT4OID, TIMESTAMPTZOID, TIMESTAMPTZOID) =
+        claimed!(set ()), " where id = any($1) returning ", taken_columns!();
+}
+
+pub const ID_COLUMN: i32 = place("id");
+pub const TOKEN_COLUMN: i32 = place("claim_token");
+const ATTEMPTS_COLUMN: i32 = place("attempts");
 /// How many of them are of the card itself.
-pub const OWN_COLUMNS: usize = 25;
+pub const OWN_COLUMNS: usize = NAMES.len();
+const LAST_OWN: i32 = OWN_COLUMNS as i32;
+pub const DEPENDS_ON_COLUMN: i32 = LAST_OWN + 1;
+pub const DEPENDENCIES_COLUMN: i32 = LAST_OWN + 2;
+pub const TOTAL_COLUMN: i32 = LAST_OWN + 4;
+/// Behind the columns that the caller sees.
+const ORDER_COLUMN: i32 = LAST_OWN + 5;
+const SINCE_COLUMN: i32 = LAST_OWN + 6;
+pub const LINKED_COLUMN: i32 = LAST_OWN + 7;
 
 /// Claims those of the candidates that are claimable and that nobody else has locked.
 pub fn take_candidates<'a>(

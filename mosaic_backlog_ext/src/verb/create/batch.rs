@@ -1,11 +1,11 @@
-//! Creation of a batch of drafts, each at most once.
+//! Creation of a batch of cards, each at most once.
 
 use std::collections::{HashMap, HashSet};
 
 use pgrx::prelude::*;
 use serde_json::json;
 
-use super::draft::Draft;
+use super::draft::NewCard;
 use crate::card::cycle::Links;
 use crate::card::dependency::{self, Gates};
 use crate::card::history::{self, Event};
@@ -54,7 +54,7 @@ pub fn generated_id(seq: i64) -> String {
     String::from_utf8(digits).expect("ASCII")
 }
 
-/// A draft's fate.
+/// A card's fate.
 #[derive(Clone)]
 pub struct Outcome {
     pub id: String,
@@ -64,33 +64,33 @@ pub struct Outcome {
 /// Creates cards, or finds those that an earlier request with the same key made.
 pub fn create(
     session: &Session,
-    drafts: &[Draft],
+    cards: &[NewCard],
     actor: Option<&str>,
 ) -> Result<Vec<Outcome>, Refusal> {
-    let fingerprints: Vec<Option<serde_json::Value>> = drafts
+    let fingerprints: Vec<Option<serde_json::Value>> = cards
         .iter()
         .map(|d| d.idempotency_key.as_ref().map(|_| d.fingerprint()))
         .collect();
     let mut batch = Batch {
         session,
-        drafts,
+        cards,
         fingerprints,
-        outcomes: vec![None; drafts.len()],
+        outcomes: vec![None; cards.len()],
         actor,
     };
     batch.find_created()?;
     let own: HashSet<&str> = batch
         .missing()
-        .filter_map(|i| drafts[i].id.as_deref())
+        .filter_map(|i| cards[i].id.as_deref())
         .collect();
-    refuse_cycle(drafts, &own)?;
+    refuse_cycle(cards, &own)?;
     let done = batch.lock_outside(&own)?;
     while batch.missing().next().is_some() {
         batch.insert_missing(&done);
         // What is still missing met another card with its key or its id.
         let met = batch.find_created()?;
         batch.open_gates(&own, &met)?;
-        if let Some(id) = batch.missing().find_map(|i| drafts[i].id.as_deref()) {
+        if let Some(id) = batch.missing().find_map(|i| cards[i].id.as_deref()) {
             return Err(Refusal::id_conflict(id));
         }
         // Else a generated id was taken: the next round draws another.
@@ -99,11 +99,11 @@ pub fn create(
 }
 
 /// Refuses cycles among the cards of a batch. A new card has no dependents outside it.
-fn refuse_cycle(drafts: &[Draft], own: &HashSet<&str>) -> Result<(), Refusal> {
+fn refuse_cycle(cards: &[NewCard], own: &HashSet<&str>) -> Result<(), Refusal> {
     let mut links = Links::default();
-    for draft in drafts {
-        if let Some(id) = draft.id.as_deref().filter(|id| own.contains(id)) {
-            for on in draft
+    for card in cards {
+        if let Some(id) = card.id.as_deref().filter(|id| own.contains(id)) {
+            for on in card
                 .depends_on
                 .iter()
                 .filter(|on| own.contains(on.as_str()))
@@ -121,15 +121,15 @@ fn refuse_cycle(drafts: &[Draft], own: &HashSet<&str>) -> Result<(), Refusal> {
 /// A creation under way.
 struct Batch<'a> {
     session: &'a Session,
-    drafts: &'a [Draft],
-    /// Of the drafts with an idempotency key.
+    cards: &'a [NewCard],
+    /// Of the cards with an idempotency key.
     fingerprints: Vec<Option<serde_json::Value>>,
     outcomes: Vec<Option<Outcome>>,
     actor: Option<&'a str>,
 }
 
 impl Batch<'_> {
-    /// The drafts that have no card yet.
+    /// Those that are not created yet.
     fn missing(&self) -> impl Iterator<Item = usize> {
         self.outcomes
             .iter()
@@ -138,12 +138,12 @@ impl Batch<'_> {
             .map(|(i, _)| i)
     }
 
-    /// Finds the cards of drafts whose idempotency key was used before with the same request.
+    /// Finds those whose idempotency key was used before with the same request.
     /// Gives the ids of those found now.
     fn find_created(&mut self) -> Result<Vec<String>, Refusal> {
         let keys: Vec<&str> = self
             .missing()
-            .filter_map(|i| self.drafts[i].idempotency_key.as_deref())
+            .filter_map(|i| self.cards[i].idempotency_key.as_deref())
             .collect();
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -159,7 +159,7 @@ impl Batch<'_> {
             .collect();
         let mut ids = Vec::new();
         for i in self.missing().collect::<Vec<_>>() {
-            let Some(key) = &self.drafts[i].idempotency_key else {
+            let Some(key) = &self.cards[i].idempotency_key else {
                 continue;
             };
             let Some((id, first)) = found.get(key) else {
@@ -194,7 +194,7 @@ impl Batch<'_> {
     fn lock_outside(&self, own: &HashSet<&str>) -> Result<HashSet<String>, Refusal> {
         let mut outside: Vec<String> = self
             .missing()
-            .flat_map(|i| &self.drafts[i].depends_on)
+            .flat_map(|i| &self.cards[i].depends_on)
             .filter(|id| !own.contains(id.as_str()))
             .cloned()
             .collect();
@@ -220,7 +220,7 @@ impl Batch<'_> {
                 let seq = Sequence::Creations.next();
                 (
                     i,
-                    self.drafts[i]
+                    self.cards[i]
                         .id
                         .clone()
                         .unwrap_or_else(|| generated_id(seq)),
@@ -230,45 +230,43 @@ impl Batch<'_> {
             .collect();
         // Batches that meet in ids or in keys wait for each other in one order.
         new.sort_by(|(a, id_a, _), (b, id_b, _)| {
-            let (a, b) = (&self.drafts[*a], &self.drafts[*b]);
+            let (a, b) = (&self.cards[*a], &self.cards[*b]);
             let given = b.id.is_some().cmp(&a.id.is_some());
             given.then_with(|| match &a.id {
                 Some(_) => id_a.cmp(id_b),
                 None => a.idempotency_key.cmp(&b.idempotency_key),
             })
         });
-        let drafts: Vec<&Draft> = new.iter().map(|(i, ..)| &self.drafts[*i]).collect();
+        let cards: Vec<&NewCard> = new.iter().map(|(i, ..)| &self.cards[*i]).collect();
         let ids: Vec<String> = new.iter().map(|(_, id, _)| id.clone()).collect();
         let seqs: Vec<i64> = new.iter().map(|(.., seq)| *seq).collect();
         let missing: Vec<usize> = new.into_iter().map(|(i, ..)| i).collect();
-        let open = |draft: &Draft| {
-            draft
-                .depends_on
+        let open = |card: &NewCard| {
+            card.depends_on
                 .iter()
                 .filter(|id| !done.contains(*id))
                 .count() as i32
         };
-        let not_before = |draft: &Draft| {
-            draft
-                .not_before
+        let not_before = |card: &NewCard| {
+            card.not_before
                 .and_then(|at| TimestampWithTimeZone::try_from(at).ok())
         };
         let answer = self.session.run(
             &INSERT,
             &[
                 param(ids.iter().map(String::as_str).collect::<Vec<_>>()),
-                column(&drafts, |d| d.title.as_str()),
-                column(&drafts, |d| d.body.as_deref()),
-                column(&drafts, |d| d.phase.as_deref()),
-                column(&drafts, |d| d.priority),
-                column(&drafts, |d| some_array(&d.labels)),
-                column(&drafts, |d| some_array(&d.requires)),
-                column(&drafts, |d| d.acceptance.as_deref()),
-                column(&drafts, |d| d.idempotency_key.as_deref()),
-                column(&drafts, not_before),
-                column(&drafts, |d| d.max_attempts),
-                column(&drafts, open),
-                column(&drafts, |d| !d.depends_on.is_empty()),
+                column(&cards, |d| d.title.as_str()),
+                column(&cards, |d| d.body.as_deref()),
+                column(&cards, |d| d.phase.as_deref()),
+                column(&cards, |d| d.priority),
+                column(&cards, |d| some_array(&d.labels)),
+                column(&cards, |d| some_array(&d.requires)),
+                column(&cards, |d| d.acceptance.as_deref()),
+                column(&cards, |d| d.idempotency_key.as_deref()),
+                column(&cards, not_before),
+                column(&cards, |d| d.max_attempts),
+                column(&cards, open),
+                column(&cards, |d| !d.depends_on.is_empty()),
                 param(seqs),
                 param(
                     missing
@@ -286,13 +284,13 @@ impl Batch<'_> {
             .filter(|(_, id)| inserted.contains(id))
             .collect();
         created.sort();
-        if created.iter().any(|(i, _)| open(&self.drafts[*i]) == 0) {
+        if created.iter().any(|(i, _)| open(&self.cards[*i]) == 0) {
             wake::waiters();
         }
         let (from, to): (Vec<&str>, Vec<&str>) = created
             .iter()
             .flat_map(|(i, id)| {
-                let depends_on = self.drafts[*i].depends_on.iter();
+                let depends_on = self.cards[*i].depends_on.iter();
                 depends_on.map(move |on| (id.as_str(), on.as_str()))
             })
             .unzip();
@@ -302,7 +300,7 @@ impl Batch<'_> {
         }
         let events: Vec<Event> = created
             .iter()
-            .map(|(i, id)| created_event(&self.drafts[*i], id, self.actor))
+            .map(|(i, id)| created_event(&self.cards[*i], id, self.actor))
             .collect();
         history::record_many(self.session, now, &events);
         for (i, id) in created {
@@ -322,10 +320,10 @@ impl Batch<'_> {
         for (id, status) in dependency::lock_shared(self.session, &met)? {
             if status == Status::Done {
                 let dependents = self
-                    .drafts
+                    .cards
                     .iter()
                     .zip(&self.outcomes)
-                    .filter(|(draft, _)| draft.depends_on.contains(&id))
+                    .filter(|(card, _)| card.depends_on.contains(&id))
                     .filter_map(|(_, outcome)| outcome.as_ref().filter(|o| o.created))
                     .map(|outcome| outcome.id.clone())
                     .collect();
@@ -337,7 +335,7 @@ impl Batch<'_> {
 }
 
 /// What the history says of a creation.
-pub fn created_event<'a>(draft: &Draft, id: &'a str, actor: Option<&'a str>) -> Event<'a> {
+pub fn created_event<'a>(card: &NewCard, id: &'a str, actor: Option<&'a str>) -> Event<'a> {
     Event {
         card_id: id,
         kind: "created",
@@ -346,18 +344,18 @@ pub fn created_event<'a>(draft: &Draft, id: &'a str, actor: Option<&'a str>) -> 
         old_status: None,
         new_status: Status::Ready,
         detail: json!({
-            "title": draft.title, "phase": draft.phase, "priority": draft.priority,
-            "depends_on": draft.depends_on,
+            "title": card.title, "phase": card.phase, "priority": card.priority,
+            "depends_on": card.depends_on,
         }),
     }
 }
 
 /// One column of the cards to insert.
-fn column<'a, T>(drafts: &[&'a Draft], of: impl Fn(&'a Draft) -> T) -> Parameter
+fn column<'a, T>(cards: &[&'a NewCard], of: impl Fn(&'a NewCard) -> T) -> Parameter
 where
     Vec<T>: IntoDatum,
 {
-    param(drafts.iter().map(|draft| of(draft)).collect::<Vec<T>>())
+    param(cards.iter().map(|card| of(card)).collect::<Vec<T>>())
 }
 
 /// `values` as the text of an array.

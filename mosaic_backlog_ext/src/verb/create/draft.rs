@@ -1,4 +1,4 @@
-//! What a card to create says, parsed and validated.
+//! What is said of a card to create, parsed and validated.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use crate::argument;
 use crate::postgres::clock::Micros;
 use crate::refusal::Refusal;
 
-/// A card to create, as it stands in a batch. The keys are the arguments of `backlog_create`.
+/// A card to create, as the caller describes it. The keys are the arguments of `backlog_create`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct NewCard {
+pub struct Draft {
     pub title: Option<String>,
     #[serde(default)]
     pub id: Option<String>,
@@ -31,17 +31,42 @@ pub struct NewCard {
     #[serde(default)]
     pub requires: Option<Vec<Option<String>>>,
     #[serde(default)]
-    pub acceptance: Option<Box<RawValue>>,
+    pub acceptance: Option<Json>,
     #[serde(default)]
     pub idempotency_key: Option<String>,
     #[serde(default)]
-    pub not_before: Option<String>,
+    pub not_before: Option<Time>,
     #[serde(default)]
     pub max_attempts: Option<i32>,
 }
 
+/// JSON, as text.
+#[derive(Deserialize)]
+#[serde(from = "Box<RawValue>")]
+pub struct Json(pub String);
+
+impl From<Box<RawValue>> for Json {
+    fn from(json: Box<RawValue>) -> Self {
+        Self(json.get().to_owned())
+    }
+}
+
+/// A time, of PostgreSQL or as JSON has it.
+#[derive(Deserialize)]
+#[serde(from = "String")]
+pub enum Time {
+    Known(Micros),
+    Written(String),
+}
+
+impl From<String> for Time {
+    fn from(text: String) -> Self {
+        Self::Written(text)
+    }
+}
+
 /// A card to create, validated.
-pub struct Draft {
+pub struct NewCard {
     /// As the caller gave it.
     pub id: Option<String>,
     pub title: String,
@@ -57,10 +82,9 @@ pub struct Draft {
     pub max_attempts: Option<i32>,
 }
 
-impl NewCard {
-    pub fn validate(self) -> Result<Draft, Refusal> {
-        let acceptance = self.acceptance.map(|json| json.get().to_owned());
-        let draft = Draft {
+impl Draft {
+    pub fn validate(self) -> Result<NewCard, Refusal> {
+        let card = NewCard {
             id: self.id.map(|id| argument::id("id", Some(id))).transpose()?,
             title: argument::title(self.title)?,
             body: self.body,
@@ -69,30 +93,27 @@ impl NewCard {
             depends_on: argument::ids("depends_on", self.depends_on)?,
             labels: argument::labels("labels", self.labels)?,
             requires: argument::labels("requires", self.requires)?,
-            acceptance,
+            acceptance: self.acceptance.map(|Json(text)| text),
             idempotency_key: argument::optional_name("idempotency_key", self.idempotency_key)?,
-            not_before: self
-                .not_before
-                .as_deref()
-                .map(argument::written_time)
-                .transpose()?,
+            not_before: match self.not_before {
+                None => None,
+                Some(Time::Known(at)) => Some(at),
+                Some(Time::Written(text)) => Some(argument::written_time(&text)?),
+            },
             max_attempts: argument::max_attempts(self.max_attempts)?,
         };
-        argument::document("body", draft.body.as_deref().map_or(0, str::len))?;
-        argument::json(
-            "acceptance",
-            draft.acceptance.as_deref().unwrap_or_default(),
-        )?;
-        if let Some(id) = &draft.id
-            && draft.depends_on.contains(id)
+        argument::document("body", card.body.as_deref().map_or(0, str::len))?;
+        argument::json("acceptance", card.acceptance.as_deref().unwrap_or_default())?;
+        if let Some(id) = &card.id
+            && card.depends_on.contains(id)
         {
             return Err(Refusal::cycle(id, id));
         }
-        Ok(draft)
+        Ok(card)
     }
 }
 
-impl Draft {
+impl NewCard {
     /// One hash a field: enough to tell on a retry whether and where the request differs,
     /// whatever became of the card since.
     pub fn fingerprint(&self) -> serde_json::Value {
@@ -121,8 +142,8 @@ impl Draft {
     }
 }
 
-/// The drafts of a JSON array of cards.
-pub fn parse_batch(text: &str) -> Result<Vec<Draft>, Refusal> {
+/// The cards of a JSON array of them.
+pub fn parse_batch(text: &str) -> Result<Vec<NewCard>, Refusal> {
     let elements: Vec<&RawValue> = serde_json::from_str(text)
         .map_err(|_| Refusal::argument("cards is no JSON array", "Give a JSON array of cards."))?;
     if elements.len() > argument::BATCH_MAX {
@@ -135,7 +156,7 @@ pub fn parse_batch(text: &str) -> Result<Vec<Draft>, Refusal> {
             "Split the batch.",
         ));
     }
-    let mut drafts = Vec::with_capacity(elements.len());
+    let mut cards = Vec::with_capacity(elements.len());
     let mut ids = HashMap::new();
     let mut keys = HashMap::new();
     for (index, element) in elements.into_iter().enumerate() {
@@ -147,7 +168,7 @@ pub fn parse_batch(text: &str) -> Result<Vec<Draft>, Refusal> {
                 "The keys are the arguments of mosaic.backlog_create.",
             ));
         }
-        let draft = serde_json::from_str::<NewCard>(element.get())
+        let card = serde_json::from_str::<Draft>(element.get())
             .map_err(|error| {
                 let error = error.to_string();
                 let error = error.split(" at line ").next().unwrap_or_default();
@@ -159,8 +180,8 @@ pub fn parse_batch(text: &str) -> Result<Vec<Draft>, Refusal> {
             .validate()
             .map_err(|refusal| refusal.of_batch(at))?;
         for (what, value, seen) in [
-            ("id", &draft.id, &mut ids),
-            ("idempotency_key", &draft.idempotency_key, &mut keys),
+            ("id", &card.id, &mut ids),
+            ("idempotency_key", &card.idempotency_key, &mut keys),
         ] {
             if let Some(value) = value
                 && let Some(first) = seen.insert(value.clone(), at)
@@ -171,7 +192,7 @@ pub fn parse_batch(text: &str) -> Result<Vec<Draft>, Refusal> {
                 ));
             }
         }
-        drafts.push(draft);
+        cards.push(card);
     }
-    Ok(drafts)
+    Ok(cards)
 }

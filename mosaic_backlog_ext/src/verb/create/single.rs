@@ -1,124 +1,86 @@
-//! Creation of one card that depends on nothing and has no idempotency key: most of them.
+//! Creation of one card that depends on nothing: most of them.
 
-use super::batch::{array_literal, created_event, generated_id};
-use super::draft::Draft;
-use crate::card::history;
-use crate::card::own_columns;
-use crate::card::row::{self, Places};
-use crate::card::status::Status;
+use super::batch::{created_event, generated_id};
+use super::draft::NewCard;
+use crate::card::change::{inserted, values};
+use crate::card::row::{self, Places, Row};
+use crate::card::{history, own_columns};
 use crate::frontier;
 use crate::frontier::wake;
 use crate::postgres::clock::{self, Micros};
 use crate::postgres::sequence::Sequence;
-use crate::postgres::statement::{Answer, Session, jsonb, param, statements};
-use crate::refusal::Refusal;
+use crate::postgres::statement::{Answer, Parameter, Session, jsonb, param, statements};
+
+macro_rules! created {
+    ($to:ident $with:tt) => {
+        $to! { $with id = (parameter 1), title = (parameter 2), body = (parameter 3), phase = (parameter 4),
+               priority = (parameter 5), labels = (parameter 6), requires = (parameter 7), acceptance = (parameter 8),
+               idempotency_key = (parameter 9), creation_request = (parameter 10), not_before = (parameter 11),
+               max_attempts = (parameter 12), creation_seq = (parameter 13), created_at = (parameter 14),
+               updated_at = (parameter 14), claimable_since = (parameter 14), status = (status ready), attempts = (zero),
+               open_dependencies = (zero), linked = (false) }
+    };
+}
 
 statements! {
-    INSERT(TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT4OID, INT8OID,
-           TIMESTAMPTZOID) = concat!(
-        "insert into mosaic.backlog as c (id, title, body, phase, priority, labels, requires, acceptance, not_before,
-           max_attempts, creation_seq, created_at, updated_at, claimable_since, status, attempts, open_dependencies, linked,
-           idempotency_key, creation_request)
-         values ($1, $2, $3, $4, $5, $6::text[], $7::text[], $8::jsonb, $9, $10, $11, $12, $12, $12, 'ready', 0, 0, false,
-           null, null)
+    INSERT(TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTARRAYOID, TEXTARRAYOID, JSONBOID, TEXTOID, JSONBOID,
+           TIMESTAMPTZOID, INT4OID, INT8OID, TIMESTAMPTZOID) = concat!(
+        "insert into mosaic.backlog as c ", created!(inserted ()), "
          on conflict do nothing
          returning ", own_columns!(), ", '{}'::text[], true");
 }
 
-/// Where the numbers of creations end, by the column `claim_order`.
-const CREATION_SEQ_END: i64 = 1 << 42;
-/// Above the highest priority, by the same column.
-const PRIORITY_END: i64 = 1 << 20;
+/// Whether `card` can be created here.
+pub fn suits(card: &NewCard) -> bool {
+    card.depends_on.is_empty()
+}
 
-/// Whether `draft` can be created here.
-pub fn suits(draft: &Draft) -> bool {
-    draft.depends_on.is_empty() && draft.idempotency_key.is_none()
+/// The card as parameters of the statement.
+fn parameters(card: &NewCard, id: &str, seq: i64, now: Micros) -> [Parameter; 14] {
+    let request = card.idempotency_key.as_ref().map(|_| card.fingerprint());
+    [
+        param(id),
+        param(card.title.as_str()),
+        param(card.body.as_deref()),
+        param(card.phase.as_deref()),
+        param(card.priority),
+        param(card.labels.clone()),
+        param(card.requires.clone()),
+        card.acceptance.as_deref().and_then(jsonb),
+        param(card.idempotency_key.as_deref()),
+        request.and_then(|request| jsonb(&request.to_string())),
+        param(card.not_before),
+        param(card.max_attempts),
+        param(seq),
+        param(now),
+    ]
 }
 
 /// Writes the card without a statement.
-fn insert<'a>(
-    session: &'a Session,
-    draft: &Draft,
-    id: &str,
-    seq: i64,
-    now: Micros,
-) -> Option<Answer<'a>> {
-    if !(1..CREATION_SEQ_END).contains(&seq) {
-        return None;
-    }
-    let claim_order = (PRIORITY_END - i64::from(draft.priority)) * CREATION_SEQ_END + seq;
-    let values = |at: &Places| {
-        let texts = |texts: &[String]| match texts {
-            [] => at.no_names(),
-            _ => param(texts.to_vec()),
-        };
-        [
-            (at.id, param(id)),
-            (at.title, param(draft.title.as_str())),
-            (at.body, param(draft.body.as_deref())),
-            (at.phase, param(draft.phase.as_deref())),
-            (at.labels, texts(&draft.labels)),
-            (at.requires, texts(&draft.requires)),
-            (at.priority, param(draft.priority)),
-            (at.status, at.status(Status::Ready)),
-            (at.acceptance, draft.acceptance.as_deref().and_then(jsonb)),
-            (at.idempotency_key, None),
-            (at.creation_request, None),
-            (at.not_before, param(draft.not_before)),
-            (at.attempts, param(0)),
-            (at.max_attempts, param(draft.max_attempts)),
-            (at.open_dependencies, param(0)),
-            (at.linked, param(false)),
-            (at.creation_seq, param(seq)),
-            (at.claim_order, param(claim_order)),
-            (at.opened, param(true)),
-            (at.created_at, param(now)),
-            (at.updated_at, param(now)),
-            (at.claimable_since, param(now)),
-        ]
-    };
-    let answer = row::insert(session, values, |at| at.created, &[param(true)])?;
-    frontier::opened(draft.not_before, claim_order);
-    Some(answer)
+fn insert<'a>(session: &'a Session, parameters: &[Parameter; 14]) -> Option<Answer<'a>> {
+    let values = |at: &Places, row: &Row| created!(values(at, row, parameters));
+    row::insert(session, values, |at| at.created, &[param(true)])
 }
 
-/// The created card, as `backlog_create` returns it.
-pub fn create<'a>(
-    session: &'a Session,
-    draft: &Draft,
-    actor: Option<&str>,
-) -> Result<Answer<'a>, Refusal> {
+/// The created card, as `backlog_create` returns it; `None` if there is one of that id or key.
+pub fn create<'a>(session: &'a Session, card: &NewCard, actor: Option<&str>) -> Option<Answer<'a>> {
     let now = clock::now();
     loop {
         let seq = Sequence::Creations.next();
-        let id = draft.id.clone().unwrap_or_else(|| generated_id(seq));
-        let directly = insert(session, draft, &id, seq, now);
-        let answer = directly.unwrap_or_else(|| {
-            session.run(
-                &INSERT,
-                &[
-                    param(id.as_str()),
-                    param(draft.title.as_str()),
-                    param(draft.body.as_deref()),
-                    param(draft.phase.as_deref()),
-                    param(draft.priority),
-                    param(array_literal(&draft.labels)),
-                    param(array_literal(&draft.requires)),
-                    param(draft.acceptance.as_deref()),
-                    param(draft.not_before),
-                    param(draft.max_attempts),
-                    param(seq),
-                    param(now),
-                ],
-            )
-        });
+        let id = card.id.clone().unwrap_or_else(|| generated_id(seq));
+        let parameters = parameters(card, &id, seq, now);
+        let directly = insert(session, &parameters);
+        if directly.is_some() {
+            frontier::opened(card.not_before, row::claim_order(card.priority, seq));
+        }
+        let answer = directly.unwrap_or_else(|| session.run(&INSERT, &parameters));
         if !answer.is_empty() {
             wake::waiters();
-            history::record(session, now, &created_event(draft, &id, actor));
-            return Ok(answer);
+            history::record(session, now, &created_event(card, &id, actor));
+            return Some(answer);
         }
-        if draft.id.is_some() {
-            return Err(Refusal::id_conflict(&id));
+        if card.id.is_some() || card.idempotency_key.is_some() {
+            return None;
         }
         // A generated id was taken: the next number gives another.
     }

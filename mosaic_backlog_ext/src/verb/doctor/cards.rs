@@ -7,6 +7,7 @@ use std::time::Duration;
 use pgrx::prelude::*;
 
 use super::finding::{Finding, State};
+use crate::card::claimable::is_claimable;
 use crate::card::cycle::Links;
 use crate::frontier::{self, Key};
 use crate::postgres::clock;
@@ -113,19 +114,17 @@ thread_local! {
 statements! {
     /// Cards that any claim may get, and since before `$2`.
     CLAIMABLE(INT8OID, TIMESTAMPTZOID) =
-        "select claim_order, not_before from mosaic.backlog
-         where opened and claim_order > $1 and requires = '{}' and claimable_since <= $2
-           and (not_before is null or not_before <= $2)
-         order by claim_order limit 1000";
+        concat!("select claim_order, not_before from mosaic.backlog
+         where ", is_claimable!("$2"), " and claim_order > $1 and requires = '{}' and claimable_since <= $2
+         order by claim_order limit 1000");
     /// Which of them are so still, as versions of rows, and nobody has them in hand.
     FREE(INT8ARRAYOID, TIMESTAMPTZOID) =
-        "select claim_order, not_before, id, ctid::text || ' ' || xmax::text, xmax, xmin,
+        concat!("select claim_order, not_before, id, ctid::text || ' ' || xmax::text, xmax, xmin,
            not exists (
              select from pg_lock_status() l where l.relation = 'mosaic.backlog'::regclass and l.mode = 'RowShareLock'
                and l.pid is distinct from pg_backend_pid())
          from mosaic.backlog
-         where claim_order = any($1) and opened and requires = '{}' and claimable_since <= $2
-           and (not_before is null or not_before <= $2)";
+         where claim_order = any($1) and ", is_claimable!("$2"), " and requires = '{}' and claimable_since <= $2");
 }
 
 /// Up to three examples in words, and how many there are.

@@ -1,6 +1,7 @@
 //! How the backlog is run: its settings, the frontier, and vacuum.
 
 use super::finding::{Finding, State};
+use crate::card::{history, row};
 use crate::frontier::{self, Sharing};
 use crate::postgres::clock;
 use crate::postgres::configuration;
@@ -55,6 +56,25 @@ pub fn settings() -> Finding {
     Finding::ok(
         NAME,
         "The clock is the server's, and what is acknowledged is kept.",
+    )
+}
+
+/// Whether cards and events are written without a statement. That they are not is slower, and no fault.
+pub fn direct_writes() -> Finding {
+    const NAME: &str = "direct_writes";
+    if transaction::is_in_recovery() {
+        return Finding::ok(NAME, "This server is a standby, which writes nothing.");
+    }
+    let obstacle = match settings::DIRECT_WRITES.get() {
+        true => row::obstacle().or_else(history::obstacle),
+        false => Some("mosaic.direct_writes is off".to_owned()),
+    };
+    Finding::ok(
+        NAME,
+        match obstacle {
+            None => "In use.".to_owned(),
+            Some(why) => format!("Not in use, so calls cost more: {why}."),
+        },
     )
 }
 

@@ -2,25 +2,34 @@
 
 use serde_json::json;
 
-use crate::card::Card;
+use crate::card::change::{set, without_lease};
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
+use crate::card::{Card, EXHAUSTED};
 use crate::frontier::wake;
 use crate::postgres::clock::Micros;
-use crate::postgres::statement::{Session, param, statements};
+use crate::postgres::statement::{Session, card_updates, param};
 
-statements! {
+macro_rules! given_back {
+    ($to:ident $with:tt) => {
+        without_lease! { $to $with status = (status ready), attempts = (parameter 2), not_before = (unless_null 3),
+                         last_failure = (unless_null 4), updated_at = (parameter 5), claimable_since = (parameter 5) }
+    };
+}
+
+macro_rules! quarantined {
+    ($to:ident $with:tt) => {
+        without_lease! { $to $with status = (status blocked), settled_token = (null), block_kind = (parameter 2),
+                         block_reason = (parameter 3), last_failure = (unless_null 4), attempts = (parameter 5),
+                         updated_at = (parameter 6) }
+    };
+}
+
+card_updates! {
     GIVE_BACK(TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID) =
-        "update mosaic.backlog set status = 'ready', claim_owner = null, claim_token = null,
-           claim_ttl_seconds = null, claimed_at = null, claim_expires_at = null,
-           attempts = $2, not_before = coalesce($3, not_before), last_failure = coalesce($4, last_failure),
-           updated_at = $5, claimable_since = $5
-         where id = $1";
-    QUARANTINE(TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT4OID) =
-        "update mosaic.backlog set status = 'blocked', claim_owner = null, claim_token = null,
-           claim_ttl_seconds = null, claimed_at = null, claim_expires_at = null, settled_token = null,
-           block_kind = 'attempts', block_reason = $2, last_failure = coalesce($3, last_failure), attempts = $5, updated_at = $4
-         where id = $1";
+        given_back!(set ()), " where id = $1";
+    QUARANTINE(TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID) =
+        quarantined!(set ()), " where id = $1";
 }
 
 /// Ends the lease and makes the card ready again, from `not_before` on.
@@ -79,10 +88,11 @@ pub fn quarantine(
         &QUARANTINE,
         &[
             param(card.id.as_str()),
+            param(EXHAUSTED),
             param(format!("{times} used up{ending}")),
             param(failure),
-            param(now),
             param(card.attempts),
+            param(now),
         ],
     );
     history::record(
@@ -97,7 +107,7 @@ pub fn quarantine(
             new_status: Status::Blocked,
             detail: json!({
                 "reason": failure, "attempts": card.attempts, "quarantined": true,
-                "previous_owner": card.claim_owner, "block_kind": "attempts",
+                "previous_owner": card.claim_owner, "block_kind": EXHAUSTED,
             }),
         },
     );

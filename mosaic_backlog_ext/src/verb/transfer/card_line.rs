@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::value::{status, time, token, wrong};
 use crate::argument;
+use crate::card::BLOCK_KINDS;
 use crate::card::status::Status;
 use crate::postgres::clock::Micros;
 use crate::refusal::Refusal;
@@ -14,7 +15,6 @@ use crate::refusal::Refusal;
 const REASON_FRAME: usize = 1_000;
 /// Bytes of the fingerprint of a creating request.
 const FINGERPRINT_MAX: usize = 10_000;
-const BLOCK_KINDS: [&str; 5] = ["input", "dependency", "capability", "attempts", "other"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

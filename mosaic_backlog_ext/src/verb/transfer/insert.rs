@@ -12,7 +12,7 @@ use crate::card::status::Status;
 use crate::postgres::clock::Micros;
 use crate::postgres::roles;
 use crate::postgres::sequence::Sequence;
-use crate::postgres::statement::{Parameter, Session, param, statements};
+use crate::postgres::statement::{Parameter, Session, card_updates, param, statements};
 use crate::postgres::transaction;
 use crate::refusal::Refusal;
 use crate::verb::create::array_literal;
@@ -48,8 +48,11 @@ statements! {
            as n(event_id, card_id, at, kind, actor, login_role, claim_token, old_status, new_status, detail)";
     HOLDERS(TEXTARRAYOID, TEXTARRAYOID) =
         "select id, idempotency_key from mosaic.backlog where id = any($1) or idempotency_key = any($2)";
+}
+
+card_updates! {
     GATE(TEXTARRAYOID, INT4ARRAYOID) =
-        "update mosaic.backlog c set open_dependencies = n.open, linked = true
+        "open_dependencies = n.open, linked = true
          from unnest($1, $2) as n(id, open) where c.id = n.id";
 }
 
