@@ -33,6 +33,8 @@ mod transaction;
 pub mod wake;
 mod watch;
 
+use std::collections::HashSet;
+
 use pgrx::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -139,14 +141,17 @@ pub enum Next {
 }
 
 /// Candidates of one set that this session tries. Others wait for what becomes of them, until it
-/// is dropped; where a session is ended without that, until the end of its transaction. Those
-/// that were neither given back nor put aside are done with by then. A trial may be begun while
-/// another is open: a trigger of a user's can claim.
+/// is dropped; where a session is ended without that, until the end of its transaction. It is told
+/// what became of each: `settle` or `put_aside`; what it was not told of is given back when it is
+/// dropped, whatever the way out. A trial may be begun while another is open: a trigger of a user's
+/// can claim.
 pub struct Trial {
     memory: Memory,
     set: Set,
     /// Known once there is anything on trial.
     id: Option<u64>,
+    /// Those of which it was not told yet.
+    open: Vec<Key>,
 }
 
 impl Trial {
@@ -155,6 +160,7 @@ impl Trial {
             memory: memory::attach(),
             set,
             id: None,
+            open: Vec::new(),
         }
     }
 
@@ -210,6 +216,7 @@ impl Trial {
         let Some(head) = heads.head(self.set) else {
             return;
         };
+        self.open.extend(keys);
         match self.id {
             Some(id) => {
                 if transaction::resets_of_trial(id) == Some(resets) {
@@ -254,22 +261,19 @@ impl Trial {
         keys
     }
 
-    /// Candidates that were not needed, or are not done with.
-    pub fn give_back(&self, keys: &[Key]) {
-        if !keys.is_empty() {
-            if let Some(head) = self.memory.lock().head(self.set) {
-                head.give_back(keys);
-            }
-            transaction::remove_taken(self.set, keys);
-        }
+    /// Candidates that are none any more: taken, or found to be no members.
+    pub fn settle(&mut self, keys: &[Key]) {
+        let told: HashSet<&Key> = keys.iter().collect();
+        self.open.retain(|key| !told.contains(key));
     }
 
     /// Candidates whose cards are members indeed, but locked by somebody else. False if there is
     /// no room to put them aside.
-    pub fn put_aside(&self, keys: &[Key]) -> bool {
+    pub fn put_aside(&mut self, keys: &[Key]) -> bool {
         if keys.is_empty() {
             return true;
         }
+        self.settle(keys);
         let again_at = now() + AGAIN_AFTER;
         let done = self
             .memory
@@ -281,7 +285,8 @@ impl Trial {
     }
 
     /// The cards that waited for `times`, which are this trial's, have become claimable.
-    pub fn come(self, times: &[Key], mut orders: Vec<Key>) {
+    pub fn come(mut self, times: &[Key], mut orders: Vec<Key>) {
+        self.settle(times);
         let added = Addition::new(&mut orders);
         let mut heads = self.memory.lock();
         heads.add_claimable(&added);
@@ -291,6 +296,12 @@ impl Trial {
 
 impl Drop for Trial {
     fn drop(&mut self) {
+        if !self.open.is_empty() {
+            if let Some(head) = self.memory.lock().head(self.set) {
+                head.give_back(&self.open);
+            }
+            transaction::remove_taken(self.set, &self.open);
+        }
         if let Some(id) = self.id {
             transaction::end_trial(id);
         }

@@ -134,12 +134,13 @@ pub fn sweep(session: &Session, actor: &str, now: Micros) -> Result<(), Refusal>
                 still.sort_unstable();
                 still.dedup();
                 left -= swept;
-                let known = if left == 0 {
-                    trial.give_back(&still);
-                    true
-                } else {
-                    trial.put_aside(&still)
-                };
+                let gone: Vec<Key> = ends
+                    .into_iter()
+                    .filter(|end| !still.contains(end))
+                    .collect();
+                trial.settle(&gone);
+                // Else what is left goes back with the trial, for the next claim.
+                let known = left == 0 || trial.put_aside(&still);
                 drop(trial);
                 if !known {
                     // More are locked by others than there is room for.

@@ -68,7 +68,7 @@ const FIRST_LOOKS: u32 = 4;
 pub fn take_next<'a>(
     session: &'a Session,
     request: &Request,
-    mut wanted: usize,
+    wanted: usize,
     all_came: bool,
     now: Micros,
 ) -> Result<Vec<Answer<'a>>, Refusal> {
@@ -79,74 +79,175 @@ pub fn take_next<'a>(
     if !all_came {
         return Ok(vec![scan_from(session, request, Key::MIN, wanted, now)?]);
     }
-    let Some(mut own) = frontier::own_claimable(OWN_MAX) else {
+    let Some(own) = frontier::own_claimable(OWN_MAX) else {
         return Ok(vec![scan(session, request, set, wanted, now)?]);
     };
-    let mut claimed = Vec::new();
-    // What somebody else has locked is tried once, and once more before the claim gives up.
-    let mut tried = HashSet::new();
+    let mut hunt = Hunt {
+        session,
+        request,
+        set,
+        now,
+        own,
+        tried: HashSet::new(),
+        wanted,
+        claimed: Vec::new(),
+    };
     let mut vain_since = None;
-    while wanted > 0 {
-        let mut trial = Trial::begin(set);
-        let (shared, known) = match gather(session, request, &mut trial, wanted, now) {
-            Gathered::Candidates(keys, known) => (keys, known),
-            Gathered::Unknown => {
-                drop(trial);
-                claimed.push(scan(session, request, set, wanted, now)?);
+    while hunt.wanted > 0 {
+        let round = hunt.round()?;
+        let is_vain = round == Round::Vain
+            && vain_since.get_or_insert_with(Instant::now).elapsed() > PATIENCE;
+        match round {
+            Round::Some => vain_since = None,
+            Round::Vain if !is_vain => {}
+            Round::Nothing => {
+                hunt.take_locked()?;
                 break;
             }
+            Round::Vain | Round::Unknown => {
+                hunt.claimed
+                    .push(scan(session, request, set, hunt.wanted, now)?);
+                break;
+            }
+        }
+    }
+    Ok(hunt.claimed)
+}
+
+/// A search for the next cards of a claim, in rounds.
+struct Hunt<'a, 'r> {
+    session: &'a Session,
+    request: &'r Request,
+    set: Set,
+    now: Micros,
+    /// Cards that this transaction itself made claimable, ascending.
+    own: Vec<Key>,
+    /// What somebody else has locked is tried once, and once more before the claim gives up.
+    tried: HashSet<Key>,
+    wanted: usize,
+    claimed: Vec<Answer<'a>>,
+}
+
+/// What came of a round.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    Some,
+    /// None of the candidates could be had.
+    Vain,
+    /// There are no candidates but those that are locked.
+    Nothing,
+    /// The table has to be asked.
+    Unknown,
+}
+
+impl<'a> Hunt<'a, '_> {
+    /// Tries the next candidates.
+    fn round(&mut self) -> Result<Round, Refusal> {
+        let mut trial = Trial::begin(self.set);
+        let Some((shared, known)) = self.gather(&mut trial) else {
+            return Ok(Round::Unknown);
         };
         let (again, shared): (Vec<Key>, Vec<Key>) =
-            shared.into_iter().partition(|key| tried.contains(key));
-        let mut keys = [shared.as_slice(), own.as_slice()].concat();
+            shared.into_iter().partition(|key| self.tried.contains(key));
+        let mut has_room = trial.put_aside(&again);
+        let keys = self.choose(&shared, known);
+        if keys.is_empty() {
+            return Ok(match (again.is_empty(), has_room) {
+                (true, _) => Round::Nothing,
+                (false, true) => Round::Vain,
+                // Others put aside so much meanwhile that these would be tried again at once.
+                (false, false) => Round::Unknown,
+            });
+        }
+        let answers = take_candidates(self.session, &keys, self.request, self.now);
+        let taken = orders(&answers);
+        self.wanted -= taken.len();
+        self.claimed.extend(answers);
+        frontier::own_taken(&taken);
+        let left: Vec<Key> = keys
+            .iter()
+            .copied()
+            .filter(|key| !taken.contains(key))
+            .collect();
+        let locked = settle(self.session, self.request, &left, self.now)?;
+        has_room &= trial.put_aside(&locked);
+        trial.settle(&keys);
+        drop(trial);
+        if !has_room {
+            return Ok(Round::Unknown);
+        }
+        if !taken.is_empty() {
+            self.tried.extend(locked);
+            return Ok(Round::Some);
+        }
+        if locked.is_empty() {
+            sift(self.session, self.set);
+        }
+        self.tried.extend(locked);
+        Ok(Round::Vain)
+    }
+
+    /// The first of the shared candidates, which are known up to `known`, and of this transaction's own, in
+    /// order. Its own are left out of the rounds to come.
+    fn choose(&mut self, shared: &[Key], known: Key) -> Vec<Key> {
+        let mut keys = [shared, self.own.as_slice()].concat();
         keys.retain(|key| *key < known);
         keys.sort_unstable();
         keys.dedup();
-        keys.truncate(wanted);
-        let chosen: HashSet<Key> = keys.iter().copied().collect();
-        let surplus: Vec<Key> = shared.into_iter().filter(|k| !chosen.contains(k)).collect();
-        trial.give_back(&surplus);
-        own.retain(|key| !chosen.contains(key));
-        let mut has_room = trial.put_aside(&again);
-        if keys.is_empty() {
-            drop(trial);
-            if again.is_empty() {
-                claimed.extend(take_locked(session, request, set, wanted, now)?);
-                break;
-            }
-            if !has_room {
-                // Others put aside so much meanwhile that these would be tried again at once.
-                claimed.push(scan(session, request, set, wanted, now)?);
-                break;
-            }
-            continue;
-        }
-        let answers = take_candidates(session, &keys, request, now);
-        let taken = orders(&answers);
-        wanted -= taken.len();
-        claimed.extend(answers);
-        frontier::own_taken(&taken);
-        keys.retain(|key| !taken.contains(key));
-        let locked = settle(session, request, &keys, now)?;
-        has_room &= trial.put_aside(&locked);
-        drop(trial);
-        let is_vain = match taken.is_empty() {
-            true => vain_since.get_or_insert_with(Instant::now).elapsed() > PATIENCE,
-            false => {
-                vain_since = None;
-                false
-            }
-        };
-        if (is_vain || !has_room) && wanted > 0 {
-            claimed.push(scan(session, request, set, wanted, now)?);
-            break;
-        }
-        if taken.is_empty() && locked.is_empty() {
-            sift(session, set);
-        }
-        tried.extend(locked);
+        keys.truncate(self.wanted);
+        self.own.retain(|key| keys.binary_search(key).is_err());
+        keys
     }
-    Ok(claimed)
+
+    /// Collects candidates in order, as many as are wanted, and up to where all are known, looking through what
+    /// has not been examined; `None` where the frontier cannot tell.
+    fn gather(&self, trial: &mut Trial) -> Option<(Vec<Key>, Key)> {
+        let mut keys = Vec::new();
+        let mut looks = 0;
+        let mut since = None;
+        loop {
+            match trial.next(Key::MAX, self.wanted - keys.len()) {
+                Next::Candidates(more, known) => {
+                    keys.extend(more);
+                    if keys.len() == self.wanted {
+                        return Some((keys, known));
+                    }
+                }
+                Next::Look(look) => {
+                    looks += 1;
+                    let since = since.get_or_insert_with(Instant::now);
+                    if looks > FIRST_LOOKS && since.elapsed() > PATIENCE {
+                        return None;
+                    }
+                    examine(self.session, self.request, look, self.wanted, self.now);
+                }
+                Next::Nothing => return Some((keys, Key::MAX)),
+                Next::Unknown => return None,
+            }
+        }
+    }
+
+    /// Takes what was locked when it was tried, as far as it is free by now: nothing else is left.
+    fn take_locked(&mut self) -> Result<(), Refusal> {
+        let mut trial = Trial::begin(self.set);
+        let mut left = trial.take_locked();
+        left.reverse();
+        while self.wanted > 0
+            && let Some(key) = left.pop()
+        {
+            let answers = take_candidates(self.session, &[key], self.request, self.now);
+            if answers.iter().all(Answer::is_empty) {
+                let locked = settle(self.session, self.request, &[key], self.now)?;
+                trial.put_aside(&locked);
+            } else {
+                self.wanted -= 1;
+                self.claimed.extend(answers);
+            }
+            trial.settle(&[key]);
+        }
+        trial.put_aside(&left);
+        Ok(())
+    }
 }
 
 /// Compares what is known of the first claimable cards with the table.
@@ -183,85 +284,14 @@ fn prove(session: &Session, request: &Request, audit: Audit, now: Micros) {
     audit.end(&free);
 }
 
-/// Takes what was locked when it was tried, as far as it is free by now: nothing else is left.
-fn take_locked<'a>(
-    session: &'a Session,
-    request: &Request,
-    set: Set,
-    mut wanted: usize,
-    now: Micros,
-) -> Result<Vec<Answer<'a>>, Refusal> {
-    let mut claimed = Vec::new();
-    let mut trial = Trial::begin(set);
-    let mut left = trial.take_locked();
-    left.reverse();
-    while wanted > 0
-        && let Some(key) = left.pop()
-    {
-        let answers = take_candidates(session, &[key], request, now);
-        if answers.iter().all(Answer::is_empty) {
-            let locked = settle(session, request, &[key], now)?;
-            trial.put_aside(&locked);
-        } else {
-            wanted -= 1;
-            claimed.extend(answers);
-        }
-    }
-    trial.put_aside(&left);
-    Ok(claimed)
-}
-
-enum Gathered {
-    /// Candidates in order, and up to where all are known.
-    Candidates(Vec<Key>, Key),
-    Unknown,
-}
-
-/// Collects candidates for `wanted` cards, looking through what has not been examined.
-fn gather(
-    session: &Session,
-    request: &Request,
-    trial: &mut Trial,
-    wanted: usize,
-    now: Micros,
-) -> Gathered {
-    let mut keys = Vec::new();
-    let mut looks = 0;
-    let mut since = None;
-    loop {
-        match trial.next(Key::MAX, wanted - keys.len()) {
-            Next::Candidates(more, known) => {
-                keys.extend(more);
-                if keys.len() == wanted {
-                    return Gathered::Candidates(keys, known);
-                }
-            }
-            Next::Look(look) => {
-                looks += 1;
-                let since = since.get_or_insert_with(Instant::now);
-                if looks > FIRST_LOOKS && since.elapsed() > PATIENCE {
-                    drop(look);
-                    trial.give_back(&keys);
-                    return Gathered::Unknown;
-                }
-                examine(session, request, look, wanted, now);
-            }
-            Next::Nothing => return Gathered::Candidates(keys, Key::MAX),
-            Next::Unknown => {
-                trial.give_back(&keys);
-                return Gathered::Unknown;
-            }
-        }
-    }
-}
-
 /// After a vain attempt: drops the candidates that are none any more, all with one look.
 fn sift(session: &Session, set: Set) {
     let mut trial = Trial::begin(set);
     let keys = trial.sift();
     if !keys.is_empty() {
-        let left = session.run(&STILL_THERE, &[param(keys)]);
-        trial.give_back(&left.column::<Key>(1));
+        let left: Vec<Key> = session.run(&STILL_THERE, &[param(keys.clone())]).column(1);
+        let gone: Vec<Key> = keys.into_iter().filter(|key| !left.contains(key)).collect();
+        trial.settle(&gone);
     }
 }
 
