@@ -470,13 +470,13 @@ build() {
     target=${CARGO_TARGET_DIR:-$here/target}
     (
         cd -- "$here"
-        PGRX_PG_CONFIG_PATH=$pg_config cargo build --release --locked --target-dir "$target" \
+        PGRX_PG_CONFIG_PATH=$pg_config cargo build --profile installed --locked --target-dir "$target" \
             -p mosaic-cli -p "$EXTENSION" --no-default-features --features "$EXTENSION/pg$major"
     ) || err "the build failed"
-    library=$target/release/lib$EXTENSION.so
+    library=$target/installed/lib$EXTENSION.so
     version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$here/Cargo.toml")
     [ -f "$here/sql/$EXTENSION--$version.sql" ] || err "sql/$EXTENSION--$version.sql is missing"
-    control=$target/release/$EXTENSION.control
+    control=$target/installed/$EXTENSION.control
     # Another installation out of this clone may be reading it.
     sed "s/@CARGO_VERSION@/$version/" "$here/$EXTENSION/$EXTENSION.control" >"$control.new.$$"
     mv -f -- "$control.new.$$" "$control"
@@ -541,7 +541,7 @@ if [ "$into_server" = yes ]; then
     say "installed the extension into PostgreSQL $major ($libraries)"
 fi
 service_user
-put "$target/release/mosaic" "$mosaic" 755
+put "$target/installed/mosaic" "$mosaic" 755
 put_shared
 put "$here/install.sh" "$private/install.sh" 755
 put_receipt

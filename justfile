@@ -10,7 +10,7 @@ install *arguments:
 
 # Install for the tests; again after every change
 install-for-tests:
-    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_INCREMENTAL=true ./install.sh --prefix target/tests/prefix
+    CARGO_PROFILE_INSTALLED_OPT_LEVEL=1 CARGO_PROFILE_INSTALLED_INCREMENTAL=true ./install.sh --prefix target/tests/prefix
 
 # Run tests of the extension by SQL whose names contain FILTER
 suite filter:

@@ -20,7 +20,7 @@ fn path_to_cargo() -> std::ffi::OsString {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| programs::sources().join("target"), PathBuf::from);
-    if !target.join("release/mosaic").exists() {
+    if !target.join("installed/mosaic").exists() {
         return path;
     }
     let folder = FOLDER.get_or_init(|| {

@@ -34,8 +34,8 @@ if [ -e wait-for ]; then
     while [ ! -e "$(cat wait-for)" ]; do sleep 0.01; done
 fi
 [ ! -e fails ] || { echo "no such crate" >&2; exit 101; }
-mkdir -p "$2/release"
-cd "$2/release"
+mkdir -p "$2/installed"
+cd "$2/installed"
 LC_ALL=C sed "s/OLD/$version/g" 'PREFIX/bin/mosaic' >mosaic
 LC_ALL=C sed "s/OLD/$version/g" 'LIBRARY' >libmosaic_backlog_ext.so
 chmod 755 mosaic libmosaic_backlog_ext.so
