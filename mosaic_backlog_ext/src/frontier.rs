@@ -42,7 +42,7 @@ use crate::postgres::clock;
 use crate::postgres::roles;
 use addition::Addition;
 pub use audit::{AUDITED, Audit, audit};
-pub use head::LOOK;
+pub use head::SCAN;
 use heads::Filter;
 pub use heads::Set;
 pub use key::{Key, Range};
@@ -51,13 +51,13 @@ pub use memory::{Sharing, sharing};
 pub use report::report;
 pub use transaction::{
     add_claimable, add_come, add_lease, own_claimable, own_floor, own_leases_end, own_taken,
-    take_own_due,
+    take_own_scheduled,
 };
 pub use watch::opened;
 
 /// How long a card that somebody has locked is left alone while others can be had.
 const AGAIN_AFTER: i64 = 10_000;
-/// How far ahead a look at times reads, in microseconds.
+/// How far ahead a scan at times reads, in microseconds.
 const WINDOW: i64 = 1_000_000;
 /// How long one waits for what somebody else does, in milliseconds, before scanning the table.
 const PATIENCE: i64 = 100;
@@ -130,11 +130,11 @@ pub fn may_come(set: Set, last: Key) -> bool {
 /// How to go on.
 pub enum Next {
     /// The first members in order, as far as is known, and up to where that is; they are this
-    /// trial's.
+    /// flight's.
     Candidates(Vec<Key>, Key),
     /// A range has to be looked through first.
-    Look(Look),
-    /// Somebody else looks or tries, and takes long.
+    Scan(Scan),
+    /// Somebody else scans or tries, and takes long.
     Unknown,
     /// There are none.
     Nothing,
@@ -143,18 +143,18 @@ pub enum Next {
 /// Candidates of one set that this session tries. Others wait for what becomes of them, until it
 /// is dropped; where a session is ended without that, until the end of its transaction. It is told
 /// what became of each: `settle` or `put_aside`; what it was not told of is given back when it is
-/// dropped, whatever the way out. A trial may be begun while another is open: a trigger of a user's
+/// dropped, whatever the way out. A flight may be begun while another is open: a trigger of a user's
 /// can claim.
-pub struct Trial {
+pub struct Flight {
     memory: Memory,
     set: Set,
-    /// Known once there is anything on trial.
+    /// Known once there is anything in flight.
     id: Option<u64>,
     /// Those of which it was not told yet.
     open: Vec<Key>,
 }
 
-impl Trial {
+impl Flight {
     pub fn begin(set: Set) -> Self {
         Self {
             memory: memory::attach(),
@@ -182,14 +182,14 @@ impl Trial {
                 self.add(heads, &keys);
                 return Next::Candidates(keys, known);
             }
-            if let Some(look) = head.begin_look(last, now) {
+            if let Some(scan) = head.begin_scan(last, now) {
                 drop(heads);
-                return Next::Look(Look {
-                    id: transaction::begin_look(self.memory, self.set, resets, look.number),
+                return Next::Scan(Scan {
+                    id: transaction::begin_scan(self.memory, self.set, resets, scan.number),
                     memory: self.memory,
                     set: self.set,
                     resets,
-                    look,
+                    scan,
                 });
             }
             // Who has some in hand does not wait for others: they might wait for these.
@@ -197,7 +197,7 @@ impl Trial {
                 return Next::Nothing;
             }
             drop(heads);
-            if now >= deadline || transaction::has_trial() {
+            if now >= deadline || transaction::has_flight() {
                 return Next::Unknown;
             }
             let still = || {
@@ -210,7 +210,7 @@ impl Trial {
         }
     }
 
-    /// Puts taken candidates on trial.
+    /// Puts taken candidates in flight.
     fn add(&mut self, mut heads: memory::Locked, keys: &[Key]) {
         let resets = heads.resets();
         let Some(head) = heads.head(self.set) else {
@@ -219,16 +219,16 @@ impl Trial {
         self.open.extend(keys);
         match self.id {
             Some(id) => {
-                if transaction::resets_of_trial(id) == Some(resets) {
-                    head.extend_trial(keys);
+                if transaction::resets_of_flight(id) == Some(resets) {
+                    head.extend_flight(keys);
                 }
                 drop(heads);
-                transaction::extend_trial(id, keys);
+                transaction::extend_flight(id, keys);
             }
             None => {
-                let epoch = head.begin_trial(keys);
+                let epoch = head.begin_flight(keys);
                 drop(heads);
-                let id = transaction::begin_trial(self.memory, self.set, resets, epoch, keys);
+                let id = transaction::begin_flight(self.memory, self.set, resets, epoch, keys);
                 self.id = Some(id);
             }
         }
@@ -247,15 +247,15 @@ impl Trial {
     }
 
     /// Takes candidates that may be none any more. Others pass none of them over.
-    pub fn sift(&mut self) -> Vec<Key> {
+    pub fn prune(&mut self) -> Vec<Key> {
         let mut heads = self.memory.lock();
         let keys = heads
             .head(self.set)
-            .map_or_else(Vec::new, |head| head.begin_sift(LOOK));
+            .map_or_else(Vec::new, |head| head.begin_prune(SCAN));
         if !keys.is_empty() {
             self.add(heads, &keys);
             if let Some(id) = self.id {
-                transaction::sift_trial(id);
+                transaction::prune_flight(id);
             }
         }
         keys
@@ -284,17 +284,17 @@ impl Trial {
         done
     }
 
-    /// The cards that waited for `times`, which are this trial's, have become claimable.
+    /// The cards that waited for `times`, which are this flight's, have become claimable.
     pub fn come(mut self, times: &[Key], mut orders: Vec<Key>) {
         self.settle(times);
         let added = Addition::new(&mut orders);
         let mut heads = self.memory.lock();
         heads.add_claimable(&added);
-        heads.end_due(times);
+        heads.end_scheduled(times);
     }
 }
 
-impl Drop for Trial {
+impl Drop for Flight {
     fn drop(&mut self) {
         if !self.open.is_empty() {
             if let Some(head) = self.memory.lock().head(self.set) {
@@ -303,34 +303,34 @@ impl Drop for Trial {
             transaction::remove_taken(self.set, &self.open);
         }
         if let Some(id) = self.id {
-            transaction::end_trial(id);
+            transaction::end_flight(id);
         }
     }
 }
 
-/// A look that this session has begun. Given up if it is dropped before its end, and where a
+/// A scan that this session has begun. Given up if it is dropped before its end, and where a
 /// session is ended without that, by the end of its transaction.
-pub struct Look {
+pub struct Scan {
     id: u64,
     memory: Memory,
     set: Set,
     resets: u64,
-    look: head::Look,
+    scan: head::Scan,
 }
 
-impl Look {
+impl Scan {
     pub fn range(&self) -> Range {
-        self.look.range
+        self.scan.range
     }
 
     /// Whether no key has been seen in the set yet.
     pub fn is_first(&self) -> bool {
-        self.look.highest.is_none()
+        self.scan.highest.is_none()
     }
 
     /// The last key that any card has: there is nothing to be looked for behind it.
     pub fn set_highest(&mut self, highest: Option<Key>) {
-        self.look.highest = highest;
+        self.scan.highest = highest;
     }
 
     /// `found` are all members of the range before `rest`, ascending; `None`: all of it.
@@ -340,45 +340,45 @@ impl Look {
         if heads.resets() == self.resets
             && let Some(head) = heads.head(self.set)
         {
-            examined = head.end_look(&self.look, found, rest);
+            examined = head.end_scan(&self.scan, found, rest);
         }
         drop(heads);
-        transaction::end_look(self.id, self.memory, self.set, examined);
+        transaction::end_scan(self.id, self.memory, self.set, examined);
         self.memory.wake();
     }
 
-    /// Ends a look at claimable cards at the time `now`: `found` are the first `limit` of them.
+    /// Ends a scan at claimable cards at the time `now`: `found` are the first `limit` of them.
     pub fn end_claims(self, found: &[Key], limit: usize, now: Key) {
-        self.memory.lock().watch_due_from(now);
+        self.memory.lock().watch_scheduled_from(now);
         let rest = (found.len() == limit).then(|| found[limit - 1] + 1);
         self.end(found, rest);
     }
 
-    /// The times that a look at the time `now` reads: up to a little later, so that there are
-    /// few looks, and no further, where what has long been removed would be walked over.
+    /// The times that a scan at the time `now` reads: up to a little later, so that there are
+    /// few scans, and no further, where what has long been removed would be walked over.
     pub fn window(&self, now: Key) -> Range {
-        let to = now.saturating_add(WINDOW).max(self.look.range.from);
+        let to = now.saturating_add(WINDOW).max(self.scan.range.from);
         Range {
-            from: self.look.range.from,
-            to: to.min(self.look.range.to),
+            from: self.scan.range.from,
+            to: to.min(self.scan.range.to),
         }
     }
 
-    /// Ends a look at times: `times` are the first `LOOK + 1` of the window at `now`.
+    /// Ends a scan at times: `times` are the first `LOOK + 1` of the window at `now`.
     pub fn end_times(self, times: &[Key], now: Key) {
         let window = self.window(now);
-        let found = times.len().min(LOOK);
-        let rest = times.get(LOOK).copied().or_else(|| {
-            let all = window.to == self.look.range.to;
+        let found = times.len().min(SCAN);
+        let rest = times.get(SCAN).copied().or_else(|| {
+            let all = window.to == self.scan.range.to;
             (!all).then_some(window.to)
         });
         self.end(&times[..found], rest);
     }
 }
 
-impl Drop for Look {
+impl Drop for Scan {
     fn drop(&mut self) {
-        transaction::give_up_look(self.id);
+        transaction::give_up_scan(self.id);
     }
 }
 
@@ -394,7 +394,7 @@ pub fn floor(set: Set) -> Key {
 pub fn waits_again(time: Key) {
     let times = &mut [time];
     let added = Addition::new(times);
-    if let Some(head) = memory::attach().lock().head(Set::Due) {
+    if let Some(head) = memory::attach().lock().head(Set::Scheduled) {
         head.add(&added);
     }
 }

@@ -5,13 +5,13 @@
 
 mod checked;
 
-use crate::head::{END, Head, Key, Look, Room};
+use crate::head::{END, Head, Key, Room, Scan};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     /// A commit adds its cards before they are visible.
     AddedBeforeCommit,
-    /// A look cuts its range also where a commit added a card meanwhile.
+    /// A scan cuts its range also where a commit added a card meanwhile.
     RaisedPastAdded,
     /// A commit below what was examined does not add its card.
     NotAdded,
@@ -23,13 +23,13 @@ pub enum Bug {
     LockedDropped,
     /// A claim does not wait for who is trying or looking.
     NotWaited,
-    /// A scan begins where the head does.
+    /// A scan of the table begins where the head does.
     ScannedFromFloor,
     /// What was put aside is not tried before an empty answer.
     AsideLeft,
-    /// A session that ends while it looks leaves the look open.
-    LookLeftOpen,
-    /// A look that found nothing and examined nothing new is not undone by a rollback: the head
+    /// A session that ends while it scans leaves the scan open.
+    ScanLeftOpen,
+    /// A scan that found nothing and examined nothing new is not undone by a rollback: the head
     /// stays settled.
     SettledKept,
 }
@@ -61,7 +61,7 @@ struct Worker {
     free: Vec<Key>,
     /// Tried by its claim and found locked.
     tried: Vec<Key>,
-    on_trial: usize,
+    in_flight: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -76,18 +76,18 @@ enum At {
     Trying { key: Key, left: Option<Vec<Key>> },
     /// It could not, and finds out why.
     Settling { key: Key, left: Option<Vec<Key>> },
-    /// Nothing came of that: it looks whether other candidates are none any more.
-    Sifting { keys: Vec<Key> },
+    /// Nothing came of that: it finds out whether other candidates are none any more.
+    Pruning { keys: Vec<Key> },
     /// It reads a range of the table.
-    Looking(Look),
+    Scanning(Scan),
     /// It has, and is about to tell.
     Seen {
-        look: Look,
+        scan: Scan,
         found: Vec<Key>,
         rest: Option<Key>,
     },
     /// The head cannot tell: it scans the table.
-    Scanning,
+    ScanningTable,
     /// The end of the transaction is visible to others, and the head is not told yet.
     Ended { committed: bool },
     /// Bug: the head was told of a card that is not visible yet.
@@ -162,38 +162,38 @@ impl Frontier {
                     for key in &rest {
                         next.put_aside(worker, *key);
                     }
-                    next.end_trial(worker);
+                    next.end_flight(worker);
                 } else {
                     next.workers[worker].at = At::Settling { key, left };
                 }
             }
             At::Settling { key, left } => next.settle(self, worker, key, left),
-            At::Sifting { keys } => {
+            At::Pruning { keys } => {
                 let left: Vec<Key> = keys.into_iter().filter(|k| next.sees(worker, *k)).collect();
                 next.head.give_back(&left);
                 next.workers[worker].taken.retain(|key| !left.contains(key));
-                next.end_trial(worker);
+                next.end_flight(worker);
                 next.workers[worker].at = At::Asking;
             }
-            At::Looking(mut look) => {
-                let (from, to) = look.range;
+            At::Scanning(mut scan) => {
+                let (from, to) = scan.range;
                 let mut found: Vec<Key> = self
                     .keys()
                     .filter(|key| from <= *key && *key < to && next.sees(worker, *key))
                     .collect();
-                found.truncate(self.room.look);
-                if found.is_empty() && look.highest.is_none() {
-                    look.highest = self.keys().last();
+                found.truncate(self.room.scan);
+                if found.is_empty() && scan.highest.is_none() {
+                    scan.highest = self.keys().last();
                 }
-                let is_full = found.len() == self.room.look;
+                let is_full = found.len() == self.room.scan;
                 let rest = found.last().filter(|_| is_full).map(|key| key + 1);
-                next.workers[worker].at = At::Seen { look, found, rest };
+                next.workers[worker].at = At::Seen { scan, found, rest };
             }
-            At::Seen { look, found, rest } => {
+            At::Seen { scan, found, rest } => {
                 if self.has(Bug::RaisedPastAdded) {
                     next.head.forget_meanwhile();
                 }
-                let (from, mut to) = next.head.end_look(&look, &found, rest);
+                let (from, mut to) = next.head.end_scan(&scan, &found, rest);
                 if next.head.is_settled() && !self.has(Bug::SettledKept) {
                     to = END;
                 }
@@ -204,7 +204,7 @@ impl Frontier {
                 }
                 me.at = At::Asking;
             }
-            At::Scanning => {
+            At::ScanningTable => {
                 // The head does not know of candidates that others are trying.
                 let floor = if self.has(Bug::ScannedFromFloor) {
                     next.head.floor()
@@ -252,10 +252,10 @@ impl Frontier {
         {
             return None;
         }
-        next.end_trial(worker);
-        let looks = matches!(me.at, At::Looking(_) | At::Seen { .. });
-        if looks && !self.has(Bug::LookLeftOpen) {
-            next.head.give_up_look();
+        next.end_flight(worker);
+        let scans = matches!(me.at, At::Scanning(_) | At::Seen { .. });
+        if scans && !self.has(Bug::ScanLeftOpen) {
+            next.head.give_up_scan();
         }
         if committed {
             if let Some((key, to)) = me.changed {
@@ -343,17 +343,17 @@ impl State {
         me.at = At::Inside;
     }
 
-    fn begin_trial(&mut self, worker: usize, keys: &[Key]) {
+    fn begin_flight(&mut self, worker: usize, keys: &[Key]) {
         self.head.trying += keys.len();
         let me = &mut self.workers[worker];
-        me.on_trial += keys.len();
+        me.in_flight += keys.len();
         me.taken.extend(keys);
         me.taken.sort_unstable();
         me.taken.dedup();
     }
 
-    fn end_trial(&mut self, worker: usize) {
-        self.head.trying -= std::mem::take(&mut self.workers[worker].on_trial);
+    fn end_flight(&mut self, worker: usize) {
+        self.head.trying -= std::mem::take(&mut self.workers[worker].in_flight);
     }
 
     fn put_aside(&mut self, worker: usize, key: Key) -> bool {
@@ -366,15 +366,15 @@ impl State {
         let me = &self.workers[worker];
         if let Some(key) = self.head.take() {
             let again = me.tried.contains(&key);
-            self.begin_trial(worker, &[key]);
+            self.begin_flight(worker, &[key]);
             if again {
                 self.put_aside(worker, key);
-                self.end_trial(worker);
+                self.end_flight(worker);
             } else {
                 self.workers[worker].at = At::Trying { key, left: None };
             }
-        } else if let Some(look) = self.head.begin_look() {
-            self.workers[worker].at = At::Looking(look);
+        } else if let Some(scan) = self.head.begin_scan() {
+            self.workers[worker].at = At::Scanning(scan);
         } else if self.head.is_in_motion() && !model.has(Bug::NotWaited) {
             return false;
         } else {
@@ -383,7 +383,7 @@ impl State {
             } else {
                 self.head.take_locked()
             };
-            self.begin_trial(worker, &left);
+            self.begin_flight(worker, &left);
             if left.is_empty() {
                 self.answer_nothing(worker);
             } else {
@@ -401,7 +401,7 @@ impl State {
         let has_room = !is_locked || self.put_aside(worker, key);
         if let Some(mut left) = left {
             if left.is_empty() {
-                self.end_trial(worker);
+                self.end_flight(worker);
                 self.answer_nothing(worker);
             } else {
                 let key = left.remove(0);
@@ -410,22 +410,26 @@ impl State {
             }
             return;
         }
-        self.end_trial(worker);
+        self.end_flight(worker);
         if is_locked {
             let me = &mut self.workers[worker];
             me.tried.push(key);
             me.tried.sort_unstable();
-            me.at = if has_room { At::Asking } else { At::Scanning };
+            me.at = if has_room {
+                At::Asking
+            } else {
+                At::ScanningTable
+            };
             return;
         }
         let more: Vec<Key> = std::iter::from_fn(|| self.head.take())
-            .take(model.room.look)
+            .take(model.room.scan)
             .collect();
-        self.begin_trial(worker, &more);
+        self.begin_flight(worker, &more);
         self.workers[worker].at = if more.is_empty() {
             At::Asking
         } else {
-            At::Sifting { keys: more }
+            At::Pruning { keys: more }
         };
     }
 

@@ -12,8 +12,8 @@ pub struct Room {
     pub candidates: usize,
     pub ranges: usize,
     pub locked: usize,
-    /// Keys that a look collects.
-    pub look: usize,
+    /// Keys that a scan collects.
+    pub scan: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,7 +32,7 @@ pub struct Head {
     looking: Option<Meanwhile>,
 }
 
-/// What came in while somebody looks.
+/// What came in while somebody scans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Meanwhile {
     from: Key,
@@ -41,7 +41,7 @@ struct Meanwhile {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Look {
+pub struct Scan {
     pub range: (Key, Key),
     pub highest: Option<Key>,
 }
@@ -61,9 +61,9 @@ impl Head {
     }
 
     pub fn covers(&self, key: Key) -> bool {
-        // Where the head is settled, nobody looks.
-        let is_looked_for = self.is_unexamined(key) && !self.settled;
-        self.candidates.contains(&key) || self.locked.contains(&key) || is_looked_for
+        // Where the head is settled, nobody scans.
+        let is_scanned_for = self.is_unexamined(key) && !self.settled;
+        self.candidates.contains(&key) || self.locked.contains(&key) || is_scanned_for
     }
 
     pub fn is_settled(&self) -> bool {
@@ -85,14 +85,14 @@ impl Head {
     /// Cards were made claimable by a transaction that has committed.
     pub fn add(&mut self, key: Key) {
         self.highest = self.highest.max(Some(key));
-        self.tell_look(key);
+        self.tell_scan(key);
         self.settled = false;
         if !self.is_unexamined(key) {
             self.remember(vec![key]);
         }
     }
 
-    fn tell_look(&mut self, key: Key) {
+    fn tell_scan(&mut self, key: Key) {
         if let Some(looking) = &mut self.looking {
             looking.added = true;
             if key >= looking.from {
@@ -105,7 +105,7 @@ impl Head {
     pub fn forget(&mut self, (from, to): (Key, Key)) {
         if from < to {
             let told = self.looking.map_or(from, |looking| from.max(looking.from));
-            self.tell_look(told);
+            self.tell_scan(told);
             self.unexamine(vec![(from, to)]);
         }
     }
@@ -115,14 +115,14 @@ impl Head {
         keys.sort_unstable();
         keys.dedup();
         let kept = if keys.len() > self.room.candidates {
-            self.room.candidates - self.room.look
+            self.room.candidates - self.room.scan
         } else {
             keys.len()
         };
         let rest = keys.split_off(kept);
         self.candidates = keys;
         if !rest.is_empty() {
-            rest.iter().for_each(|key| self.tell_look(*key));
+            rest.iter().for_each(|key| self.tell_scan(*key));
             self.unexamine(rest.iter().map(|key| (*key, key + 1)).collect());
         }
     }
@@ -156,7 +156,7 @@ impl Head {
         (key < known).then(|| self.candidates.remove(0))
     }
 
-    pub fn begin_look(&mut self) -> Option<Look> {
+    pub fn begin_scan(&mut self) -> Option<Scan> {
         if self.settled || self.looking.is_some() {
             return None;
         }
@@ -166,17 +166,17 @@ impl Head {
             added: false,
             smallest: END,
         });
-        Some(Look {
+        Some(Scan {
             range,
             highest: self.highest,
         })
     }
 
-    pub fn give_up_look(&mut self) {
+    pub fn give_up_scan(&mut self) {
         self.looking = None;
     }
 
-    /// What came in since the look began is not known to it. For a bug of the model alone.
+    /// What came in since the scan began is not known to it. For a bug of the model alone.
     pub fn forget_meanwhile(&mut self) {
         if let Some(looking) = &mut self.looking {
             looking.added = false;
@@ -191,14 +191,14 @@ impl Head {
 
     /// `found` are the members of the range before `rest`; `None`: all of it. Gives what is
     /// known now.
-    pub fn end_look(&mut self, look: &Look, found: &[Key], rest: Option<Key>) -> (Key, Key) {
-        let (from, to) = look.range;
+    pub fn end_scan(&mut self, scan: &Scan, found: &[Key], rest: Option<Key>) -> (Key, Key) {
+        let (from, to) = scan.range;
         let meanwhile = self.looking.take();
         let smallest = meanwhile.map_or(END, |looking| looking.smallest);
         let last = found.last().copied();
         let end = match rest {
             Some(rest) => rest,
-            None if to == END => match look.highest.max(last) {
+            None if to == END => match scan.highest.max(last) {
                 Some(key) => (key + 1).max(from),
                 None => from,
             },

@@ -126,7 +126,7 @@ pub enum Bug {
 enum Doing {
     Nothing,
     /// Has chosen a card by what was committed then.
-    Looked {
+    Scanned {
         card: usize,
         verb: Verb,
         seen: Card,
@@ -168,7 +168,7 @@ pub struct State {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    Look {
+    Scan {
         worker: usize,
         card: usize,
         verb: Verb,
@@ -303,7 +303,7 @@ impl Lease {
         card.requeued(card.attempts, not_before)
     }
 
-    fn look(&self, state: &State, worker: usize, card: usize, verb: Verb) -> Option<State> {
+    fn scan(&self, state: &State, worker: usize, card: usize, verb: Verb) -> Option<State> {
         let seen = state.cards.get(card)?;
         let me = state.workers.get(worker)?;
         if me.doing != Doing::Nothing || verb.needs_token() && me.holds.is_none_or(|h| h.0 != card)
@@ -319,7 +319,7 @@ impl Lease {
             next.next_token += 1;
             state.next_token
         });
-        next.workers[worker].doing = Doing::Looked {
+        next.workers[worker].doing = Doing::Scanned {
             card,
             verb,
             seen: seen.clone(),
@@ -330,7 +330,7 @@ impl Lease {
 
     fn lock(&self, state: &State, worker: usize, token: Token) -> Option<State> {
         let me = state.workers.get(worker)?;
-        let Doing::Looked {
+        let Doing::Scanned {
             card,
             verb,
             seen,
@@ -436,7 +436,7 @@ impl Lease {
         self.steps(
             state,
             &[
-                Action::Look { worker, card, verb },
+                Action::Scan { worker, card, verb },
                 Action::Lock { worker, token },
                 Action::Commit { worker },
             ],

@@ -21,7 +21,7 @@ pub mod frontier {
 }
 
 use frontier::addition::Addition;
-use frontier::head::{Head, LOOK};
+use frontier::head::{Head, SCAN};
 use frontier::heads::{Changing, FILTERS, Filter, Heads, SHARE, Set};
 use frontier::key::{Key, Range};
 
@@ -33,7 +33,7 @@ pub fn set_clock(now: i64) {
     CLOCK.set(now);
 }
 
-/// The keys that claims one after the other would be given, by candidates and by looks at `table`.
+/// The keys that claims one after the other would be given, by candidates and by scans of `table`.
 fn drained(head: &mut Head, table: &BTreeSet<Key>) -> Vec<Key> {
     let mut found = BTreeSet::new();
     loop {
@@ -43,14 +43,14 @@ fn drained(head: &mut Head, table: &BTreeSet<Key>) -> Vec<Key> {
         if !keys.is_empty() {
             continue;
         }
-        let Some(look) = head.begin_look(Key::MAX, 0) else {
+        let Some(scan) = head.begin_scan(Key::MAX, 0) else {
             return found.into_iter().collect();
         };
-        let Range { from, .. } = look.range;
-        let inside = table.range(from..=look.range.last());
-        let seen: Vec<Key> = inside.take(LOOK).copied().collect();
-        let rest = (seen.len() == LOOK).then(|| seen[LOOK - 1] + 1);
-        head.end_look(&look, &seen, rest);
+        let Range { from, .. } = scan.range;
+        let inside = table.range(from..=scan.range.last());
+        let seen: Vec<Key> = inside.take(SCAN).copied().collect();
+        let rest = (seen.len() == SCAN).then(|| seen[SCAN - 1] + 1);
+        head.end_scan(&scan, &seen, rest);
     }
 }
 
@@ -89,24 +89,24 @@ fn however_many_keys_come_in_each_is_found() {
 }
 
 #[test]
-fn what_comes_in_during_a_look_is_found() {
+fn what_comes_in_during_a_scan_is_found() {
     let mut random = fastrand::Rng::with_seed(6);
     for round in 0..300 {
         let mut table: BTreeSet<Key> = random_keys(&mut random, 300, 10_000).into_iter().collect();
         let mut head = Head::unexamined(Key::MIN, 0);
         let mut found = Vec::new();
         for _ in 0..random.usize(0..4) {
-            let Some(look) = head.begin_look(Key::MAX, 0) else {
+            let Some(scan) = head.begin_scan(Key::MAX, 0) else {
                 break;
             };
-            let inside = table.range(look.range.from..=look.range.last());
-            let seen: Vec<Key> = inside.take(LOOK).copied().collect();
-            let rest = (seen.len() == LOOK).then(|| seen[LOOK - 1] + 1);
+            let inside = table.range(scan.range.from..=scan.range.last());
+            let seen: Vec<Key> = inside.take(SCAN).copied().collect();
+            let rest = (seen.len() == SCAN).then(|| seen[SCAN - 1] + 1);
             // Read before the commit, and ended after it.
             let mut keys = random_keys(&mut random, 400, 10_000);
             table.extend(&keys);
             head.add(&Addition::new(&mut keys));
-            head.end_look(&look, &seen, rest);
+            head.end_scan(&scan, &seen, rest);
         }
         found.extend(drained(&mut head, &table));
         assert!(table.iter().eq(found.iter()), "round {round}");
@@ -164,7 +164,7 @@ fn heads_that_a_panic_left_half_changed_forget_all() {
     let resets = heads.resets();
     let broken = catch_unwind(AssertUnwindSafe(|| {
         let mut heads = Changing::begin(&mut heads);
-        heads.end_due(&[7]);
+        heads.end_scheduled(&[7]);
         resume_unwind(Box::new("half way"));
     }));
     assert!(broken.is_err());

@@ -1,8 +1,8 @@
 //! Cards that wait for a time, of which several have the same, while some are created and the time
 //! of others comes.
 //!
-//! A promotion takes a time on trial, reads the cards that wait for it, makes them known to claims
-//! and ends the trial. A commit tells of the times of its cards once they can be seen.
+//! A promotion takes a time in flight, reads the cards that wait for it, makes them known to claims
+//! and ends the flight. A commit tells of the times of its cards once they can be seen.
 
 use stateright::{Model, Property};
 
@@ -157,7 +157,7 @@ impl Model for Times {
                     }
                     Promotion::Read(time, cards) => {
                         for card in cards {
-                            // One that is told of later is known twice, which costs a vain look.
+                            // One that is told of later is known twice, which costs a vain scan.
                             if next.cards[card] == Card::Told {
                                 next.cards[card] = Card::Known;
                             }

@@ -321,7 +321,7 @@ fn waits(db: &Database, arguments: &str) -> usize {
 }
 
 #[test]
-fn a_claim_inside_a_trigger_ends_its_own_trial_and_none_other() {
+fn a_claim_inside_a_trigger_ends_its_own_flight_and_none_other() {
     for phase in ["helper", "lead"] {
         let (db, mut s) = claim_in_a_trigger(
             phase,
@@ -338,7 +338,7 @@ fn a_claim_inside_a_trigger_ends_its_own_trial_and_none_other() {
 }
 
 #[test]
-fn a_claim_inside_a_trigger_that_is_undone_leaves_the_outer_trial_as_it_is() {
+fn a_claim_inside_a_trigger_that_is_undone_leaves_the_outer_flight_as_it_is() {
     let (db, mut s) = claim_in_a_trigger(
         "helper",
         "begin

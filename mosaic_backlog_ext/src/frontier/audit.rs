@@ -1,7 +1,7 @@
 //! The belt: whatever is wrong in the shared memory makes a card late, and never lost.
 //!
 //! A head that was not compared with the table for `mosaic.frontier_audit` is compared by the next
-//! claim that uses it, with one look from the start. A member that the table has and the head does
+//! claim that uses it, with one scan from the start. A member that the table has and the head does
 //! not know may be in somebody's hands, who says so when he is done with it. One that nobody speaks
 //! for was lost: it is a candidate again, and told of.
 

@@ -1,8 +1,8 @@
 //! What is known of the front of one ordered set of cards, as plain data without pointers.
 //!
-//! Every member of the set is a candidate, or waits for another look because somebody has it
+//! Every member of the set is a candidate, or waits for another scan because somebody has it
 //! locked, or lies in a range that has not been examined, or has been taken by a transaction
-//! that gives it back if it ends without effect. Whatever else is in here costs a vain look at
+//! that gives it back if it ends without effect. Whatever else is in here costs a vain scan at
 //! one row and nothing more, since the row decides.
 //!
 //! A commit runs through it, where nothing may panic: see `transaction::end`.
@@ -29,8 +29,8 @@ const CANDIDATES: usize = 128;
 const RANGES: usize = 16;
 const LOCKED: usize = 16;
 
-/// Keys that one look collects. The rest of the room is for those that come in between.
-pub const LOOK: usize = 64;
+/// Keys that one scan collects. The rest of the room is for those that come in between.
+pub const SCAN: usize = 64;
 
 /// A member that somebody else had locked.
 #[derive(Clone, Copy)]
@@ -51,31 +51,31 @@ pub struct Head {
     locked_len: usize,
     /// The largest key that has been seen; `Key::MIN`: none.
     highest: Key,
-    /// Nothing has been added since a look found the last range empty.
+    /// Nothing has been added since a scan found the last range empty.
     settled: bool,
-    /// Trials that are open at this moment.
+    /// Flights that are open at this moment.
     trying: usize,
     /// None of their candidates sorts below.
     trying_from: Key,
-    /// A trial is of the epoch that it began in; each audit begins another.
+    /// A flight is of the epoch that it began in; each audit begins another.
     epoch: u64,
-    /// The first of those that somebody sifts; `Key::MAX`: nobody does.
-    sifted_from: Key,
-    /// A look is under way; what came in meanwhile may lie in what it has examined.
+    /// The first of those that somebody prunes; `Key::MAX`: nobody does.
+    pruned_from: Key,
+    /// A scan is under way; what came in meanwhile may lie in what it has examined.
     looking: bool,
-    looking_from: Key,
+    scanning_from: Key,
     added_meanwhile: bool,
     smallest_meanwhile: Key,
-    /// Tells one look from the next.
-    looks: u64,
-    looking_since: i64,
+    /// Tells one scan from the next.
+    scans: u64,
+    scanning_since: i64,
     proof: Proof,
     stuck: Stuck,
 }
 
-/// A look at the first unexamined range, to be ended by `Head::end_look` or `give_up_look`.
+/// A scan at the first unexamined range, to be ended by `Head::end_look` or `give_up_look`.
 #[derive(Clone, Copy)]
-pub struct Look {
+pub struct Scan {
     pub range: Range,
     /// No key above has been seen; what appears there meanwhile has told so.
     pub highest: Option<Key>,
@@ -100,13 +100,13 @@ impl Head {
             trying: 0,
             trying_from: Key::MAX,
             epoch: 1,
-            sifted_from: Key::MAX,
+            pruned_from: Key::MAX,
             looking: false,
-            looking_from: Key::MIN,
+            scanning_from: Key::MIN,
             added_meanwhile: false,
             smallest_meanwhile: Key::MAX,
-            looks: 0,
-            looking_since: 0,
+            scans: 0,
+            scanning_since: 0,
             proof: Proof::none(now),
             stuck: Stuck::none(now),
         }
@@ -141,7 +141,7 @@ impl Head {
             .fold(range.min(candidate).min(self.trying_from), Key::min)
     }
 
-    /// Whether a claim up to `last` needs an answer from the table: a candidate, or a look.
+    /// Whether a claim up to `last` needs an answer from the table: a candidate, or a scan.
     pub fn concerns(&self, last: Key) -> bool {
         self.candidates().last().is_some_and(|key| *key <= last)
             || self.locked_len > 0
@@ -153,7 +153,7 @@ impl Head {
         self.trying > 0 && self.trying_from <= last
     }
 
-    /// Whether the next claim finds the member here, or is told of it by who has it on trial.
+    /// Whether the next claim finds the member here, or is told of it by who has it in flight.
     pub fn covers(&self, key: Key) -> bool {
         self.candidates().contains(&key)
             || self.locked().iter().any(|l| l.key == key)
@@ -168,11 +168,11 @@ impl Head {
         };
         self.highest = self.highest.max(last);
         if self.looking {
-            self.tell_look(added.first_from(self.looking_from).as_slice());
+            self.tell_scan(added.first_from(self.scanning_from).as_slice());
         }
         self.absolve(|key| added.first_from(key) == Some(key));
         self.settled = false;
-        // What lies in a range is found by the next look.
+        // What lies in a range is found by the next scan.
         let mut unknown: Few<Key, { CANDIDATES + 1 }> = Few::new(0);
         let mut from = Some(Key::MIN);
         for range in self.ranges() {
@@ -189,11 +189,11 @@ impl Head {
         }
     }
 
-    /// What comes in while a look is under way may lie in what it has examined already.
-    fn tell_look(&mut self, keys: &[Key]) {
+    /// What comes in while a scan is under way may lie in what it has examined already.
+    fn tell_scan(&mut self, keys: &[Key]) {
         if self.looking {
             self.added_meanwhile = true;
-            let inside = keys.partition_point(|key| *key < self.looking_from);
+            let inside = keys.partition_point(|key| *key < self.scanning_from);
             if let Some(key) = keys.get(inside) {
                 self.smallest_meanwhile = self.smallest_meanwhile.min(*key);
             }
@@ -207,7 +207,7 @@ impl Head {
         if range.from >= range.to {
             return;
         }
-        self.tell_look(&[range.from.max(self.looking_from)]);
+        self.tell_scan(&[range.from.max(self.scanning_from)]);
         self.cover_ranges(&[range]);
     }
 
@@ -239,7 +239,7 @@ impl Head {
         }
     }
 
-    /// Takes the smallest as candidates and leaves the rest to looks at where they lie. With
+    /// Takes the smallest as candidates and leaves the rest to scans of where they lie. With
     /// `more`, the keys are not all that it has.
     fn remember_some(&mut self, keys: &[Key], more: Option<&Addition>) {
         let mut all: Few<Key, { 2 * CANDIDATES + 1 }> = Few::new(0);
@@ -249,7 +249,7 @@ impl Head {
         all.items_mut().sort_unstable();
         all.merge(|kept, key| *kept == *key);
         let room = if all.items().len() > CANDIDATES {
-            CANDIDATES - LOOK
+            CANDIDATES - SCAN
         } else {
             CANDIDATES
         };
@@ -261,7 +261,7 @@ impl Head {
         let Some(first) = rest.first() else {
             return;
         };
-        self.tell_look(rest);
+        self.tell_scan(rest);
         let mut ranges: Few<Range, { SPANS + 2 * CANDIDATES + 1 }> = Few::new(Range::default());
         for key in rest {
             ranges.push(Range {
@@ -331,7 +331,7 @@ impl Head {
             Some(range) if !self.settled => range.from,
             _ => Key::MAX,
         };
-        examined.min(self.sifted_from)
+        examined.min(self.pruned_from)
     }
 
     /// Takes up to `max` candidates that sort before all that is unexamined, up to `last`.
@@ -347,47 +347,47 @@ impl Head {
         }
     }
 
-    /// Begins a look at the first unexamined range, if there is one up to `last`, nothing sorts
-    /// before it and nobody looks already.
-    pub fn begin_look(&mut self, last: Key, now: i64) -> Option<Look> {
+    /// Begins a scan at the first unexamined range, if there is one up to `last`, nothing sorts
+    /// before it and nobody scans already.
+    pub fn begin_scan(&mut self, last: Key, now: i64) -> Option<Scan> {
         let range = *self.ranges().first()?;
-        // Of what lies behind a sift nobody takes anything: a look would find the same again.
-        if self.settled || self.looking || range.from > last.min(self.sifted_from) {
+        // Of what lies behind a prune nobody takes anything: a scan would find the same again.
+        if self.settled || self.looking || range.from > last.min(self.pruned_from) {
             return None;
         }
         self.looking = true;
-        self.looking_since = now;
-        self.looks += 1;
-        self.looking_from = range.from;
+        self.scanning_since = now;
+        self.scans += 1;
+        self.scanning_from = range.from;
         self.added_meanwhile = false;
         self.smallest_meanwhile = Key::MAX;
-        Some(Look {
+        Some(Scan {
             range,
             highest: self.highest(),
-            number: self.looks,
+            number: self.scans,
         })
     }
 
-    pub fn is_looking(&self) -> bool {
+    pub fn is_scanning(&self) -> bool {
         self.looking
     }
 
-    /// Candidates were taken that may come back at once. Gives the epoch of the trial.
-    pub fn begin_trial(&mut self, keys: &[Key]) -> u64 {
+    /// Candidates were taken that may come back at once. Gives the epoch of the flight.
+    pub fn begin_flight(&mut self, keys: &[Key]) -> u64 {
         self.trying += 1;
-        self.extend_trial(keys);
+        self.extend_flight(keys);
         self.epoch
     }
 
-    /// More were taken for a trial that is open.
-    pub fn extend_trial(&mut self, keys: &[Key]) {
+    /// More were taken for a flight that is open.
+    pub fn extend_flight(&mut self, keys: &[Key]) {
         self.trying_from = keys.iter().copied().fold(self.trying_from, Key::min);
     }
 
     /// What became of `keys` is decided. Gives the members that turn out to have been lost.
-    pub fn end_trial(&mut self, epoch: u64, keys: &[Key], sifts: bool) -> Option<Lost> {
-        if sifts {
-            self.sifted_from = Key::MAX;
+    pub fn end_flight(&mut self, epoch: u64, keys: &[Key], prunes: bool) -> Option<Lost> {
+        if prunes {
+            self.pruned_from = Key::MAX;
         }
         if epoch < self.stuck.ignored_before {
             return None;
@@ -408,11 +408,11 @@ impl Head {
 
     /// Takes the next candidates, up to `max`, that may be none any more. Nobody takes what sorts
     /// behind the first of them until `end_sift`. None if somebody does that already.
-    pub fn begin_sift(&mut self, max: usize) -> Vec<Key> {
+    pub fn begin_prune(&mut self, max: usize) -> Vec<Key> {
         let mut keys = Vec::new();
-        if self.sifted_from == Key::MAX {
+        if self.pruned_from == Key::MAX {
             self.take(Key::MAX, max, &mut keys);
-            self.sifted_from = keys.first().copied().unwrap_or(Key::MAX);
+            self.pruned_from = keys.first().copied().unwrap_or(Key::MAX);
         }
         keys
     }
@@ -422,43 +422,43 @@ impl Head {
         self.looking || self.trying > 0
     }
 
-    pub fn give_up_look(&mut self, number: u64) {
-        if number == self.looks {
+    pub fn give_up_scan(&mut self, number: u64) {
+        if number == self.scans {
             self.looking = false;
         }
     }
 
-    /// Ends a look. `found` are the members of the range in ascending order up to the first
+    /// Ends a scan. `found` are the members of the range in ascending order up to the first
     /// that is not in `found`; that is at `rest` or behind it, `None`: there is none.
     /// Gives the part of the order that is known now.
-    pub fn end_look(&mut self, look: &Look, found: &[Key], rest: Option<Key>) -> Range {
-        if !self.looking || look.number != self.looks {
+    pub fn end_scan(&mut self, scan: &Scan, found: &[Key], rest: Option<Key>) -> Range {
+        if !self.looking || scan.number != self.scans {
             // It was given up for lost.
             return Range::default();
         }
         self.looking = false;
         let seen = found.last().copied().unwrap_or(Key::MIN);
-        // A key that was added before the look began is at most `look.highest`; one that was
+        // A key that was added before the scan began is at most `scan.highest`; one that was
         // added meanwhile has told so.
         let end = match rest {
             Some(rest) => rest,
-            None if look.range.to == Key::MAX => look
+            None if scan.range.to == Key::MAX => scan
                 .highest
                 .unwrap_or(Key::MIN)
                 .max(seen)
                 .saturating_add(1)
-                .max(look.range.from),
-            None => look.range.to,
+                .max(scan.range.from),
+            None => scan.range.to,
         };
         let end = end.min(self.smallest_meanwhile);
         // Ranges may have been joined to this one meanwhile; what lies before it stays.
         let examined = Range {
-            from: look.range.from,
+            from: scan.range.from,
             to: end,
         };
         self.uncover(examined);
         self.highest = self.highest.max(seen);
-        if rest.is_none() && look.range.to == Key::MAX && !self.added_meanwhile {
+        if rest.is_none() && scan.range.to == Key::MAX && !self.added_meanwhile {
             self.settled = self.ranges_len == 1;
         }
         // What there is no room for is unexamined again, and nothing is settled then.

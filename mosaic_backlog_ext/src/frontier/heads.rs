@@ -58,8 +58,8 @@ pub struct Heads {
     due: Head,
     /// From here on `due` knows of all cards that wait for their time, and up to here those
     /// were made known to claims.
-    due_from: Key,
-    due_until: Key,
+    scheduled_from: Key,
+    scheduled_until: Key,
     claims: [Claims; FILTERS],
     claims_len: usize,
     uses: u64,
@@ -119,7 +119,7 @@ pub struct Audits {
     pub last: Option<(Set, Key)>,
     /// How many of them the server's log tells of.
     pub told: u64,
-    /// Looks and trials that did not end.
+    /// Scans and flights that did not end.
     pub stuck: u64,
     pub stuck_at: i64,
     /// No audit before, so that they do not take more than a part of the time.
@@ -135,7 +135,7 @@ pub enum Set {
     /// Leases by their end.
     Leases,
     /// Cards that wait for their time, by it.
-    Due,
+    Scheduled,
     /// Claimable cards that pass a filter, by claim order.
     Claims { slot: usize, generation: u64 },
 }
@@ -145,7 +145,7 @@ impl Heads {
     pub fn head(&mut self, set: Set) -> Option<&mut Head> {
         match set {
             Set::Leases => Some(&mut self.leases),
-            Set::Due => Some(&mut self.due),
+            Set::Scheduled => Some(&mut self.due),
             Set::Claims { slot, generation } => {
                 let claims = self.claims.get_mut(slot)?;
                 (claims.generation == generation).then_some(&mut claims.head)
@@ -208,7 +208,7 @@ impl Heads {
             (
                 claims.filter == Filter::default(),
                 has_many && claims.user != user,
-                claims.head.is_looking(),
+                claims.head.is_scanning(),
                 claims.is_shared(now),
                 claims.used_at,
             )
@@ -244,40 +244,40 @@ impl Heads {
             .collect()
     }
 
-    /// A look at claimable cards at the time `now` passes over those that wait for a later one.
-    pub fn watch_due_from(&mut self, now: Key) {
-        if now < self.due_from {
+    /// A scan at claimable cards at the time `now` passes over those that wait for a later one.
+    pub fn watch_scheduled_from(&mut self, now: Key) {
+        if now < self.scheduled_from {
             self.due.forget(Range {
                 from: now,
-                to: self.due_from,
+                to: self.scheduled_from,
             });
-            self.due_from = now;
+            self.scheduled_from = now;
         }
-        // Made known before the look, which then passed over them.
-        if now < self.due_until {
+        // Made known before the scan, which then passed over them.
+        if now < self.scheduled_until {
             self.due.forget(Range {
                 from: now,
-                to: self.due_until.saturating_add(1),
+                to: self.scheduled_until.saturating_add(1),
             });
-            self.due_until = now;
+            self.scheduled_until = now;
         }
     }
 
-    /// The cards that wait for `times` are known to claims: a look whose clock is behind that of
+    /// The cards that wait for `times` are known to claims: a scan whose clock is behind that of
     /// whoever made them known passes them over, and makes these times unknown.
-    pub fn end_due(&mut self, times: &[Key]) {
+    pub fn end_scheduled(&mut self, times: &[Key]) {
         for time in times {
-            self.due_until = self.due_until.max(*time);
+            self.scheduled_until = self.scheduled_until.max(*time);
         }
     }
 
-    /// Forgets all. Looks that are under way end without effect.
+    /// Forgets all. Scans that are under way end without effect.
     pub fn reset(&mut self) {
         self.resets += 1;
         self.leases = Head::unexamined(Key::MIN, now());
         self.due = Head::unexamined(Key::MAX, now());
-        self.due_from = Key::MAX;
-        self.due_until = Key::MIN;
+        self.scheduled_from = Key::MAX;
+        self.scheduled_until = Key::MIN;
         self.claims_len = 0;
         for claims in &mut self.claims {
             claims.generation = 0;
@@ -307,11 +307,11 @@ impl Heads {
         self.resets
     }
 
-    /// A trial is over, of candidates of one of the sets.
-    pub fn end_trial(&mut self, set: Set, epoch: u64, keys: &[Key], sifts: bool) {
+    /// A flight is over, of candidates of one of the sets.
+    pub fn end_flight(&mut self, set: Set, epoch: u64, keys: &[Key], prunes: bool) {
         let lost = self
             .head(set)
-            .and_then(|head| head.end_trial(epoch, keys, sifts));
+            .and_then(|head| head.end_flight(epoch, keys, prunes));
         self.add_lost(set, lost);
     }
 
@@ -339,7 +339,7 @@ impl Heads {
     /// Which of the first members of the set that the table has, ascending and each with the time
     /// that it waited for, are not known.
     pub fn suspect(&mut self, set: Set, number: u64, found: &[(Key, Option<Key>)]) -> Vec<Key> {
-        let keys = self.unknown_to_due(found);
+        let keys = self.unknown_to_scheduled(found);
         self.head(set)
             .map_or_else(Vec::new, |head| head.suspect(number, &keys))
     }
@@ -347,7 +347,7 @@ impl Heads {
     /// Ends an audit of the set that began at the time `begun`. `free` are the suspects that
     /// nobody has, each with the time that it waited for.
     pub fn end_audit(&mut self, set: Set, number: u64, free: &[(Key, Option<Key>)], begun: i64) {
-        let keys = self.unknown_to_due(free);
+        let keys = self.unknown_to_scheduled(free);
         let now = now();
         let lost = self
             .head(set)
@@ -356,9 +356,9 @@ impl Heads {
         self.audits.free_at = now + AUDIT_SHARE * (now - begun).max(0);
     }
 
-    /// What waited for a time may be known by it, or be on trial with it. Both pass: a trial ends,
+    /// What waited for a time may be known by it, or be in flight with it. Both pass: a flight ends,
     /// and a commit tells of its times. So it is asked when an audit has read and when it ends.
-    fn unknown_to_due(&self, cards: &[(Key, Option<Key>)]) -> Vec<Key> {
+    fn unknown_to_scheduled(&self, cards: &[(Key, Option<Key>)]) -> Vec<Key> {
         let is_unknown = |at: Key| !self.due.covers(at) && !self.due.tries(at);
         let cards = cards.iter();
         cards

@@ -293,7 +293,7 @@ impl Memory {
         self.header().is_retired()
     }
 
-    /// Wakes those who wait for candidates, or for a look to end.
+    /// Wakes those who wait for candidates, or for a scan to end.
     pub fn wake(self) {
         // SAFETY: a segment that is mapped, whose condition was set up when it was laid out.
         unsafe { pg_sys::ConditionVariableBroadcast(&raw mut (*self.0).changed) };

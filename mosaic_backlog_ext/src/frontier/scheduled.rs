@@ -2,7 +2,7 @@
 
 use std::thread::LocalKey;
 
-use crate::frontier::{self, Key, LOOK, Next, Range, Set, Trial};
+use crate::frontier::{self, Flight, Key, Next, Range, SCAN, Set};
 use crate::postgres::clock::{self, Micros};
 use crate::postgres::statement::{Session, Statement, param, statements};
 
@@ -22,22 +22,22 @@ statements! {
 /// to do that for some of them.
 #[must_use]
 pub fn promote(session: &Session, now: Micros) -> bool {
-    while frontier::may_come(Set::Due, now) {
-        let mut trial = Trial::begin(Set::Due);
-        match trial.next(now, LOOK) {
+    while frontier::may_come(Set::Scheduled, now) {
+        let mut flight = Flight::begin(Set::Scheduled);
+        match flight.next(now, SCAN) {
             Next::Candidates(times, _) => {
                 // A card that is given one of these times by a commit from here on adds it anew.
-                trial.come(&times, orders(session, &times));
+                flight.come(&times, orders(session, &times));
             }
-            Next::Look(look) => {
-                let times = times(session, &TIMES, look.window(now));
-                look.end_times(&times, now);
+            Next::Scan(scan) => {
+                let times = times(session, &TIMES, scan.window(now));
+                scan.end_times(&times, now);
             }
             Next::Unknown => return false,
             Next::Nothing => break,
         }
     }
-    let own = frontier::take_own_due(now);
+    let own = frontier::take_own_scheduled(now);
     if !own.is_empty() {
         for order in orders(session, &own) {
             frontier::add_claimable(order);
@@ -52,11 +52,11 @@ fn orders(session: &Session, times: &[Key]) -> Vec<Key> {
     session.run(&COME, &[param(clock::times(times))]).column(1)
 }
 
-/// The first times of a range, one more than a look collects.
+/// The first times of a range, one more than a scan collects.
 pub fn times(session: &Session, statement: &'static LocalKey<Statement>, range: Range) -> Vec<Key> {
     let last = range.last().clamp(clock::FIRST, Key::MAX);
     let first = range.from.max(clock::FIRST);
-    let limit = LOOK as i32 + 1;
+    let limit = SCAN as i32 + 1;
     let answer = session.run(statement, &[param(first), param(last), param(limit)]);
     answer.column(1)
 }

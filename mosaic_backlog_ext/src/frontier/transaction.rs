@@ -44,21 +44,21 @@ enum Undone {
 }
 
 /// Candidates of a set that are being tried.
-struct Trial {
+struct Flight {
     id: u64,
     by: SubId,
     memory: Memory,
     set: Set,
-    /// How often all had been forgotten when it began: what was forgotten knows of no trial.
+    /// How often all had been forgotten when it began: what was forgotten knows of no flight.
     resets: u64,
     epoch: u64,
     keys: Vec<Key>,
     /// Whether others pass none of them over.
-    sifts: bool,
+    prunes: bool,
 }
 
-/// A look at a range of a set.
-struct Look {
+/// A scan at a range of a set.
+struct Scan {
     id: u64,
     by: SubId,
     memory: Memory,
@@ -73,8 +73,8 @@ struct Pending {
     undo: Vec<Undo>,
     /// Those that are open, the innermost last: a trigger of a user's can claim while a claim
     /// writes.
-    trials: Vec<Trial>,
-    looks: Vec<Look>,
+    flights: Vec<Flight>,
+    scans: Vec<Scan>,
     /// How many of them were opened.
     opened: u64,
     /// Memories of extensions that were dropped.
@@ -150,7 +150,7 @@ pub fn add_lease(end: Key) {
 }
 
 /// This transaction makes a card that is claimable from then on.
-pub fn add_due(at: Key) {
+pub fn add_scheduled(at: Key) {
     change(|changes| changes.due.push(at));
 }
 
@@ -190,7 +190,7 @@ pub fn own_leases_end(now: Key) -> bool {
 
 /// The times, up to `now`, for which cards wait that this transaction itself made wait. Their
 /// cards have to be added as claimable: the times are not known to it any more.
-pub fn take_own_due(now: Key) -> Vec<Key> {
+pub fn take_own_scheduled(now: Key) -> Vec<Key> {
     own(|changes| {
         let (past, left) = changes.due.iter().partition(|at| **at <= now);
         changes.due = left;
@@ -220,12 +220,12 @@ fn add_undo(memory: Memory, what: Undone) {
 }
 
 /// Candidates were taken to be tried. `epoch` is what the head gave.
-pub fn begin_trial(memory: Memory, set: Set, resets: u64, epoch: u64, keys: &[Key]) -> u64 {
+pub fn begin_flight(memory: Memory, set: Set, resets: u64, epoch: u64, keys: &[Key]) -> u64 {
     add_taken(memory, set, keys);
     let by = current();
     pending(|pending| {
         pending.opened += 1;
-        pending.trials.push(Trial {
+        pending.flights.push(Flight {
             id: pending.opened,
             by,
             memory,
@@ -233,49 +233,49 @@ pub fn begin_trial(memory: Memory, set: Set, resets: u64, epoch: u64, keys: &[Ke
             resets,
             epoch,
             keys: keys.to_vec(),
-            sifts: false,
+            prunes: false,
         });
         pending.opened
     })
 }
 
-/// More candidates were taken to be tried with those of a trial.
-pub fn extend_trial(id: u64, keys: &[Key]) {
+/// More candidates were taken to be tried with those of a flight.
+pub fn extend_flight(id: u64, keys: &[Key]) {
     let more = pending(|pending| {
-        let trial = pending.trials.iter_mut().find(|trial| trial.id == id)?;
-        trial.keys.extend(keys);
-        Some((trial.memory, trial.set))
+        let flight = pending.flights.iter_mut().find(|flight| flight.id == id)?;
+        flight.keys.extend(keys);
+        Some((flight.memory, flight.set))
     });
     if let Some((memory, set)) = more {
         add_taken(memory, set, keys);
     }
 }
 
-/// Others pass none of the trial's candidates over.
-pub fn sift_trial(id: u64) {
+/// Others pass none of the flight's candidates over.
+pub fn prune_flight(id: u64) {
     pending(|pending| {
-        if let Some(trial) = pending.trials.iter_mut().find(|trial| trial.id == id) {
-            trial.sifts = true;
+        if let Some(flight) = pending.flights.iter_mut().find(|flight| flight.id == id) {
+            flight.prunes = true;
         }
     });
 }
 
-/// Whether the head of the trial is still the one that it began with.
-pub fn resets_of_trial(id: u64) -> Option<u64> {
+/// Whether the head of the flight is still the one that it began with.
+pub fn resets_of_flight(id: u64) -> Option<u64> {
     PENDING.with_borrow(|pending| {
-        let trial = pending.trials.iter().find(|trial| trial.id == id);
-        trial.map(|trial| trial.resets)
+        let flight = pending.flights.iter().find(|flight| flight.id == id);
+        flight.map(|flight| flight.resets)
     })
 }
 
 /// Whether this transaction tries candidates.
-pub fn has_trial() -> bool {
-    PENDING.with_borrow(|pending| !pending.trials.is_empty())
+pub fn has_flight() -> bool {
+    PENDING.with_borrow(|pending| !pending.flights.is_empty())
 }
 
-/// What a trial tried has been decided.
-pub fn end_trial(id: u64) {
-    end::end_trials(|trial| trial.id == id);
+/// What a flight tried has been decided.
+pub fn end_flight(id: u64) {
+    end::end_flights(|flight| flight.id == id);
 }
 
 pub fn add_taken(memory: Memory, set: Set, keys: &[Key]) {
@@ -294,11 +294,11 @@ pub fn remove_taken(set: Set, keys: &[Key]) {
     });
 }
 
-pub fn begin_look(memory: Memory, set: Set, resets: u64, number: u64) -> u64 {
+pub fn begin_scan(memory: Memory, set: Set, resets: u64, number: u64) -> u64 {
     let by = current();
     pending(|pending| {
         pending.opened += 1;
-        pending.looks.push(Look {
+        pending.scans.push(Scan {
             id: pending.opened,
             by,
             memory,
@@ -310,15 +310,15 @@ pub fn begin_look(memory: Memory, set: Set, resets: u64, number: u64) -> u64 {
     })
 }
 
-/// The look is over; `examined` is known from now on, unless this transaction is undone.
-pub fn end_look(id: u64, memory: Memory, set: Set, examined: Range) {
-    pending(|pending| pending.looks.retain(|look| look.id != id));
+/// The scan is over; `examined` is known from now on, unless this transaction is undone.
+pub fn end_scan(id: u64, memory: Memory, set: Set, examined: Range) {
+    pending(|pending| pending.scans.retain(|scan| scan.id != id));
     add_undo(memory, Undone::Examined(set, examined));
 }
 
-/// The look, if it is still open, was cut off.
-pub fn give_up_look(id: u64) {
-    end::give_up_looks(|look| look.id == id);
+/// The scan, if it is still open, was cut off.
+pub fn give_up_scan(id: u64) {
+    end::give_up_scans(|scan| scan.id == id);
 }
 
 /// The extension that `memory` is of is being dropped.

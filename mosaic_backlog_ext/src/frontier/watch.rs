@@ -160,7 +160,7 @@ fn backlog_watch(call: Call<'_>) {
 /// A card was written that is ready and not gated.
 pub fn opened(not_before: Option<Micros>, claim_order: Key) {
     match not_before {
-        Some(at) if at > clock::now() => transaction::add_due(at),
+        Some(at) if at > clock::now() => transaction::add_scheduled(at),
         Some(at) => {
             transaction::add_claimable(claim_order);
             transaction::add_come(at);

@@ -9,7 +9,7 @@ use crate::card::Card;
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
 use crate::frontier::scheduled;
-use crate::frontier::{self, Audit, Key, Next, Range, Set, Trial};
+use crate::frontier::{self, Audit, Flight, Key, Next, Range, Set};
 use crate::guard;
 use crate::postgres::clock::{self, Micros};
 use crate::postgres::rows::{Rows, shapes};
@@ -123,8 +123,8 @@ pub fn sweep(session: &Session, actor: &str, now: Micros) -> Result<(), Refusal>
     }
     let mut left = SWEEP_MAX;
     while left > 0 && frontier::concerns(Set::Leases, now) {
-        let mut trial = Trial::begin(Set::Leases);
-        match trial.next(now, left) {
+        let mut flight = Flight::begin(Set::Leases);
+        match flight.next(now, left) {
             Next::Candidates(ends, _) => {
                 let at = param(clock::times(&ends));
                 let ended = session.run(&ENDED_AT, &[at, param(left as i32)]);
@@ -138,19 +138,19 @@ pub fn sweep(session: &Session, actor: &str, now: Micros) -> Result<(), Refusal>
                     .into_iter()
                     .filter(|end| !still.contains(end))
                     .collect();
-                trial.settle(&gone);
-                // Else what is left goes back with the trial, for the next claim.
-                let known = left == 0 || trial.put_aside(&still);
-                drop(trial);
+                flight.settle(&gone);
+                // Else what is left goes back with the flight, for the next claim.
+                let known = left == 0 || flight.put_aside(&still);
+                drop(flight);
                 if !known {
                     // More are locked by others than there is room for.
                     sweep_ended(session, now, left as i32, Some(actor), now)?;
                     break;
                 }
             }
-            Next::Look(look) => {
-                let ends = scheduled::times(session, &ENDS, look.window(now));
-                look.end_times(&ends, now);
+            Next::Scan(scan) => {
+                let ends = scheduled::times(session, &ENDS, scan.window(now));
+                scan.end_times(&ends, now);
             }
             Next::Unknown | Next::Nothing => break,
         }

@@ -24,23 +24,23 @@ pub enum Bug {
     GivenToOther,
     /// The rollback of a savepoint forgets what the transaction around it has to undo.
     OuterUndoForgotten,
-    /// The end of a session leaves its trials open.
-    TrialLeftOpen,
-    /// The end of a session leaves its look open.
-    LookLeftOpen,
-    /// A claim inside of a claim leaves the outer one's trial open.
-    TrialOverwritten,
-    /// A look tells what its claim read before it said that it looks.
-    LookReadEarly,
-    /// What a look has no room for counts as examined.
+    /// The end of a session leaves its flights open.
+    FlightLeftOpen,
+    /// The end of a session leaves its scan open.
+    ScanLeftOpen,
+    /// A claim inside of a claim leaves the outer one's flight open.
+    FlightOverwritten,
+    /// A scan tells what its claim read before it said that it scans.
+    ScanReadEarly,
+    /// What a scan has no room for counts as examined.
     RestSkipped,
-    /// What a look finds is not remembered.
+    /// What a scan finds is not remembered.
     FoundDropped,
-    /// A look passes over what somebody has locked.
+    /// A scan passes over what somebody has locked.
     LockedNotSeen,
-    /// A look reads with the conditions of another claim.
+    /// A scan reads with the conditions of another claim.
     OtherFilter,
-    /// A look passes over cards that wait for a time, without asking to be told of it.
+    /// A scan passes over cards that wait for a time, without asking to be told of it.
     TimesNotWatched,
     /// A time is taken away once its cards are known to claims, not before they are read.
     TimePeeked,
@@ -48,14 +48,14 @@ pub enum Bug {
     TimesCut,
     /// The cards whose time has come are not told of.
     ComeNotAdded,
-    /// Times that a look has no room for count as examined.
+    /// Times that a scan has no room for count as examined.
     TimesRestSkipped,
     /// A candidate that somebody has locked is dropped.
     LockedDropped,
     /// What was put aside is dropped when it is looked for again.
     AsideDropped,
     /// Candidates that are still there after a vain attempt are dropped.
-    SiftDropped,
+    PruneDropped,
     /// All candidates are wiped out by a stray write.
     Wiped,
 }
@@ -72,10 +72,10 @@ pub const EACH: [Bug; 28] = [
     Bug::ExaminedKept,
     Bug::GivenToOther,
     Bug::OuterUndoForgotten,
-    Bug::TrialLeftOpen,
-    Bug::LookLeftOpen,
-    Bug::TrialOverwritten,
-    Bug::LookReadEarly,
+    Bug::FlightLeftOpen,
+    Bug::ScanLeftOpen,
+    Bug::FlightOverwritten,
+    Bug::ScanReadEarly,
     Bug::RestSkipped,
     Bug::FoundDropped,
     Bug::LockedNotSeen,
@@ -87,6 +87,6 @@ pub const EACH: [Bug; 28] = [
     Bug::TimesRestSkipped,
     Bug::LockedDropped,
     Bug::AsideDropped,
-    Bug::SiftDropped,
+    Bug::PruneDropped,
     Bug::Wiped,
 ];

@@ -1,8 +1,8 @@
 //! A session that works as the extension does, and may be cut off at each `step`.
 
 mod claim;
+mod flight;
 mod promote;
-mod trial;
 
 use std::cell::{RefCell, RefMut};
 use std::future::poll_fn;
@@ -13,7 +13,7 @@ use super::bug::Bug;
 use super::world::{Kind, Pending, Undone, World};
 use crate::real_head::frontier::key::{Key, Range};
 
-/// How far ahead a look at times reads.
+/// How far ahead a scan at times reads.
 const WINDOW: i64 = 100;
 const ALL: Range = Range {
     from: Key::MIN,
@@ -186,7 +186,7 @@ impl Session {
         }
         self.world().commit_rows(self.me);
         step().await;
-        self.world().end_trials(self.me, |_| true);
+        self.world().end_flights(self.me, |_| true);
         step().await;
         self.world().tell(self.me);
         step().await;
@@ -199,11 +199,11 @@ impl Session {
     }
 
     async fn die_open(&self) {
-        if self.has(Bug::TrialLeftOpen) {
-            self.pending(|pending| pending.trials.clear());
+        if self.has(Bug::FlightLeftOpen) {
+            self.pending(|pending| pending.flights.clear());
         }
-        if self.has(Bug::LookLeftOpen) {
-            self.pending(|pending| pending.looks.clear());
+        if self.has(Bug::ScanLeftOpen) {
+            self.pending(|pending| pending.scans.clear());
         }
         self.abort().await;
     }
@@ -228,9 +228,9 @@ impl Session {
             step().await;
         }
         self.world()
-            .end_trials(self.me, |trial| trial.depth >= depth);
+            .end_flights(self.me, |flight| flight.depth >= depth);
         step().await;
-        self.world().give_up_looks(self.me, depth);
+        self.world().give_up_scans(self.me, depth);
         self.world().give_up_audit(self.me, depth);
         if depth > 0 && self.has(Bug::OuterUndoForgotten) {
             self.pending(|pending| pending.undo.clear());

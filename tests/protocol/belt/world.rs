@@ -63,13 +63,13 @@ pub enum Undone {
     Examined(Set, Range),
 }
 
-pub struct OpenTrial {
+pub struct OpenFlight {
     pub id: u64,
     pub depth: usize,
     pub set: Set,
     pub epoch: u64,
     pub keys: Vec<Key>,
-    pub sifts: bool,
+    pub prunes: bool,
 }
 
 /// What a session has to see to at the end of its transaction.
@@ -81,8 +81,8 @@ pub struct Pending {
     /// How far the session's clock is from the others', as while a clock is set.
     pub skew: i64,
     pub undo: Vec<(usize, Undone)>,
-    pub trials: Vec<OpenTrial>,
-    pub looks: Vec<(usize, Set, u64)>,
+    pub flights: Vec<OpenFlight>,
+    pub scans: Vec<(usize, Set, u64)>,
     pub audits: Vec<(usize, Set, u64)>,
     claimable: Vec<(usize, Key)>,
     due: Vec<(usize, Key)>,
@@ -333,31 +333,31 @@ impl World {
             _ => {}
         }
         self.heads.add_claimable(&Addition::new(&mut claimable));
-        self.heads.end_due(&come);
-        if let Some(head) = self.heads.head(Set::Due) {
+        self.heads.end_scheduled(&come);
+        if let Some(head) = self.heads.head(Set::Scheduled) {
             head.add(&Addition::new(&mut due));
         }
     }
 
-    pub fn end_trials(&mut self, me: usize, ends: impl Fn(&OpenTrial) -> bool) {
-        let ended: Vec<OpenTrial> = self.pending[me]
-            .trials
-            .extract_if(.., |trial| ends(trial))
+    pub fn end_flights(&mut self, me: usize, ends: impl Fn(&OpenFlight) -> bool) {
+        let ended: Vec<OpenFlight> = self.pending[me]
+            .flights
+            .extract_if(.., |flight| ends(flight))
             .collect();
-        for trial in ended {
+        for flight in ended {
             self.heads
-                .end_trial(trial.set, trial.epoch, &trial.keys, trial.sifts);
+                .end_flight(flight.set, flight.epoch, &flight.keys, flight.prunes);
         }
     }
 
-    pub fn give_up_looks(&mut self, me: usize, depth: usize) {
+    pub fn give_up_scans(&mut self, me: usize, depth: usize) {
         let ended: Vec<_> = self.pending[me]
-            .looks
+            .scans
             .extract_if(.., |(of, _, _)| *of >= depth)
             .collect();
         for (_, set, number) in ended {
             if let Some(head) = self.heads.head(set) {
-                head.give_up_look(number);
+                head.give_up_scan(number);
             }
         }
     }
@@ -380,8 +380,8 @@ impl World {
         pending.depth -= 1;
         let depth = pending.depth;
         let all = pending.undo.iter_mut().map(|(of, _)| of);
-        let all = all.chain(pending.trials.iter_mut().map(|trial| &mut trial.depth));
-        let all = all.chain(pending.looks.iter_mut().map(|(of, _, _)| of));
+        let all = all.chain(pending.flights.iter_mut().map(|flight| &mut flight.depth));
+        let all = all.chain(pending.scans.iter_mut().map(|(of, _, _)| of));
         let all = all.chain(pending.audits.iter_mut().map(|(of, _, _)| of));
         let all = all.chain(pending.claimable.iter_mut().map(|(of, _)| of));
         let all = all.chain(pending.due.iter_mut().map(|(of, _)| of));
@@ -396,10 +396,10 @@ impl World {
 
     pub fn undo(&mut self, undone: Undone) {
         match undone {
-            Undone::Taken(Set::Due, _) if self.bug == Some(Bug::TimeKept) => {}
+            Undone::Taken(Set::Scheduled, _) if self.bug == Some(Bug::TimeKept) => {}
             Undone::Taken(Set::Claims { .. }, _) if self.bug == Some(Bug::TakenKept) => {}
             Undone::Taken(mut set, key) => {
-                if self.bug == Some(Bug::GivenToOther) && set != Set::Due {
+                if self.bug == Some(Bug::GivenToOther) && set != Set::Scheduled {
                     set = self.heads.claims(Kind::Even.filter(), 1, self.clock);
                 }
                 if let Some(head) = self.heads.head(set) {

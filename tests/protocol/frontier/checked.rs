@@ -97,7 +97,7 @@ impl Model for Frontier {
                 if !waits {
                     return None;
                 }
-                next.workers[worker].at = At::Scanning;
+                next.workers[worker].at = At::ScanningTable;
             }
         }
         Some(next)
@@ -132,7 +132,7 @@ const LITTLE: Room = Room {
     candidates: 2,
     ranges: 2,
     locked: 1,
-    look: 1,
+    scan: 1,
 };
 
 fn fleet(workers: usize, cards: Key, bug: Option<Bug>) -> Frontier {
@@ -179,7 +179,7 @@ fn a_card_that_is_added_before_it_is_visible_is_lost() {
 }
 
 #[test]
-fn a_look_that_is_not_told_of_a_commit_loses_its_card() {
+fn a_scan_that_is_not_told_of_a_commit_loses_its_card() {
     assert_breaks(fleet(2, 2, Some(Bug::RaisedPastAdded)), COVERED);
 }
 
@@ -204,8 +204,8 @@ fn a_rollback_that_keeps_a_head_settled_loses_the_card_that_it_had_changed() {
 }
 
 #[test]
-fn a_session_that_ends_in_a_look_and_leaves_it_open_is_waited_for() {
-    assert_breaks(fleet(2, 1, Some(Bug::LookLeftOpen)), ALONE);
+fn a_session_that_ends_in_a_scan_and_leaves_it_open_is_waited_for() {
+    assert_breaks(fleet(2, 1, Some(Bug::ScanLeftOpen)), ALONE);
 }
 
 #[test]

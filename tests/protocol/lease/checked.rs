@@ -25,20 +25,20 @@ impl Model for Lease {
         for (worker, me) in state.workers.iter().enumerate() {
             match &me.doing {
                 Doing::Nothing => {
-                    let mut look = |card, verb| actions.push(Action::Look { worker, card, verb });
+                    let mut scan = |card, verb| actions.push(Action::Scan { worker, card, verb });
                     for card in 0..state.cards.len() {
                         if me.holds.is_none() && state.next_token <= self.tokens {
-                            look(card, Verb::Claim { ttl: 1 });
+                            scan(card, Verb::Claim { ttl: 1 });
                         }
-                        look(card, Verb::Sweep);
+                        scan(card, Verb::Sweep);
                     }
                     if let Some((card, _)) = me.holds {
-                        look(card, Verb::Complete);
-                        look(card, Verb::Fail { retry_in: 0 });
-                        look(card, Verb::Renew { ttl: 1 });
+                        scan(card, Verb::Complete);
+                        scan(card, Verb::Fail { retry_in: 0 });
+                        scan(card, Verb::Renew { ttl: 1 });
                     }
                 }
-                Doing::Looked { .. } => actions.push(Action::Lock {
+                Doing::Scanned { .. } => actions.push(Action::Lock {
                     worker,
                     token: state.next_token,
                 }),
@@ -58,7 +58,7 @@ impl Model for Lease {
 
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
         match action {
-            Action::Look { worker, card, verb } => self.look(state, worker, card, verb),
+            Action::Scan { worker, card, verb } => self.scan(state, worker, card, verb),
             Action::Lock { worker, token } => self.lock(state, worker, token),
             Action::Commit { worker } => self.commit(state, worker),
             Action::Rollback { worker } => {

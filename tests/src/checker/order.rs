@@ -12,9 +12,9 @@
 //! - the claim got less than it asked for, or a card that sorts behind.
 //!
 //! If another claim of the same kind was under way together with this one, it may have had the card
-//! on trial. Then it takes three such claims, each called for after the one before and all that were
+//! in flight. Then it takes three such claims, each called for after the one before and all that were
 //! under way together with it had been answered. A claim that got less than it asked for has no such
-//! excuse: it has to wait for what is on trial.
+//! excuse: it has to wait for what is in flight.
 //!
 //! The 20 ms are for what a bystander had locked: a claim that gets another card may leave it out
 //! for 10 ms more.
@@ -28,7 +28,7 @@ use super::violation::{Rule, Violation, report};
 use crate::record::{Call, Card, Entry, Moment, Time, Verb, time};
 
 const MARGIN: Moment = 20_000_000;
-/// How often a card may be on trial whenever a claim comes by.
+/// How often a card may be in flight whenever a claim comes by.
 const CHANCES: usize = 2;
 /// The end of the order.
 const END: i64 = i64::MAX;

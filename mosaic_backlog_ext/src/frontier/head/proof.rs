@@ -26,7 +26,7 @@ pub(super) struct Proof {
     /// Members that the table has and that were not known here. Whoever has them in hand after
     /// all says so, and takes them off.
     pub(super) suspects: Few<Key, SUSPECTS>,
-    /// Trials that were open when they were found, and have not ended.
+    /// Flights that were open when they were found, and have not ended.
     pub(super) older: usize,
     /// An audit is under way.
     pub(super) running: bool,
@@ -41,7 +41,7 @@ pub struct Lost {
     pub first: Key,
 }
 
-/// Trials that do not end hold up every claim that finds nothing.
+/// Flights that do not end hold up every claim that finds nothing.
 #[derive(Clone, Copy)]
 pub(super) struct Stuck {
     /// When those were counted that were open.
@@ -49,7 +49,7 @@ pub(super) struct Stuck {
     /// The epoch that began then.
     pub(super) epoch: u64,
     pub(super) count: usize,
-    /// Trials of before are not counted any more.
+    /// Flights of before are not counted any more.
     pub(super) ignored_before: u64,
 }
 
@@ -102,7 +102,7 @@ impl Head {
     /// Gives up for lost what has not ended for `patience`. Whether there was anything.
     pub fn give_up_stuck(&mut self, now: i64, patience: i64) -> bool {
         let mut was_stuck = false;
-        if self.looking && now - self.looking_since >= patience {
+        if self.looking && now - self.scanning_since >= patience {
             self.looking = false;
             was_stuck = true;
         }
@@ -110,7 +110,7 @@ impl Head {
             if self.stuck.count > 0 {
                 self.trying = self.trying.saturating_sub(self.stuck.count);
                 self.stuck.ignored_before = self.stuck.epoch;
-                self.sifted_from = Key::MAX;
+                self.pruned_from = Key::MAX;
                 if self.trying == 0 {
                     self.trying_from = Key::MAX;
                 }
@@ -159,7 +159,7 @@ impl Head {
     }
 
     /// Ends an audit: of the suspects, `free` can be claimed indeed, and nobody is about to tell of
-    /// them. Gives those that turn out to have been lost; others may later, when trials end.
+    /// them. Gives those that turn out to have been lost; others may later, when flights end.
     pub fn end_audit(&mut self, number: u64, free: &[Key], now: i64) -> Option<Lost> {
         if !self.is_audited_by(number) {
             return None;

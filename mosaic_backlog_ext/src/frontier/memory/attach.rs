@@ -28,7 +28,7 @@ struct Place {
 
 thread_local! {
     static MAPPED: Cell<Option<(Memory, Place)>> = const { Cell::new(None) };
-    /// The last that was found; it stays mapped while another look at the catalogue is due.
+    /// The last that was found; it stays mapped while another scan at the catalogue is due.
     static LAST: Cell<Option<Memory>> = const { Cell::new(None) };
     /// To be unmapped at the end of the transaction, which may still have to tell it something.
     static OUTDATED: RefCell<Vec<Memory>> = const { RefCell::new(Vec::new()) };

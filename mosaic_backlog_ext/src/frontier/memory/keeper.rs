@@ -18,7 +18,7 @@ use super::{LAYOUT, MAGIC, Memory, Segment, name_locks};
 use crate::postgres::clock;
 use crate::postgres::settings;
 
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const SCAN_EVERY: Duration = Duration::from_secs(1);
 /// How long the server is not asked again for a worker that it did not have.
 const ASK_AGAIN: i64 = 60_000_000;
 
@@ -78,7 +78,7 @@ pub extern "C-unwind" fn mosaic_backlog_keep(what: pg_sys::Datum) {
     name_locks();
     let mut unused = 0;
     let mut uses = 0;
-    while BackgroundWorker::wait_latch(Some(LOOK_EVERY)) {
+    while BackgroundWorker::wait_latch(Some(SCAN_EVERY)) {
         let is_gone = memory.abandoned().load(Ordering::SeqCst) != 0
             || memory.is_retired()
             || !folder.exists();

@@ -23,7 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::super::addition::Addition;
 use super::super::heads::Set;
 use super::super::memory::{self, Memory};
-use super::{Changes, Look, PENDING, Pending, Trial, Undo, Undone, before};
+use super::{Changes, Flight, PENDING, Pending, Scan, Undo, Undone, before};
 use crate::postgres::transaction::{End, SubId, Watch};
 
 pub struct Ends;
@@ -33,7 +33,7 @@ impl Watch for Ends {
         match end {
             End::BeforeCommit => before::commit(),
             End::Commit => {
-                end_trials(|_| true);
+                end_flights(|_| true);
                 let pending = all();
                 pending.changes.into_iter().for_each(Changes::commit);
                 for (_, memory) in pending.dropped {
@@ -48,9 +48,9 @@ impl Watch for Ends {
                         undo.run();
                     }
                 }
-                // Not before: an audit asks trials for what is in nobody else's hands.
-                end_trials(|_| true);
-                give_up_looks(|_| true);
+                // Not before: an audit asks flights for what is in nobody else's hands.
+                end_flights(|_| true);
+                give_up_scans(|_| true);
                 for (_, memory) in all().made {
                     memory::let_go(memory);
                 }
@@ -58,7 +58,7 @@ impl Watch for Ends {
             }
             End::BeforePrepare => before::prepare(),
             End::Prepare => {
-                end_trials(|_| true);
+                end_flights(|_| true);
                 drop(all());
                 memory::end_transaction();
             }
@@ -69,12 +69,12 @@ impl Watch for Ends {
         with(|pending| {
             let undo = pending.undo.iter_mut().map(|undo| &mut undo.by);
             let memories = pending.dropped.iter_mut().chain(&mut pending.made);
-            let trials = pending.trials.iter_mut().map(|trial| &mut trial.by);
-            let looks = pending.looks.iter_mut().map(|look| &mut look.by);
+            let flights = pending.flights.iter_mut().map(|flight| &mut flight.by);
+            let scans = pending.scans.iter_mut().map(|scan| &mut scan.by);
             let all = undo
                 .chain(memories.map(|(by, _)| by))
-                .chain(trials)
-                .chain(looks);
+                .chain(flights)
+                .chain(scans);
             for by in all.filter(|by| **by == own) {
                 *by = parent;
             }
@@ -88,9 +88,9 @@ impl Watch for Ends {
             |undo| undo.by == own,
             Undo::run,
         );
-        // What the callers of this subtransaction try and look at goes on.
-        end_trials(|trial| trial.by == own);
-        give_up_looks(|look| look.by == own);
+        // What the callers of this subtransaction try and scan goes on.
+        end_flights(|flight| flight.by == own);
+        give_up_scans(|scan| scan.by == own);
         each_that_ends(
             |pending| &mut pending.made,
             |(by, _)| *by == own,
@@ -134,12 +134,12 @@ fn each_that_ends<T>(
     with(|pending| *of(pending) = all);
 }
 
-pub fn end_trials(is_over: impl Fn(&Trial) -> bool) {
-    each_that_ends(|pending| &mut pending.trials, is_over, Trial::end);
+pub fn end_flights(is_over: impl Fn(&Flight) -> bool) {
+    each_that_ends(|pending| &mut pending.flights, is_over, Flight::end);
 }
 
-pub fn give_up_looks(is_over: impl Fn(&Look) -> bool) {
-    each_that_ends(|pending| &mut pending.looks, is_over, Look::give_up);
+pub fn give_up_scans(is_over: impl Fn(&Scan) -> bool) {
+    each_that_ends(|pending| &mut pending.scans, is_over, Scan::give_up);
 }
 
 /// Tells the heads something. Whatever goes wrong, nothing is known any more.
@@ -149,26 +149,26 @@ fn tell(memory: Memory, work: impl FnOnce()) {
     }
 }
 
-impl Trial {
+impl Flight {
     fn end(&self) {
         tell(self.memory, || {
             let mut heads = self.memory.lock();
             if heads.resets() == self.resets {
-                heads.end_trial(self.set, self.epoch, &self.keys, self.sifts);
+                heads.end_flight(self.set, self.epoch, &self.keys, self.prunes);
             }
         });
         self.memory.wake();
     }
 }
 
-impl Look {
+impl Scan {
     fn give_up(&self) {
         tell(self.memory, || {
             let mut heads = self.memory.lock();
             if heads.resets() == self.resets
                 && let Some(head) = heads.head(self.set)
             {
-                head.give_up_look(self.number);
+                head.give_up_scan(self.number);
             }
         });
         self.memory.wake();
@@ -222,8 +222,8 @@ impl Changes {
                 heads.reset();
             }
             heads.add_claimable(&claimable);
-            heads.end_due(self.come.as_slice());
-            for (set, added) in [(Set::Leases, &leases), (Set::Due, &due)] {
+            heads.end_scheduled(self.come.as_slice());
+            for (set, added) in [(Set::Leases, &leases), (Set::Scheduled, &due)] {
                 if let Some(head) = heads.head(set) {
                     head.add(added);
                 }

@@ -1,4 +1,4 @@
-//! Finding the next cards to claim: candidates of the frontier, a look where it knows nothing, a
+//! Finding the next cards to claim: candidates of the frontier, a scan where it knows nothing, a
 //! scan where it cannot tell.
 
 use std::collections::HashSet;
@@ -9,7 +9,7 @@ use super::take::{orders, take, take_candidates};
 use crate::card::Card;
 use crate::card::claimable::{has_attempts, is_claimable, max_attempts, suits};
 use crate::card::status::Status;
-use crate::frontier::{self, AUDITED, Audit, Key, LOOK, Look, Next, Set, Trial};
+use crate::frontier::{self, AUDITED, Audit, Flight, Key, Next, SCAN, Scan, Set};
 use crate::postgres::clock::Micros;
 use crate::postgres::settings;
 use crate::postgres::statement::{Answer, Session, param, statements};
@@ -24,7 +24,7 @@ statements! {
          from mosaic.backlog where claim_order = any($1) and opened");
     STILL_THERE(INT8ARRAYOID) =
         "select claim_order from mosaic.backlog where claim_order = any($1) and opened";
-    /// Looks through a part of the order, whatever is locked in it.
+    /// Scans a part of the order, whatever is locked in it.
     EXAMINE(INT8OID, INT8OID, TIMESTAMPTZOID, TEXTARRAYOID, TEXTOID, TEXTARRAYOID, INT4OID) =
         concat!("select claim_order, not_before from mosaic.backlog
          where claim_order between $1 and $2 and ", is_claimable!("$3"), " and ", suits!("$4", "$5", "$6"), "
@@ -58,8 +58,8 @@ statements! {
 /// candidates; with more, the table is scanned.
 const OWN_MAX: usize = 1_000;
 
-/// How long a claim looks and tries in vain before it scans the table instead: others may create cards that
-/// are not for it faster than it finds that out. The first looks have as long as they take.
+/// How long a claim scans ranges and tries in vain before it scans the table instead: others may create cards that
+/// are not for it faster than it finds that out. The first scans have as long as they take.
 const PATIENCE: Duration = Duration::from_millis(100);
 const FIRST_LOOKS: u32 = 4;
 
@@ -77,10 +77,16 @@ pub fn take_next<'a>(
         prove(session, request, audit, now);
     }
     if !all_came {
-        return Ok(vec![scan_from(session, request, Key::MIN, wanted, now)?]);
+        return Ok(vec![scan_table_from(
+            session,
+            request,
+            Key::MIN,
+            wanted,
+            now,
+        )?]);
     }
     let Some(own) = frontier::own_claimable(OWN_MAX) else {
-        return Ok(vec![scan(session, request, set, wanted, now)?]);
+        return Ok(vec![scan_table(session, request, set, wanted, now)?]);
     };
     let mut hunt = Hunt {
         session,
@@ -106,7 +112,7 @@ pub fn take_next<'a>(
             }
             Round::Vain | Round::Unknown => {
                 hunt.claimed
-                    .push(scan(session, request, set, hunt.wanted, now)?);
+                    .push(scan_table(session, request, set, hunt.wanted, now)?);
                 break;
             }
         }
@@ -143,13 +149,13 @@ enum Round {
 impl<'a> Hunt<'a, '_> {
     /// Tries the next candidates.
     fn round(&mut self) -> Result<Round, Refusal> {
-        let mut trial = Trial::begin(self.set);
-        let Some((shared, known)) = self.gather(&mut trial) else {
+        let mut flight = Flight::begin(self.set);
+        let Some((shared, known)) = self.gather(&mut flight) else {
             return Ok(Round::Unknown);
         };
         let (again, shared): (Vec<Key>, Vec<Key>) =
             shared.into_iter().partition(|key| self.tried.contains(key));
-        let mut has_room = trial.put_aside(&again);
+        let mut has_room = flight.put_aside(&again);
         let keys = self.choose(&shared, known);
         if keys.is_empty() {
             return Ok(match (again.is_empty(), has_room) {
@@ -170,9 +176,9 @@ impl<'a> Hunt<'a, '_> {
             .filter(|key| !taken.contains(key))
             .collect();
         let locked = settle(self.session, self.request, &left, self.now)?;
-        has_room &= trial.put_aside(&locked);
-        trial.settle(&keys);
-        drop(trial);
+        has_room &= flight.put_aside(&locked);
+        flight.settle(&keys);
+        drop(flight);
         if !has_room {
             return Ok(Round::Unknown);
         }
@@ -181,7 +187,7 @@ impl<'a> Hunt<'a, '_> {
             return Ok(Round::Some);
         }
         if locked.is_empty() {
-            sift(self.session, self.set);
+            prune(self.session, self.set);
         }
         self.tried.extend(locked);
         Ok(Round::Vain)
@@ -201,25 +207,25 @@ impl<'a> Hunt<'a, '_> {
 
     /// Collects candidates in order, as many as are wanted, and up to where all are known, looking through what
     /// has not been examined; `None` where the frontier cannot tell.
-    fn gather(&self, trial: &mut Trial) -> Option<(Vec<Key>, Key)> {
+    fn gather(&self, flight: &mut Flight) -> Option<(Vec<Key>, Key)> {
         let mut keys = Vec::new();
-        let mut looks = 0;
+        let mut scans = 0;
         let mut since = None;
         loop {
-            match trial.next(Key::MAX, self.wanted - keys.len()) {
+            match flight.next(Key::MAX, self.wanted - keys.len()) {
                 Next::Candidates(more, known) => {
                     keys.extend(more);
                     if keys.len() == self.wanted {
                         return Some((keys, known));
                     }
                 }
-                Next::Look(look) => {
-                    looks += 1;
+                Next::Scan(scan) => {
+                    scans += 1;
                     let since = since.get_or_insert_with(Instant::now);
-                    if looks > FIRST_LOOKS && since.elapsed() > PATIENCE {
+                    if scans > FIRST_LOOKS && since.elapsed() > PATIENCE {
                         return None;
                     }
-                    examine(self.session, self.request, look, self.wanted, self.now);
+                    examine(self.session, self.request, scan, self.wanted, self.now);
                 }
                 Next::Nothing => return Some((keys, Key::MAX)),
                 Next::Unknown => return None,
@@ -229,8 +235,8 @@ impl<'a> Hunt<'a, '_> {
 
     /// Takes what was locked when it was tried, as far as it is free by now: nothing else is left.
     fn take_locked(&mut self) -> Result<(), Refusal> {
-        let mut trial = Trial::begin(self.set);
-        let mut left = trial.take_locked();
+        let mut flight = Flight::begin(self.set);
+        let mut left = flight.take_locked();
         left.reverse();
         while self.wanted > 0
             && let Some(key) = left.pop()
@@ -238,14 +244,14 @@ impl<'a> Hunt<'a, '_> {
             let answers = take_candidates(self.session, &[key], self.request, self.now);
             if answers.iter().all(Answer::is_empty) {
                 let locked = settle(self.session, self.request, &[key], self.now)?;
-                trial.put_aside(&locked);
+                flight.put_aside(&locked);
             } else {
                 self.wanted -= 1;
                 self.claimed.extend(answers);
             }
-            trial.settle(&[key]);
+            flight.settle(&[key]);
         }
-        trial.put_aside(&left);
+        flight.put_aside(&left);
         Ok(())
     }
 }
@@ -284,14 +290,14 @@ fn prove(session: &Session, request: &Request, audit: Audit, now: Micros) {
     audit.end(&free);
 }
 
-/// After a vain attempt: drops the candidates that are none any more, all with one look.
-fn sift(session: &Session, set: Set) {
-    let mut trial = Trial::begin(set);
-    let keys = trial.sift();
+/// After a vain attempt: drops the candidates that are none any more, all with one scan.
+fn prune(session: &Session, set: Set) {
+    let mut flight = Flight::begin(set);
+    let keys = flight.prune();
     if !keys.is_empty() {
         let left: Vec<Key> = session.run(&STILL_THERE, &[param(keys.clone())]).column(1);
         let gone: Vec<Key> = keys.into_iter().filter(|key| !left.contains(key)).collect();
-        trial.settle(&gone);
+        flight.settle(&gone);
     }
 }
 
@@ -348,16 +354,16 @@ fn quarantine(session: &Session, card: &Card, request: &Request, now: Micros) {
     ending::quarantine(session, card, "quarantined", None, actor, now);
 }
 
-/// Ends a look at a part of the order that nobody has examined.
-fn examine(session: &Session, request: &Request, mut look: Look, wanted: usize, now: Micros) {
-    let range = look.range();
-    let limit = wanted.clamp(LOOK, 2 * LOOK);
+/// Ends a scan at a part of the order that nobody has examined.
+fn examine(session: &Session, request: &Request, mut scan: Scan, wanted: usize, now: Micros) {
+    let range = scan.range();
+    let limit = wanted.clamp(SCAN, 2 * SCAN);
     let first = first_claimable(session, request, (range.from, range.last()), limit, now);
     let found: Vec<Key> = first.column(1);
-    if found.is_empty() && look.is_first() {
-        look.set_highest(session.run(&LAST, &[]).get(0, 1));
+    if found.is_empty() && scan.is_first() {
+        scan.set_highest(session.run(&LAST, &[]).get(0, 1));
     }
-    look.end_claims(&found, limit, now);
+    scan.end_claims(&found, limit, now);
 }
 
 /// The first `limit` cards in a part of the order that the claim may have, whoever has them
@@ -388,7 +394,7 @@ fn first_claimable<'a>(
 }
 
 /// Takes cards by a scan, past everything that is locked: where the frontier cannot tell.
-fn scan<'a>(
+fn scan_table<'a>(
     session: &'a Session,
     request: &Request,
     set: Set,
@@ -396,10 +402,10 @@ fn scan<'a>(
     now: Micros,
 ) -> Result<Answer<'a>, Refusal> {
     let from = frontier::floor(set).min(frontier::own_floor());
-    scan_from(session, request, from, wanted, now)
+    scan_table_from(session, request, from, wanted, now)
 }
 
-fn scan_from<'a>(
+fn scan_table_from<'a>(
     session: &'a Session,
     request: &Request,
     from: Key,

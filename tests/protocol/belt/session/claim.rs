@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use super::super::INTERVAL;
 use super::super::bug::Bug;
 use super::super::world::Kind;
-use super::trial::Next;
+use super::flight::Next;
 use super::{ALL, Session, step};
 use crate::real_head::frontier::addition::Addition;
-use crate::real_head::frontier::head::{LOOK, Look};
+use crate::real_head::frontier::head::{SCAN, Scan};
 use crate::real_head::frontier::heads::Set;
 use crate::real_head::frontier::key::{Key, Range};
 
@@ -21,7 +21,7 @@ impl Session {
             let world = self.world();
             (world.clock, world.clock + world.pending[self.me].skew)
         };
-        let early = self.has(Bug::LookReadEarly);
+        let early = self.has(Bug::ScanReadEarly);
         let early = early.then(|| self.read(kind, ALL, now));
         let all_came = self.promote(now).await;
         let set = self
@@ -30,18 +30,18 @@ impl Session {
             .claims(kind.filter(), self.me as i32 + 1, clock);
         self.prove(set, kind, now).await;
         if !all_came {
-            self.scan(kind, Key::MIN, wanted, now);
+            self.scan_table(kind, Key::MIN, wanted, now);
             return;
         }
         let mut tried = HashSet::new();
         while wanted > 0 {
-            let mut trial = None;
+            let mut flight = None;
             let gathered = self
-                .gather(&mut trial, set, kind, wanted, now, &early)
+                .gather(&mut flight, set, kind, wanted, now, &early)
                 .await;
             let Some((shared, known)) = gathered else {
-                self.end_trial(trial);
-                self.scan_from_floor(set, kind, wanted, now);
+                self.end_flight(flight);
+                self.scan_table_from_floor(set, kind, wanted, now);
                 break;
             };
             let (again, mut keys): (Vec<Key>, Vec<Key>) =
@@ -50,13 +50,13 @@ impl Session {
             self.give_back(set, &surplus);
             let mut has_room = self.put_aside(set, &again);
             if keys.is_empty() {
-                self.end_trial(trial);
+                self.end_flight(flight);
                 if again.is_empty() {
                     self.take_locked(set, kind, wanted, now).await;
                     break;
                 }
                 if !has_room {
-                    self.scan_from_floor(set, kind, wanted, now);
+                    self.scan_table_from_floor(set, kind, wanted, now);
                     break;
                 }
                 continue;
@@ -74,13 +74,13 @@ impl Session {
             if !self.has(Bug::LockedDropped) {
                 has_room &= self.put_aside(set, &locked);
             }
-            self.end_trial(trial);
+            self.end_flight(flight);
             if !has_room && wanted > 0 {
-                self.scan_from_floor(set, kind, wanted, now);
+                self.scan_table_from_floor(set, kind, wanted, now);
                 break;
             }
             if taken.is_empty() && locked.is_empty() {
-                self.sift(set).await;
+                self.prune(set).await;
             }
             tried.extend(locked);
         }
@@ -121,7 +121,7 @@ impl Session {
             }
             match world.cards[key].at.filter(|at| *at > now) {
                 Some(at) => {
-                    if let Some(head) = world.heads.head(Set::Due) {
+                    if let Some(head) = world.heads.head(Set::Scheduled) {
                         head.add(&Addition::new(&mut [at]));
                     }
                 }
@@ -133,7 +133,7 @@ impl Session {
 
     async fn gather(
         &self,
-        trial: &mut Option<u64>,
+        flight: &mut Option<u64>,
         set: Set,
         kind: Kind,
         wanted: usize,
@@ -142,14 +142,14 @@ impl Session {
     ) -> Option<(Vec<Key>, Key)> {
         let mut keys = Vec::new();
         loop {
-            match self.next(trial, set, Key::MAX, wanted - keys.len()).await {
+            match self.next(flight, set, Key::MAX, wanted - keys.len()).await {
                 Next::Candidates(more, known) => {
                     keys.extend(more);
                     if keys.len() == wanted {
                         return Some((keys, known));
                     }
                 }
-                Next::Look(look) => self.look(set, kind, look, early.clone(), now).await,
+                Next::Scan(scan) => self.scan(set, kind, scan, early.clone(), now).await,
                 Next::Nothing => return Some((keys, Key::MAX)),
                 Next::Unknown => {
                     self.give_back(set, &keys);
@@ -164,11 +164,11 @@ impl Session {
         rows.into_iter().map(|(key, _)| key).collect()
     }
 
-    async fn look(
+    async fn scan(
         &self,
         set: Set,
         mut kind: Kind,
-        mut look: Look,
+        mut scan: Scan,
         early: Option<Vec<Key>>,
         now: Key,
     ) {
@@ -176,39 +176,39 @@ impl Session {
         if self.has(Bug::OtherFilter) {
             kind = kind.other();
         }
-        let range = look.range;
+        let range = scan.range;
         let mut found = early.unwrap_or_else(|| self.read(kind, range, now));
         found.retain(|key| range.from <= *key && *key <= range.last());
-        found.truncate(LOOK);
+        found.truncate(SCAN);
         if self.has(Bug::LockedNotSeen) {
             let world = self.world();
             found.retain(|key| world.is_free(self.me, *key));
         }
-        if found.is_empty() && look.highest.is_none() {
-            look.highest = self.world().last(self.me);
+        if found.is_empty() && scan.highest.is_none() {
+            scan.highest = self.world().last(self.me);
         }
         step().await;
         if !self.has(Bug::TimesNotWatched) {
-            self.world().heads.watch_due_from(now);
+            self.world().heads.watch_scheduled_from(now);
         }
-        let mut rest = (found.len() == LOOK).then(|| found[LOOK - 1] + 1);
+        let mut rest = (found.len() == SCAN).then(|| found[SCAN - 1] + 1);
         if self.has(Bug::RestSkipped) {
             rest = None;
         }
         if self.has(Bug::FoundDropped) {
             found.truncate(1);
         }
-        self.end_look(set, &look, &found, rest);
+        self.end_scan(set, &scan, &found, rest);
     }
 
     async fn take_locked(&self, set: Set, kind: Kind, mut wanted: usize, now: Key) {
-        let mut trial = None;
+        let mut flight = None;
         let mut left = {
             let mut world = self.world();
             let head = world.heads.head(set);
             let keys = head.map_or_else(Vec::new, |head| head.take_locked());
             if !keys.is_empty() {
-                self.try_keys(&mut world, &mut trial, set, &keys);
+                self.try_keys(&mut world, &mut flight, set, &keys);
             }
             keys
         };
@@ -228,19 +228,19 @@ impl Session {
             }
         }
         self.put_aside(set, &left);
-        self.end_trial(trial);
+        self.end_flight(flight);
     }
 
-    async fn sift(&self, set: Set) {
-        let mut trial = None;
+    async fn prune(&self, set: Set) {
+        let mut flight = None;
         let keys = {
             let mut world = self.world();
             let head = world.heads.head(set);
-            let keys = head.map_or_else(Vec::new, |head| head.begin_sift(LOOK));
+            let keys = head.map_or_else(Vec::new, |head| head.begin_prune(SCAN));
             if !keys.is_empty() {
-                self.try_keys(&mut world, &mut trial, set, &keys);
-                if let Some(open) = world.pending[self.me].trials.last_mut() {
-                    open.sifts = true;
+                self.try_keys(&mut world, &mut flight, set, &keys);
+                if let Some(open) = world.pending[self.me].flights.last_mut() {
+                    open.prunes = true;
                 }
             }
             keys
@@ -256,19 +256,19 @@ impl Session {
                 .collect()
         };
         step().await;
-        if !self.has(Bug::SiftDropped) {
+        if !self.has(Bug::PruneDropped) {
             self.give_back(set, &left);
         }
-        self.end_trial(trial);
+        self.end_flight(flight);
     }
 
-    fn scan_from_floor(&self, set: Set, kind: Kind, wanted: usize, now: Key) {
+    fn scan_table_from_floor(&self, set: Set, kind: Kind, wanted: usize, now: Key) {
         let from = self.world().heads.head(set).map(|head| head.floor());
-        self.scan(kind, from.unwrap_or(Key::MIN), wanted, now);
+        self.scan_table(kind, from.unwrap_or(Key::MIN), wanted, now);
     }
 
     /// Takes what is there and free, past what is locked.
-    fn scan(&self, kind: Kind, from: Key, wanted: usize, now: Key) {
+    fn scan_table(&self, kind: Kind, from: Key, wanted: usize, now: Key) {
         let range = Range { from, to: Key::MAX };
         let found = self.read(kind, range, now);
         found

@@ -1,9 +1,9 @@
 //! What a claim takes from a head and owes it.
 
 use super::super::bug::Bug;
-use super::super::world::{OpenTrial, Undone, World};
+use super::super::world::{OpenFlight, Undone, World};
 use super::{Session, step};
-use crate::real_head::frontier::head::Look;
+use crate::real_head::frontier::head::Scan;
 use crate::real_head::frontier::heads::Set;
 use crate::real_head::frontier::key::Key;
 
@@ -13,7 +13,7 @@ const AGAIN_AFTER: i64 = 20;
 
 pub enum Next {
     Candidates(Vec<Key>, Key),
-    Look(Look),
+    Scan(Scan),
     Unknown,
     Nothing,
 }
@@ -21,7 +21,7 @@ pub enum Next {
 impl Session {
     pub(super) async fn next(
         &self,
-        trial: &mut Option<u64>,
+        flight: &mut Option<u64>,
         set: Set,
         last: Key,
         max: usize,
@@ -38,18 +38,18 @@ impl Session {
                 head.take(last, max, &mut keys);
                 if !keys.is_empty() {
                     let known = head.known();
-                    self.try_keys(&mut world, trial, set, &keys);
+                    self.try_keys(&mut world, flight, set, &keys);
                     return Next::Candidates(keys, known);
                 }
-                if let Some(look) = head.begin_look(last, now) {
+                if let Some(scan) = head.begin_scan(last, now) {
                     let pending = &mut world.pending[self.me];
-                    pending.looks.push((pending.depth, set, look.number));
-                    return Next::Look(look);
+                    pending.scans.push((pending.depth, set, scan.number));
+                    return Next::Scan(scan);
                 }
-                if !head.is_in_motion() || trial.is_some() {
+                if !head.is_in_motion() || flight.is_some() {
                     return Next::Nothing;
                 }
-                if !world.pending[self.me].trials.is_empty() {
+                if !world.pending[self.me].flights.is_empty() {
                     return Next::Unknown;
                 }
             }
@@ -62,52 +62,52 @@ impl Session {
     pub(super) fn try_keys(
         &self,
         world: &mut World,
-        trial: &mut Option<u64>,
+        flight: &mut Option<u64>,
         set: Set,
         keys: &[Key],
     ) {
-        let overwrites = world.bug == Some(Bug::TrialOverwritten);
+        let overwrites = world.bug == Some(Bug::FlightOverwritten);
         let number = world.next_number();
         let Some(head) = world.heads.head(set) else {
             return;
         };
-        let epoch = if trial.is_some() {
-            head.extend_trial(keys);
+        let epoch = if flight.is_some() {
+            head.extend_flight(keys);
             0
         } else {
-            head.begin_trial(keys)
+            head.begin_flight(keys)
         };
         let pending = &mut world.pending[self.me];
         let taken = keys
             .iter()
             .map(|key| (pending.depth, Undone::Taken(set, *key)));
         pending.undo.extend(taken.collect::<Vec<_>>());
-        match trial {
+        match flight {
             Some(id) => {
-                if let Some(open) = pending.trials.iter_mut().find(|open| open.id == *id) {
+                if let Some(open) = pending.flights.iter_mut().find(|open| open.id == *id) {
                     open.keys.extend(keys);
                 }
             }
             None => {
                 if overwrites {
-                    pending.trials.clear();
+                    pending.flights.clear();
                 }
-                pending.trials.push(OpenTrial {
+                pending.flights.push(OpenFlight {
                     id: number,
                     depth: pending.depth,
                     set,
                     epoch,
                     keys: keys.to_vec(),
-                    sifts: false,
+                    prunes: false,
                 });
-                *trial = Some(number);
+                *flight = Some(number);
             }
         }
     }
 
-    pub(super) fn end_trial(&self, trial: Option<u64>) {
-        if let Some(id) = trial {
-            self.world().end_trials(self.me, |open| open.id == id);
+    pub(super) fn end_flight(&self, flight: Option<u64>) {
+        if let Some(id) = flight {
+            self.world().end_flights(self.me, |open| open.id == id);
         }
     }
 
@@ -136,14 +136,14 @@ impl Session {
         has_room
     }
 
-    pub(super) fn end_look(&self, set: Set, look: &Look, found: &[Key], rest: Option<Key>) {
+    pub(super) fn end_scan(&self, set: Set, scan: &Scan, found: &[Key], rest: Option<Key>) {
         let mut world = self.world();
         let head = world.heads.head(set);
-        let examined = head.map(|head| head.end_look(look, found, rest));
+        let examined = head.map(|head| head.end_scan(scan, found, rest));
         let pending = &mut world.pending[self.me];
         pending
-            .looks
-            .retain(|(_, of, number)| (*of, *number) != (set, look.number));
+            .scans
+            .retain(|(_, of, number)| (*of, *number) != (set, scan.number));
         if let Some(examined) = examined {
             let depth = pending.depth;
             pending.undo.push((depth, Undone::Examined(set, examined)));
