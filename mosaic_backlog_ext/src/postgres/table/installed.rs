@@ -11,7 +11,7 @@ pub struct Writes {
     pub table: &'static CStr,
     /// The event, as `TRIGGER_TYPE_INSERT` or `TRIGGER_TYPE_UPDATE`.
     pub event: u32,
-    /// Rows that a unique index has already are left alone.
+    /// Rows that the primary key has already are left alone.
     pub unless_taken: bool,
     /// Triggers that have nothing to do for what is written.
     pub idle_triggers: &'static [&'static CStr],

@@ -21,7 +21,7 @@ statements! {
            idempotency_key, creation_request)
          values ($1, $2, $3, $4, $5, $6::text[], $7::text[], $8::jsonb, $9, $10, $11, $12, $12, $12, 'ready', 0, 0, false,
            null, null)
-         on conflict do nothing
+         on conflict (id) do nothing
          returning ", own_columns!(), ", '{}'::text[], true");
 }
 
