@@ -67,8 +67,8 @@ impl NewCard {
             phase: argument::optional_name("phase", self.phase)?,
             priority: argument::priority(self.priority.unwrap_or(0))?,
             depends_on: argument::ids("depends_on", self.depends_on)?,
-            labels: argument::labels("labels", self.labels)?,
-            requires: argument::labels("requires", self.requires)?,
+            labels: argument::new_labels("labels", self.labels)?,
+            requires: argument::new_labels("requires", self.requires)?,
             acceptance,
             idempotency_key: argument::optional_name("idempotency_key", self.idempotency_key)?,
             not_before: self
