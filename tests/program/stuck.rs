@@ -217,6 +217,20 @@ fn a_wait_on_a_server_that_falls_silent_ends_near_its_limit() {
 }
 
 #[test]
+fn a_wait_on_a_server_that_is_held_up_ends_near_its_limit() {
+    let home = Home::new();
+    mosaic(&["db", "start"]).at(&home).run();
+    signal("STOP", home.server().expect("a server"));
+    let start = Instant::now();
+    let waiter = backlog(&["claim", "--wait", "2s"]).at(&home);
+    assert_eq!(waiter.code(4), "unreachable");
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    mosaic(&["db", "stop", "--connect-timeout", "1s"])
+        .at(&home)
+        .run();
+}
+
+#[test]
 fn a_wait_goes_on_beside_a_connection_that_fell_silent() {
     let db = Database::fresh();
     let relay = Relay::to(&db);
