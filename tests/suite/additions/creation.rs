@@ -276,6 +276,24 @@ fn what_a_unique_index_of_somebody_else_refuses_is_told_as_its_refusal() {
     }
 }
 
+#[test]
+fn an_id_of_a_card_that_row_security_hides_is_taken() {
+    let (_db, mut s) = with(
+        "update mosaic.backlog set title = 'hidden' where id = 'A';
+         create policy others on mosaic.backlog using (title <> 'hidden');
+         alter table mosaic.backlog enable row level security, force row level security;
+         set statement_timeout = '20s'",
+    );
+    for call in [
+        "create('t', id => 'A')".to_owned(),
+        "create('t', id => 'A', idempotency_key => 'k')".to_owned(),
+        batch(&json!([{"title": "t", "id": "A"}])),
+    ] {
+        let code = s.code(&format!("select 1 as n from mosaic.backlog_{call}"));
+        assert_eq!(code, "id_conflict", "{call}");
+    }
+}
+
 fn batch(cards: &Value) -> String {
     format!("create_many({})", quote(&cards.to_string()))
 }

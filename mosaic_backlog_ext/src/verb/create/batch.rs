@@ -102,31 +102,25 @@ pub fn create(
     refuse_cycle(drafts, &own)?;
     let done = batch.lock_outside(&own)?;
     // Of keys, two requests that come at the same moment have to be told from two of one key.
-    let mut unless = match drafts.iter().any(|draft| draft.idempotency_key.is_some()) {
-        true => &INSERT_UNLESS_MET,
-        false => &INSERT_UNLESS_ID,
-    };
+    let mut id_alone = drafts.iter().all(|draft| draft.idempotency_key.is_none());
     while batch.missing().next().is_some() {
-        let tried = batch.insert_missing(unless, &done);
+        let insert = match id_alone {
+            true => &INSERT_UNLESS_ID,
+            false => &INSERT_UNLESS_MET,
+        };
+        let tried = batch.insert_missing(insert, &done);
         // What is still missing met another card with its key or its id.
         let met = batch.find_created()?;
         batch.open_gates(&own, &met)?;
         let taken = batch.taken(&tried);
-        let mut missing = batch.missing();
-        if let Some(id) = missing.find_map(|i| {
-            tried
-                .get(&i)
-                .filter(|id| taken.contains(*id))
-                .and(drafts[i].id.as_deref())
-        }) {
+        let is_taken = |i: &usize| id_alone || taken.contains(&tried[i]);
+        let mut given = batch.missing().filter(is_taken);
+        if let Some(id) = given.find_map(|i| drafts[i].id.as_deref()) {
             return Err(Refusal::id_conflict(id));
         }
         // Where a generated id was taken, the next round draws another. What met neither met a unique index of
         // somebody's own, whose error it gets.
-        let is_free = |i| tried.get(&i).is_some_and(|id| !taken.contains(id));
-        if batch.missing().any(is_free) {
-            unless = &INSERT_UNLESS_ID;
-        }
+        id_alone |= !batch.missing().all(|i| is_taken(&i));
     }
     Ok(batch.outcomes.into_iter().flatten().collect())
 }
@@ -243,19 +237,14 @@ impl Batch<'_> {
             .collect())
     }
 
-    /// The ids of these that cards have.
+    /// Those of the ids of missing cards that other cards have.
     fn taken(&self, tried: &HashMap<usize, String>) -> HashSet<String> {
-        let ids: Vec<&str> = self
-            .missing()
-            .filter_map(|i| tried.get(&i).map(String::as_str))
-            .collect();
-        match ids.is_empty() {
-            true => HashSet::new(),
-            false => {
-                let answer = self.session.run(&TAKEN, &[param(ids)]);
-                answer.column(1).into_iter().collect()
-            }
+        let ids: Vec<&str> = self.missing().map(|i| tried[&i].as_str()).collect();
+        if ids.is_empty() {
+            return HashSet::new();
         }
+        let answer = self.session.run(&TAKEN, &[param(ids)]);
+        answer.column(1).into_iter().collect()
     }
 
     /// Inserts the missing cards with their edges and events, as far as no other card has
