@@ -64,6 +64,14 @@ pub fn name(text: &str) -> Result<String, String> {
     }
 }
 
+/// The id of a card that is made: no file gives it. Names of other kinds may begin so, as handles do.
+pub fn new_id(text: &str) -> Result<String, String> {
+    if names_a_file(text) {
+        return Err("an id is meant here, and no file".into());
+    }
+    name(text)
+}
+
 /// `90s`, `15m`, `2h`, `1d`, `1h30m`, in seconds.
 pub fn duration(text: &str) -> Result<u64, String> {
     const SHAPE: &str = "write it as 90s, 15m, 2h, 1d or 1h30m";
@@ -382,6 +390,8 @@ mod tests {
         assert!(name("-").is_err() && item(" - ").is_err() && item(" ").is_err());
         assert_eq!(item(" a b "), Ok("a b".to_owned()));
         assert_eq!(name("@alice"), Ok("@alice".to_owned()));
+        assert!(new_id("@ids").is_err() && new_id("-").is_err() && new_id(" ").is_err());
+        assert_eq!(new_id("a@b"), Ok("a@b".to_owned()));
     }
 
     #[test]

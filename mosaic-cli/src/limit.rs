@@ -1,15 +1,24 @@
 //! How long a server may take until it has accepted the connection and given its first answer.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::input;
 
 const VARIABLE: &str = "MOSAIC_CONNECT_TIMEOUT";
 const DEFAULT: Duration = Duration::from_secs(10);
+
+/// A short question is answered by then; else nobody is there any more who would.
+pub const ANSWER: Duration = Duration::from_secs(10);
+
+thread_local! {
+    /// When whoever connects in this thread wants to have it done.
+    static END: Cell<Option<Instant>> = const { Cell::new(None) };
+}
 
 /// In seconds; 0: nothing was chosen.
 static CHOSEN: AtomicU64 = AtomicU64::new(0);
@@ -38,7 +47,23 @@ pub fn chosen() -> Option<Duration> {
 }
 
 pub fn connect() -> Duration {
-    chosen().unwrap_or(DEFAULT)
+    shortened(chosen().unwrap_or(DEFAULT))
+}
+
+/// Does something that connects: servers have until then at most.
+pub fn by<T>(end: Instant, work: impl FnOnce() -> T) -> T {
+    let outer = END.replace(Some(end));
+    let done = work();
+    END.set(outer);
+    done
+}
+
+/// Not beyond what `by` says.
+pub fn shortened(limit: Duration) -> Duration {
+    match END.get() {
+        Some(end) => limit.min(end.saturating_duration_since(Instant::now())),
+        None => limit,
+    }
 }
 
 /// Runs something that cannot be interrupted beside a clock; `None`: it took longer than `limit`.

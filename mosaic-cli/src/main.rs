@@ -29,6 +29,7 @@ mod mcp;
 mod meant;
 mod nearest;
 mod notes;
+mod ordinary;
 mod output;
 mod passing;
 mod progress;

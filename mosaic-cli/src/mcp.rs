@@ -30,7 +30,7 @@ use uuid::Uuid;
 use crate::Global;
 use crate::backlog::{agent, identity};
 use crate::failure::{Code, Exit, Failure, sentence};
-use crate::input::filled;
+use crate::input;
 use crate::interrupt;
 use crate::output;
 use crate::reply::{Reply, say};
@@ -50,7 +50,7 @@ An MCP client starts it. Its configuration:
   {\"mcpServers\": {\"backlog\": {\"command\": \"mosaic\", \"args\": [\"mcp\"]}}}")]
 pub struct Mcp {
     /// Who claims and acts [default: MOSAIC_AGENT, else user@host and a part of this session's own]
-    #[arg(long, value_name = "NAME", value_parser = filled)]
+    #[arg(long, value_name = "NAME", value_parser = input::name)]
     worker: Option<String>,
 
     /// Which tools there are; what is allowed is the database's to say

@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use crate::failure::{Code, Failure, sentence};
+use crate::ordinary;
 use crate::replacement::Replacement;
 
 const TRIES: u32 = 3;
@@ -19,7 +20,7 @@ pub enum Change {
 
 /// The file as it is; `None`: it is not there.
 pub fn read(file: &Path) -> Result<Option<Vec<u8>>, Failure> {
-    match fs::read(file) {
+    match ordinary::read(file) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(cannot("read", file, &error)),

@@ -165,9 +165,14 @@ pub fn harmless(text: &str) -> String {
     clean + &many_lines(rest)
 }
 
-/// Control characters, and the marks that reorder a line of text.
+/// Control characters, and what reorders a line of text (marks, embeddings, isolates) or breaks it (U+2028, U+2029).
+/// What is only not seen may stay: writing systems and emoji need it.
 pub fn is_unsafe(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
+        )
 }
 
 #[cfg(test)]
@@ -178,6 +183,22 @@ mod tests {
     fn escape_sequences_of_others_do_not_reach_the_terminal() {
         assert_eq!(one_line("a\x1b[31mb\nc"), "a\u{fffd}[31mb c");
         assert_eq!(many_lines("a\x07\r\nb\tc"), "a\u{fffd}\nb\tc");
+    }
+
+    #[test]
+    fn what_turns_or_breaks_a_line_is_unsafe_and_what_scripts_and_emoji_need_is_not() {
+        for c in
+            "\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\u{206f}\u{85}"
+                .chars()
+        {
+            assert!(is_unsafe(c), "{c:?}");
+            assert_eq!(one_line(&c.to_string()), "\u{fffd}");
+        }
+        for c in
+            "é世🚀\u{200b}\u{200c}\u{200d}\u{2060}\u{ad}\u{feff}\u{fe0f}\u{202f}\u{2027}".chars()
+        {
+            assert!(!is_unsafe(c), "{c:?}");
+        }
     }
 
     #[test]

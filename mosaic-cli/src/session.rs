@@ -7,7 +7,8 @@ use postgres::types::Type;
 
 use crate::call::Call;
 use crate::failure::{Code, Failure};
-use crate::store::{Choice, Record, Store};
+use crate::limit;
+use crate::store::{self, Choice, Record, Store};
 
 /// Whether this session's server process was started for it. A pooler's process serves others as
 /// well, and is not to be left listening. A second is for the time that connecting takes.
@@ -37,46 +38,86 @@ impl Session {
     }
 
     pub fn call(&mut self, call: &Call) -> Result<Vec<Record>, Failure> {
-        let connection = match &mut self.connection {
+        let answer = self.connect()?.store.rows(call);
+        self.check(answer)
+    }
+
+    /// The same of a server that has to answer until then.
+    pub fn call_by(&mut self, call: Call, end: Instant) -> Result<Vec<Record>, Failure> {
+        limit::by(end, || self.connect().map(|_| ()))?;
+        let answer = self.attend(end, move |connection| connection.rows(&call));
+        self.check(answer.unwrap_or_else(|| Err(store::silent())))
+    }
+
+    fn connect(&mut self) -> Result<&mut Connection, Failure> {
+        Ok(match &mut self.connection {
             Some(connection) => connection,
             connection => connection.insert(Box::new(Connection {
                 since: Instant::now(),
                 store: Store::at(Choice::clone(&self.choice))?,
                 listens: None,
             })),
-        };
-        let answer = connection.store.rows(call);
-        if connection.store.client.is_closed()
-            || matches!(&answer, Err(failure) if failure.code == Code::Unreachable)
+        })
+    }
+
+    /// What broke is not used again.
+    fn check(&mut self, answer: Result<Vec<Record>, Failure>) -> Result<Vec<Record>, Failure> {
+        if let Some(connection) = &self.connection
+            && (connection.store.client.is_closed()
+                || matches!(&answer, Err(failure) if failure.code == Code::Unreachable))
         {
             self.connection = None;
         }
         answer
     }
 
+    /// Something that is asked of a connection that is there. `None`: nobody answered until then, and it is
+    /// there no more.
+    fn attend<T: Send + 'static>(
+        &mut self,
+        end: Instant,
+        ask: impl FnOnce(&mut Store) -> T + Send + 'static,
+    ) -> Option<T> {
+        let Connection {
+            store,
+            since,
+            listens,
+        } = *self.connection.take()?;
+        let limit = end.saturating_duration_since(Instant::now());
+        let (answer, store) = store.attend(limit, ask)?;
+        self.connection = Some(Box::new(Connection {
+            store,
+            since,
+            listens,
+        }));
+        Some(answer)
+    }
+
     /// Asks for wake-ups, where the connection can have them. True: only from now on, so that
     /// what came before was not heard.
-    pub fn listen(&mut self) -> bool {
-        match &mut self.connection {
-            Some(connection) if connection.listens.is_none() => {
-                let listens = connection.listen();
-                connection.listens = Some(listens);
-                listens
-            }
-            _ => false,
+    pub fn listen(&mut self, end: Instant) -> bool {
+        let since = match &self.connection {
+            Some(connection) if connection.listens.is_none() => connection.since,
+            _ => return false,
+        };
+        let listens = self
+            .attend(end, move |store| listen(store, since))
+            .unwrap_or_default();
+        if let Some(connection) = &mut self.connection {
+            connection.listens = Some(listens);
         }
+        listens
     }
 
     /// No more wake-ups: what nobody reads would pile up.
     pub fn ignore(&mut self) {
-        if let Some(connection) = &mut self.connection
-            && connection.listens.take() == Some(true)
-            && connection
-                .store
-                .client
-                .batch_execute("unlisten mosaic_backlog")
-                .is_err()
-        {
+        const SOON: Duration = Duration::from_secs(1);
+        let listens = self.connection.as_mut().map(|open| open.listens.take());
+        if listens != Some(Some(true)) {
+            return;
+        }
+        let ignore = |store: &mut Store| store.client.batch_execute("unlisten mosaic_backlog");
+        if !matches!(self.attend(Instant::now() + SOON, ignore), Some(Ok(()))) {
             self.connection = None;
         }
     }
@@ -93,17 +134,17 @@ impl Session {
     }
 }
 
-impl Connection {
-    /// A refusal is no fault: then the waiter looks by itself.
-    fn listen(&mut self) -> bool {
-        let age = self.since.elapsed().as_secs_f64();
-        let client = &mut self.store.client;
-        client
-            .query_typed(OWN_PROCESS, &[(&age, Type::FLOAT8)])
-            .is_ok_and(|rows| rows.first().is_some_and(|row| row.get(0)))
-            && client.batch_execute("listen mosaic_backlog").is_ok()
-    }
+/// A refusal is no fault: then the waiter looks by itself.
+fn listen(store: &mut Store, since: Instant) -> bool {
+    let age = since.elapsed().as_secs_f64();
+    let client = &mut store.client;
+    client
+        .query_typed(OWN_PROCESS, &[(&age, Type::FLOAT8)])
+        .is_ok_and(|rows| rows.first().is_some_and(|row| row.get(0)))
+        && client.batch_execute("listen mosaic_backlog").is_ok()
+}
 
+impl Connection {
     fn is_woken(&mut self, within: Duration) -> bool {
         let mut notifications = self.store.client.notifications();
         let woken = matches!(notifications.timeout_iter(within).next(), Ok(Some(_)));

@@ -11,7 +11,7 @@ use crate::Global;
 use crate::call::Call;
 use crate::dsn::{self, Dsn};
 use crate::failure::{Code, Failure, causes, sentence};
-use crate::limit::within;
+use crate::limit::{self, within};
 use crate::notes::{timed, warn};
 use crate::{embedded, extension, ids, passing, tls};
 
@@ -62,7 +62,8 @@ pub fn connect(dsn: Dsn) -> Result<Client, Failure> {
     // The library's own limit covers reaching each host, but not the talk that follows.
     let limit = config
         .get_connect_timeout()
-        .map(|limit| limit.saturating_mul(config.get_hosts().len().max(1) as u32));
+        .map(|limit| limit.saturating_mul(config.get_hosts().len().max(1) as u32))
+        .map(limit::shortened);
     let connector = tls.as_ref().map(tls::connector).transpose()?;
     let what = || {
         format!(
@@ -172,6 +173,13 @@ pub fn row(global: &Global, call: Call) -> Result<Record, Failure> {
 pub struct Store {
     pub client: Client,
     embedded: bool,
+    tls: Option<tls::Tls>,
+}
+
+/// What is told where a server that let us in does not answer.
+pub fn silent() -> Failure {
+    Failure::unreachable("the database does not answer any more")
+        .detail("The connection is there, but no answer came in time.")
 }
 
 impl Store {
@@ -182,12 +190,14 @@ impl Store {
     pub fn at(choice: Choice) -> Result<Self, Failure> {
         Ok(match choice {
             Choice::External(dsn) => Store {
+                tls: dsn.tls.clone(),
                 client: connect(dsn)?,
                 embedded: false,
             },
             Choice::Embedded => Store {
                 client: embedded::connect()?,
                 embedded: true,
+                tls: None,
             },
         })
     }
@@ -197,14 +207,41 @@ impl Store {
     pub fn reopen(global: &Global) -> Result<Self, Failure> {
         Ok(match choose(global)? {
             Choice::External(dsn) => Store {
+                tls: dsn.tls.clone(),
                 client: connect(dsn)?,
                 embedded: false,
             },
             Choice::Embedded => Store {
                 client: embedded::rejoin()?,
                 embedded: true,
+                tls: None,
             },
         })
+    }
+
+    /// Does something short with it beside a clock. `None`: no answer came within `limit`; what was asked is
+    /// cancelled, and the connection given up.
+    pub fn attend<T: Send + 'static>(
+        mut self,
+        limit: Duration,
+        work: impl FnOnce(&mut Store) -> T + Send + 'static,
+    ) -> Option<(T, Store)> {
+        /// For whoever still listens, to get to know that nobody waits for the answer.
+        const CANCEL: Duration = Duration::from_millis(500);
+        let cancel = self.client.cancel_token();
+        let tls = self.tls.clone();
+        let done = within(Some(limit), move || (work(&mut self), self));
+        if done.is_none() {
+            within(Some(CANCEL), move || match tls {
+                Some(tls) => {
+                    if let Ok(connector) = tls::connector(&tls) {
+                        let _ = cancel.cancel_query(connector);
+                    }
+                }
+                None => drop(cancel.cancel_query(NoTls)),
+            });
+        }
+        done
     }
 
     /// Makes sure that a function is there before a call that cannot be made twice.

@@ -215,6 +215,29 @@ pub fn labels(field: &str, values: Option<Vec<Option<String>>>) -> Result<Vec<St
     Ok(values)
 }
 
+/// The same of a card that is made or changed: they are read from a line in a terminal.
+pub fn new_labels(
+    field: &str,
+    values: Option<Vec<Option<String>>>,
+) -> Result<Vec<String>, Refusal> {
+    let values = labels(field, values)?;
+    if values.iter().any(|value| value.chars().any(moves_text)) {
+        return Err(Refusal::argument(
+            format!("{field} contains a character that reorders or breaks a line"),
+            "Use printable characters only.",
+        ));
+    }
+    Ok(values)
+}
+
+/// Marks, embeddings and isolates of the two directions of writing; separators of lines and paragraphs.
+fn moves_text(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
+    )
+}
+
 /// Ids of cards, sorted, without repeats.
 pub fn ids(field: &str, values: Option<Vec<Option<String>>>) -> Result<Vec<String>, Refusal> {
     let values = without_nulls(field, values.unwrap_or_default())?;

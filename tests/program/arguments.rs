@@ -244,3 +244,26 @@ fn every_argument_of_a_function_has_a_flag() {
         }
     }
 }
+
+#[test]
+fn an_id_is_read_from_no_file_and_handles_are_names() {
+    let db = Database::fresh();
+    for id in ["@ids.txt", "-", "@card"] {
+        let id = format!("--id={id}");
+        assert_eq!(
+            backlog(&["create", "t", &id]).on(&db).code(2),
+            "usage",
+            "{id}"
+        );
+    }
+    assert_eq!(mosaic(&["mcp", "--worker=-"]).on(&db).run().exit, 2);
+    let card = &backlog(&["create", "t", "--label", "@home", "--phase", "@scope/x"])
+        .on(&db)
+        .json()["card"];
+    assert_eq!(
+        (&card["labels"][0], &card["phase"]),
+        (&"@home".into(), &"@scope/x".into())
+    );
+    let claimed = backlog(&["claim", "--worker", "@alice"]).on(&db).json();
+    assert_eq!(claimed["cards"][0]["claim_owner"], "@alice");
+}

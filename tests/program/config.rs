@@ -264,3 +264,41 @@ fn writers_at_the_same_time_lose_nothing() {
         assert_ne!(document[key]["source"], "default", "{key}");
     }
 }
+
+#[test]
+fn files_that_nobody_named_are_not_waited_for() {
+    let home = home();
+    let fifo = |path: &Path| {
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        mosaic_backlog_tests::programs::run(std::process::Command::new("mkfifo").arg(path));
+    };
+    for (place, arguments) in [
+        ("gateway/gateway.toml", &["show"][..]),
+        ("gateway/gateway.toml", &["set", "gateway_port", "8080"]),
+        ("gateway/secrets.toml", &["show"]),
+        ("claude/settings.json", &["hooks", "list"]),
+        ("claude/settings.json", &["hooks", "enable", "mosaic"]),
+    ] {
+        let path = home.join(place);
+        fifo(&path);
+        let error = config(&home, arguments).run();
+        let document: Value = serde_json::from_str(&error.stdout).expect("JSON");
+        let text = document["error"].to_string();
+        assert!(
+            text.contains("not an ordinary file"),
+            "{arguments:?}: {error:?}"
+        );
+        assert!(
+            text.contains(&*path.to_string_lossy()),
+            "{arguments:?}: {text}"
+        );
+        fs::remove_file(&path).expect("it is still there");
+    }
+    let services = home.join("services");
+    fifo(&services);
+    let failed = mosaic(&["backlog", "list", "--json"])
+        .env("DATABASE_URL", "service=s")
+        .env("PGSERVICEFILE", &services)
+        .run();
+    assert_eq!(failed.json(2)["error"]["code"], "usage");
+}

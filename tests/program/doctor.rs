@@ -1,5 +1,8 @@
 //! `mosaic backlog doctor`: each thing that the program looks at is broken for real.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use mosaic_backlog_tests::cluster::Cluster;
 use mosaic_backlog_tests::folder;
 use mosaic_backlog_tests::home::Home;
@@ -123,8 +126,8 @@ fn every_finding_is_explained_in_the_documentation() {
     let examined = Examined::by(mosaic(&["backlog", "doctor", "--json"]).at(&home));
     let mut names = examined.names();
     assert_eq!(names.len(), 26, "{names:?}");
-    // Only where the extension cannot be asked, and where somebody has set them up.
-    names.extend(["backlog", "databases", "hooks"]);
+    // Only where the extension cannot be asked, where somebody has set them up, and where it is not well.
+    names.extend(["backlog", "databases", "folder", "hooks"]);
     for name in &names {
         assert!(
             page.contains(&format!("\n| `{name}` |")),
@@ -469,4 +472,19 @@ fn our_hooks_are_tried_and_a_program_that_is_gone_or_fails_is_named() {
     doctor().assert("hooks", "warning", &["disableAllHooks"]);
     std::fs::write(&settings, "{").expect("write");
     doctor().assert("hooks", "unknown", &["settings.json"]);
+}
+
+#[test]
+fn a_folder_in_which_others_may_put_another_backlog_is_found() {
+    let above = folder::create();
+    let home = above.join("home");
+    let look = |mode: u32| {
+        fs::set_permissions(&*above, fs::Permissions::from_mode(mode)).expect("chmod");
+        Examined::by(mosaic(&["backlog", "doctor", "--json"]).env("MOSAIC_HOME", &home))
+    };
+    let found = look(0o777);
+    found.assert("folder", "warning", &["Everybody", "chmod +t"]);
+    for mode in [0o1777, 0o755] {
+        assert!(!look(mode).names().contains(&"folder"), "{mode:o}");
+    }
 }

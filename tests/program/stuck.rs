@@ -1,13 +1,19 @@
 //! A server that is there and says nothing.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mosaic_backlog_tests::cluster::{PORT, SUPERUSER};
+use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::home::{Home, signal};
-use mosaic_backlog_tests::program::{backlog, mosaic};
-use serde_json::json;
+use mosaic_backlog_tests::program::{Outcome, backlog, mosaic};
+use mosaic_backlog_tests::wait;
+use serde_json::{Value, json};
 
 /// A limit of a second, and the work around it on a busy machine.
 const SOON: Duration = Duration::from_secs(8);
@@ -116,6 +122,149 @@ fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
 
 fn say_nothing(mut caller: TcpStream) {
     let _ = std::io::copy(&mut caller, &mut std::io::sink());
+}
+
+/// A way to a database on which connections can fall silent, without an end.
+struct Relay {
+    url: String,
+    /// Those with a smaller number are silent.
+    floor: Arc<AtomicUsize>,
+    begun: Arc<AtomicUsize>,
+}
+
+impl Relay {
+    fn to(db: &Database) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let socket = db.cluster().folder().join(format!(".s.PGSQL.{PORT}"));
+        let relay = Self {
+            url: format!(
+                "postgresql://{SUPERUSER}@127.0.0.1:{port}/{}?sslmode=disable",
+                db.name()
+            ),
+            floor: Arc::default(),
+            begun: Arc::default(),
+        };
+        let (floor, begun) = (relay.floor.clone(), relay.begun.clone());
+        thread::spawn(move || {
+            for caller in listener.incoming().flatten() {
+                let number = begun.fetch_add(1, Ordering::SeqCst);
+                let server = UnixStream::connect(&socket).expect("the server");
+                let answers = (
+                    server.try_clone().expect("a pipe"),
+                    caller.try_clone().expect("a pipe"),
+                );
+                let (one, other) = (floor.clone(), floor.clone());
+                thread::spawn(move || pass_on(answers.0, answers.1, number, &one));
+                thread::spawn(move || pass_on(caller, server, number, &other));
+            }
+        });
+        relay
+    }
+
+    fn silence(&self, below: usize) {
+        self.floor.store(below, Ordering::SeqCst);
+    }
+
+    fn connections(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
+    }
+}
+
+fn pass_on(mut from: impl Read, mut to: impl Write, number: usize, floor: &AtomicUsize) {
+    let mut packet = [0; 8192];
+    while let Ok(count @ 1..) = from.read(&mut packet) {
+        while number < floor.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(20));
+        }
+        if to.write_all(&packet[..count]).is_err() {
+            return;
+        }
+    }
+}
+
+/// Waits until a waiter has looked in vain.
+fn resting(db: &Database) {
+    let mut s = db.session();
+    wait::until("a waiter rests", || {
+        s.truth(
+            "select exists (select from pg_stat_activity where datname = current_database()
+               and state = 'idle' and query like '%backlog_claim%' and pid <> pg_backend_pid()
+               and state_change < clock_timestamp() - interval '50 milliseconds')",
+        )
+        .then_some(())
+    });
+}
+
+#[test]
+fn a_wait_on_a_server_that_falls_silent_ends_near_its_limit() {
+    for verb in [
+        &["backlog", "claim", "--json", "--wait", "3s"][..],
+        &["backlog", "run", "--json", "--wait", "3s", "--", "true"],
+    ] {
+        let db = Database::fresh();
+        let relay = Relay::to(&db);
+        let start = Instant::now();
+        let waiter = mosaic(verb).env("DATABASE_URL", &relay.url).spawn();
+        resting(&db);
+        relay.silence(usize::MAX);
+        let outcome = Outcome::of(waiter);
+        let took = start.elapsed();
+        assert_eq!(outcome.exit, 4, "{verb:?}: {outcome:?}");
+        assert!(took < SOON, "{verb:?}: {took:?}");
+        assert_eq!(outcome.json(4)["error"]["code"], "unreachable", "{verb:?}");
+    }
+}
+
+#[test]
+fn a_wait_on_a_server_that_is_held_up_ends_near_its_limit() {
+    let home = Home::new();
+    mosaic(&["db", "start"]).at(&home).run();
+    signal("STOP", home.server().expect("a server"));
+    let start = Instant::now();
+    let waiter = backlog(&["claim", "--wait", "2s"]).at(&home);
+    assert_eq!(waiter.code(4), "unreachable");
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
+    mosaic(&["db", "stop", "--connect-timeout", "1s"])
+        .at(&home)
+        .run();
+}
+
+#[test]
+fn a_wait_goes_on_beside_a_connection_that_fell_silent() {
+    let db = Database::fresh();
+    let relay = Relay::to(&db);
+    let waiter = backlog(&["claim", "--wait", "1m"])
+        .env("DATABASE_URL", &relay.url)
+        .spawn();
+    resting(&db);
+    relay.silence(relay.connections());
+    db.session().create("A");
+    let document = Outcome::of(waiter).json(0);
+    assert_eq!(document["cards"][0]["id"], "A");
+}
+
+#[test]
+fn a_stream_of_events_goes_on_beside_a_connection_that_fell_silent() {
+    let db = Database::fresh();
+    let relay = Relay::to(&db);
+    let mut stream = backlog(&["watch", "--from-start"])
+        .env("DATABASE_URL", &relay.url)
+        .spawn();
+    let mut s = db.session();
+    s.create("A");
+    let mut lines = BufReader::new(stream.stdout.take().expect("a pipe")).lines();
+    let mut next = || -> Value {
+        let line = lines.next().expect("a line").expect("text");
+        serde_json::from_str(&line).expect("JSON")
+    };
+    assert_eq!(next()["card_id"], "A");
+    relay.silence(relay.connections());
+    s.create("B");
+    // One that hangs is ended by whoever waits for the test.
+    assert_eq!(next()["card_id"], "B");
+    signal("INT", stream.id());
+    assert_eq!(Outcome::of(stream).exit, 130);
 }
 
 /// Lets the caller in, as a pooler does, and then says nothing.

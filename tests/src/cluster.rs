@@ -13,7 +13,7 @@ use crate::session::Session;
 use crate::{account, folder, programs};
 
 pub const SUPERUSER: &str = "postgres";
-pub(crate) const PORT: u16 = 5432;
+pub const PORT: u16 = 5432;
 
 /// The settings of every cluster. The data is thrown away, so nothing needs to reach the
 /// disk; deadlocks are found soon; transactions can be prepared.

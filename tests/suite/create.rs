@@ -175,16 +175,19 @@ fn text_of_any_script_comes_back_as_it_was() {
     let mut s = db.session();
     let text = "Grüße, 世界 🌍 \"quoted\" {braces} \\ back, ' and \u{200f}עברית";
     let quoted = text.replace('\'', "''");
+    // Names are read from one line: no marks that turn it.
+    let label = text.replace('\u{200f}', "");
+    let tag = label.replace('\'', "''");
     let card = s.row(&format!(
         "select * from mosaic.backlog_create('{quoted}', id => 'ключ-世界', body => '{quoted}', phase => '{quoted}',
-           labels => array['{quoted}'], requires => array['{quoted}'])"
+           labels => array['{tag}'], requires => array['{tag}'])"
     ));
     assert_eq!(card["id"], "ключ-世界");
     assert_eq!(card["title"], text);
     assert_eq!(card["body"], text);
     assert_eq!(card["phase"], text);
-    assert_eq!(card["labels"], json!([text]));
-    assert_eq!(card["requires"], json!([text]));
+    assert_eq!(card["labels"], json!([label]));
+    assert_eq!(card["requires"], json!([label]));
     assert_eq!(s.card("ключ-世界")["title"], text);
 }
 

@@ -363,3 +363,28 @@ fn force_needs_an_answer_and_null_is_no() {
         "already_claimed"
     );
 }
+
+#[test]
+fn labels_of_new_cards_hold_nothing_that_turns_or_breaks_a_line() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    for c in "\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}".chars() {
+        for call in [
+            format!("create('t', labels => '{{a{c}b}}')"),
+            format!("create('t', requires => '{{a{c}b}}')"),
+            format!("create_many('[{{\"title\": \"t\", \"labels\": [\"a{c}\"]}}]')"),
+            format!("update('A', labels => '{{{c}a}}')"),
+            format!("update('A', requires => '{{{c}a}}')"),
+        ] {
+            let code = s.code(&format!("select 1 as n from mosaic.backlog_{call}"));
+            assert_eq!(code, "invalid_argument", "{c:?}: {call}");
+        }
+        // Those that are there can be found.
+        s.run(&format!(
+            "select from mosaic.backlog_list(labels => '{{a{c}b}}')"
+        ));
+    }
+    // Joiners, which scripts and emoji need.
+    s.run("select from mosaic.backlog_create('t', labels => array[E'a\\u200db', E'c\\u200cd'])");
+}

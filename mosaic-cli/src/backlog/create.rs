@@ -9,7 +9,7 @@ use crate::Global;
 use crate::answer;
 use crate::call::Call;
 use crate::failure::Failure;
-use crate::input::{self, Moment, filled, item, moment, name, prose};
+use crate::input::{self, Moment, filled, item, moment, name, new_id, prose};
 use crate::reply::{Reply, say};
 use crate::screen::{Paint, Screen};
 use crate::shape::Prints;
@@ -51,7 +51,7 @@ struct Card {
     title: Option<String>,
 
     /// The card's id [default: generated]
-    #[arg(long, value_parser = name)]
+    #[arg(long, value_parser = new_id)]
     id: Option<String>,
 
     /// The full description

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::environment;
 use crate::failure::Failure;
+use crate::ordinary;
 use crate::replacement::{self, Replacement};
 use crate::reply::Reply;
 use crate::screen::one_line;
@@ -64,7 +65,7 @@ pub struct Preview {
 /// Looks, and changes nothing.
 pub fn preview(file: &Path) -> Result<Preview, Failure> {
     let (place, _) = replacement::editable(&destination(file)?)?;
-    let before = match fs::read(&place) {
+    let before = match ordinary::read(&place) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => {

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::wanted::Wanted;
 use crate::call::Call;
 use crate::failure::{Code, Failure};
+use crate::limit::ANSWER;
 use crate::output;
 use crate::reply::say;
 use crate::session::Session;
@@ -25,6 +26,8 @@ const IDLE: Duration = Duration::from_secs(1);
 const THROTTLE: Duration = Duration::from_millis(100);
 /// A rest is looked at so often for whether it is to be broken off.
 const STEP: Duration = Duration::from_millis(100);
+/// So long after the end of the wait the server has to say what the last look found.
+const GRACE: Duration = Duration::from_secs(2);
 /// The longest wait: nobody lives to see its end.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
@@ -91,6 +94,7 @@ impl Waiter {
         request_id: Option<Uuid>,
         end: Instant,
     ) -> Result<Catch, Failure> {
+        let deadline = end + GRACE;
         let mut request = request_id.unwrap_or_else(Uuid::new_v4);
         let mut lost_answer = false;
         loop {
@@ -104,20 +108,22 @@ impl Waiter {
             }
             let is_last = since >= end || self.is_stopped();
             let call = wanted.call(max).uuid("request_id", Some(request));
-            match self.session.call(&call) {
+            match self.session.call_by(call, deadline.min(since + ANSWER)) {
                 Ok(cards) if lost_answer && !cards.is_empty() => return Ok(self.renewed(cards)),
                 Ok(cards) if is_last || !cards.is_empty() => return Ok(Catch { cards, since }),
                 Ok(_) => {
                     lost_answer = false;
                     self.pause = THROTTLE;
-                    self.rest(end);
+                    self.rest(end, deadline);
                 }
                 // What the lost answer held has lapsed.
                 Err(failure) if failure.code == Code::ClaimLost && request_id.is_none() => {
                     request = Uuid::new_v4();
                     lost_answer = false;
                 }
-                Err(failure) if is_last || !failure.retryable() => return Err(failure),
+                Err(failure) if is_last || !failure.retryable() || Instant::now() >= deadline => {
+                    return Err(failure);
+                }
                 Err(failure) => {
                     lost_answer = true;
                     self.recover(&failure, end);
@@ -136,17 +142,18 @@ impl Waiter {
                     .text("id", card["id"].as_str().map(str::to_owned))
                     .bigint("claim_token", card["claim_token"].as_i64())
                     .returning("claim_expires_at");
-                self.session.call(&renew).is_ok()
+                let end = Instant::now() + ANSWER;
+                self.session.call_by(renew, end).is_ok()
             })
             .collect();
         Catch { cards, since }
     }
 
     /// Until the next look.
-    fn rest(&mut self, end: Instant) {
+    fn rest(&mut self, end: Instant, deadline: Instant) {
         if std::mem::take(&mut self.echo) {
             self.sleep(THROTTLE + random(THROTTLE), end);
-        } else if self.session.listen() {
+        } else if self.session.listen(deadline.min(Instant::now() + ANSWER)) {
             // A card that came before wakes nobody: look at once.
         } else if self.is_woken(IDLE + random(IDLE / 4), end) {
             self.sleep(random(self.spread), end);

@@ -1,5 +1,6 @@
 //! The embedded store, as far as it shows without its server.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use postgres::Client;
@@ -22,6 +23,7 @@ pub fn examine(findings: &mut Vec<Finding>) -> Result<Result<Option<Client>, Fai
         Err(failure) => return Ok(Err(failure)),
     };
     findings.extend(disk(&report.data));
+    findings.extend(folder(&report.data));
     if !report.initialized {
         findings.push(Finding::not_ok(
             "server",
@@ -96,6 +98,28 @@ fn disk(data: &Path) -> Option<Finding> {
         ),
     };
     Some(finding)
+}
+
+/// Of the folders above the data, one in which others may put another in its place: between two calls, the
+/// backlog would be theirs.
+fn folder(data: &Path) -> Option<Finding> {
+    const OTHERS: u32 = 0o002;
+    const STICKY: u32 = 0o1000;
+    let there = data.ancestors().find(|folder| folder.exists())?;
+    let there = there.canonicalize().ok()?;
+    let open = there.ancestors().find(|folder| {
+        let mode = folder.metadata().map_or(0, |metadata| metadata.mode());
+        mode & OTHERS != 0 && mode & STICKY == 0
+    })?;
+    Some(Finding::not_ok(
+        "folder",
+        State::Warning,
+        format!(
+            "Everybody may rename what is in {}, and put another backlog in the place of this one.",
+            open.display()
+        ),
+        format!("chmod o-w {0}, or chmod +t {0}.", open.display()),
+    ))
 }
 
 fn judge(free: u64, folder: &Path) -> Finding {

@@ -7,11 +7,12 @@ use postgres::config::Host;
 
 use super::Settings;
 use crate::failure::Failure;
+use crate::ordinary;
 
 /// The section of that name in a service file.
 pub fn from_service(service: &str, file: Option<&Path>) -> Result<Settings, Failure> {
     let text = file
-        .and_then(|file| std::fs::read_to_string(file).ok())
+        .and_then(|file| ordinary::read_text(file).ok())
         .ok_or_else(|| {
             Failure::usage(format!("no service file for the service {service:?}"))
                 .hint("PGSERVICEFILE names it; the default is ~/.pg_service.conf.")
@@ -60,7 +61,7 @@ pub fn from_passfile(file: &Path, config: &Config) -> Option<String> {
     };
     let database = config.get_dbname().unwrap_or(&user).to_owned();
     let wanted = [host, port, database, user];
-    let text = std::fs::read_to_string(file).ok()?;
+    let text = ordinary::read_text(file).ok()?;
     text.lines()
         .filter(|line| !line.starts_with('#'))
         .map(passfile_fields)

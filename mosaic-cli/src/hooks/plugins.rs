@@ -1,12 +1,12 @@
 //! The hooks of plugins, which are on and off with their plugin and are only shown.
 
-use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::handlers::{Handler, handlers};
 use crate::jsonc::{object, property};
+use crate::ordinary;
 
 pub struct Plugin {
     pub name: String,
@@ -23,7 +23,7 @@ pub fn plugins(claude: &Path) -> Vec<Plugin> {
         .filter_map(|(name, entry)| {
             let entry = entry.get(0).unwrap_or(entry);
             let folder = Path::new(entry["installPath"].as_str()?);
-            let text = fs::read_to_string(folder.join("hooks/hooks.json")).ok()?;
+            let text = ordinary::read_text(&folder.join("hooks/hooks.json")).ok()?;
             let root = object(&text).ok()?;
             let (_, hooks) = property(&root, "hooks")?;
             Some(Plugin {
@@ -36,7 +36,7 @@ pub fn plugins(claude: &Path) -> Vec<Plugin> {
 }
 
 fn read(file: &Path) -> Value {
-    fs::read_to_string(file)
+    ordinary::read_text(file)
         .ok()
         .and_then(|text| Some(crate::jsonc::parse(&text).ok()?.into()))
         .unwrap_or_default()

@@ -9,6 +9,7 @@ use rustix::fs::{Access, access};
 
 use crate::embedded;
 use crate::failure::{Code, Failure};
+use crate::ordinary;
 
 pub struct Place {
     pub prefix: PathBuf,
@@ -84,7 +85,7 @@ pub const SHARED: &str = "shared-files";
 
 /// The files that such a list names, below `share`.
 pub fn shared_in(list: &Path) -> Vec<PathBuf> {
-    let text = fs::read_to_string(list).unwrap_or_default();
+    let text = ordinary::read_text(list).unwrap_or_default();
     text.lines()
         .map(|line| PathBuf::from(line.trim_start_matches("./")))
         .collect()

@@ -1,6 +1,5 @@
 //! `receipt.json`: what `install.sh` installed, and how it was called.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::place::Place;
 use crate::failure::{Code, Failure, sentence};
+use crate::ordinary;
 
 pub const NAME: &str = "receipt.json";
 
@@ -42,7 +42,7 @@ impl Receipt {
 
     /// `None`: there is none.
     pub fn read(file: &Path) -> Result<Option<Receipt>, Failure> {
-        let text = match fs::read_to_string(file) {
+        let text = match ordinary::read_text(file) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => {

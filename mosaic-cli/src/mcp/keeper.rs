@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::session::Session;
 use crate::failure::Code;
+use crate::limit::ANSWER;
 
 /// Between two tries after a failure, at most.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -18,7 +19,8 @@ pub fn start(session: Arc<Session>) {
                 .call("backlog_renew", &id)
                 .seconds("ttl", Some(lease.ttl.as_secs()))
                 .returning("claim_expires_at");
-            match session.rows(&renew) {
+            // What never answers must not keep the other leases from being renewed.
+            match session.rows_within(renew, ANSWER) {
                 Ok(_) => session.put_off(&id, &lease, lease.ttl / 3),
                 Err(failure) => match failure.code {
                     Code::ClaimLost | Code::BadTransition | Code::NotFound => {

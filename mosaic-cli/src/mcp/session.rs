@@ -10,7 +10,7 @@ use crate::Global;
 use crate::call::Call;
 use crate::failure::{Code, Failure};
 use crate::reply::warn;
-use crate::store::{Record, Store};
+use crate::store::{Record, Store, silent};
 
 /// A connection that says nothing for so long is given up.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -72,6 +72,18 @@ impl Session {
     pub fn rows(&self, call: &Call) -> Result<Vec<Record>, Failure> {
         let mut store = self.connection()?;
         let outcome = store.rows(call);
+        if !store.client.is_closed() {
+            *lock(&self.idle) = Some(store);
+        }
+        outcome
+    }
+
+    /// The same, given up where no answer comes within `limit`.
+    pub fn rows_within(&self, call: Call, limit: Duration) -> Result<Vec<Record>, Failure> {
+        let answer = self
+            .connection()?
+            .attend(limit, move |store| store.rows(&call));
+        let (outcome, store) = answer.ok_or_else(silent)?;
         if !store.client.is_closed() {
             *lock(&self.idle) = Some(store);
         }

@@ -1,6 +1,5 @@
 //! The primer in the files that agents read in this repository.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::step::{Context, Item, State, without_promise};
@@ -10,6 +9,7 @@ use crate::diff::diff;
 use crate::environment::from_home;
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::ordinary;
 use crate::replacement::resolved;
 
 const STEP: &str = "primer";
@@ -81,7 +81,7 @@ fn candidates(root: &Path, agents: &[&'static Agent], has_hooks: bool) -> Vec<Pa
         let file = root.join(agent.instructions);
         // The hooks print it at each start.
         let is_told = agent.name == "claude" && has_hooks;
-        let text = fs::read_to_string(&file).unwrap_or_default();
+        let text = ordinary::read_text(&file).unwrap_or_default();
         let reads_common = text.lines().any(|line| line.trim() == format!("@{COMMON}"));
         let is_new = |file: &Path| {
             let place = resolved(file).ok();

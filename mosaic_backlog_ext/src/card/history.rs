@@ -108,6 +108,7 @@ const APPENDS: Writes = Writes {
     table: c"backlog_event",
     event: pg_sys::TRIGGER_TYPE_INSERT,
     unless_taken: false,
+    unless_keyed: &[],
     idle_triggers: &[],
     checks: &[],
 };

@@ -23,6 +23,7 @@ const WRITES: Writes = Writes {
     table: c"backlog",
     event: pg_sys::TRIGGER_TYPE_UPDATE,
     unless_taken: false,
+    unless_keyed: &[],
     idle_triggers: &[c"backlog_watch", c"backlog_watch_hand"],
     checks: &[c"backlog_columns_fit_status"],
 };
@@ -31,6 +32,7 @@ const WRITES: Writes = Writes {
 const INSERTS: Writes = Writes {
     event: pg_sys::TRIGGER_TYPE_INSERT,
     unless_taken: true,
+    unless_keyed: &[c"backlog_idempotency_key"],
     ..WRITES
 };
 

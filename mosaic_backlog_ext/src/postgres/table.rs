@@ -108,6 +108,21 @@ impl Table {
         Some(Rc::new(table))
     }
 
+    /// The primary key, and the unique indexes of these names; `None` if one of them is gone.
+    fn keys(&self, named: &[&CStr]) -> Option<Vec<pg_sys::Oid>> {
+        // SAFETY: the table is open, and the list is a copy, which is read as long as it is there. To ask for it
+        // finds out which index is the primary key's.
+        unsafe {
+            let all = pg_sys::RelationGetIndexList(self.relation);
+            let primary = (*self.relation).rd_pkindex;
+            let named = named.iter().map(|name| relation_id(name));
+            let keys: Vec<pg_sys::Oid> = std::iter::once(primary).chain(named).collect();
+            let are_there = keys.iter().all(|key| pg_sys::list_member_oid(all, *key));
+            pg_sys::list_free(all);
+            are_there.then_some(keys)
+        }
+    }
+
     /// Why a statement has to write these rows of a table; `None` if none has to.
     pub fn obstacle(writes: &Writes) -> Option<String> {
         let mut obstacle = Some("it cannot be opened".to_owned());

@@ -75,10 +75,10 @@ fn backlog_update(
     let phase = argument::optional_name("phase", phase)?;
     let priority = priority.map(argument::priority).transpose()?;
     let labels = labels
-        .map(|l| argument::labels("labels", Some(l)))
+        .map(|l| argument::new_labels("labels", Some(l)))
         .transpose()?;
     let requires = requires
-        .map(|r| argument::labels("requires", Some(r)))
+        .map(|r| argument::new_labels("requires", Some(r)))
         .transpose()?;
     let acceptance = Jsonb::parameter("acceptance", acceptance.as_ref())?;
     let not_before = argument::time("not_before", not_before)?;

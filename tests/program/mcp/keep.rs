@@ -1,5 +1,6 @@
 //! `mosaic mcp --keep`.
 
+use mosaic_backlog_tests::cluster::{Cluster, SUPERUSER};
 use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::home::signal;
 use mosaic_backlog_tests::program::{backlog, mosaic};
@@ -98,4 +99,62 @@ fn what_was_finished_is_kept_no_longer() {
     });
     let shown = client.call("show", json!({"id": "A"}));
     assert_eq!(shown.get("claim_lost"), None);
+}
+
+/// Another session gets the card once its lease has lapsed.
+fn lapses(db: &Database) {
+    let other = Client::on(db, "other");
+    wait::until("the lease lapses", || {
+        let claimed = other.call("claim", json!({"ttl": "1h"}));
+        (claimed != json!({"cards": []})).then_some(())
+    });
+    assert_eq!(db.session().card("A")["claim_owner"], "other");
+}
+
+#[test]
+fn when_the_client_has_closed_the_session_nothing_is_kept() {
+    let db = Database::fresh();
+    db.session().create("A");
+    let client = keeping(&db);
+    client.call("claim", json!({"ttl": "1s"}));
+    assert_eq!(client.close().exit, 0);
+    lapses(&db);
+}
+
+#[test]
+fn a_session_that_was_stopped_for_too_long_does_not_take_its_card_back() {
+    let db = Database::fresh();
+    db.session().create("A");
+    let client = keeping(&db);
+    client.call("claim", json!({"ttl": "1s"}));
+    signal("STOP", client.server());
+    lapses(&db);
+    signal("CONT", client.server());
+    wait::until("it is told", || {
+        let shown = client.call("show", json!({"id": "A"}));
+        shown.get("claim_lost").cloned()
+    });
+    assert_eq!(db.session().card("A")["claim_owner"], "other");
+    assert_eq!(client.close().exit, 0);
+}
+
+#[test]
+fn a_lease_is_kept_over_a_restart_of_the_database() {
+    let cluster = Cluster::start(&[]);
+    let mut s = cluster.session("postgres");
+    s.run("create extension mosaic_backlog_ext");
+    s.create("A");
+    let url = cluster.url("postgres", SUPERUSER);
+    let client = Client::of(mosaic(&["mcp", "--worker", "w", "--keep"]).env("DATABASE_URL", url));
+    client.call("claim", json!({"ttl": "6s"}));
+    cluster.crash();
+    cluster.resume();
+    let mut s = cluster.session("postgres");
+    wait::until("the lease is longer than it was given", || {
+        s.truth(
+            "select claim_expires_at > claimed_at + interval '7 seconds' and status = 'claimed' from mosaic.backlog",
+        )
+        .then_some(())
+    });
+    client.close();
 }

@@ -214,12 +214,109 @@ fn what_refuses_a_card_refuses_its_creation_and_nothing_is_written() {
     }
 }
 
+/// What makes titles unique, and what refuses a second one then.
+const UNIQUE: [(&str, &str); 4] = [
+    (
+        "create unique index one_title on mosaic.backlog (title)",
+        "23505",
+    ),
+    (
+        "alter table mosaic.backlog add constraint one_title unique (title)",
+        "23505",
+    ),
+    // With and without a statement.
+    (
+        "create unique index one_title on mosaic.backlog (title);
+         create trigger pass before insert on mosaic.backlog for each row execute function pass()",
+        "23505",
+    ),
+    (
+        "alter table mosaic.backlog add constraint one_title exclude using btree (title with =)",
+        "23P01",
+    ),
+];
+
 #[test]
-fn what_a_unique_index_of_somebody_else_has_is_not_created_twice() {
-    let (_db, mut s) = with("create unique index one on mosaic.backlog (title)");
+fn what_a_unique_index_of_somebody_else_refuses_is_told_as_its_refusal() {
+    for (addition, state) in UNIQUE {
+        let (_db, mut s) = with(&format!("{PASS} {addition}"));
+        // Instead of a test that never ends.
+        s.run("set statement_timeout = '20s'");
+        s.run(CREATE);
+        for call in [
+            "create('new', id => 'M')".to_owned(),
+            "create('new')".to_owned(),
+            "create('new', idempotency_key => 'k')".to_owned(),
+            "create('new', id => 'M', idempotency_key => 'k')".to_owned(),
+            "create('new', depends_on => '{A}')".to_owned(),
+            batch(&json!([{"title": "other"}, {"title": "new"}])),
+            batch(
+                &json!([{"title": "new", "id": "M"}, {"title": "other", "idempotency_key": "k"}]),
+            ),
+            batch(&json!([{"title": "twice", "id": "M"}, {"title": "twice", "id": "O"}])),
+            batch(&json!([{"title": "twice", "idempotency_key": "k"}, {"title": "twice"}])),
+            "update('A', title => 'new')".to_owned(),
+        ] {
+            let refused = s.refusal(&format!("select 1 as n from mosaic.backlog_{call}"));
+            assert_eq!(refused.sqlstate, state, "{addition}: {call}: {refused:?}");
+            assert!(
+                refused.message.contains("\"one_title\""),
+                "{call}: {refused:?}"
+            );
+            assert_eq!(refused.code, "", "{call}: {refused:?}");
+        }
+        assert_eq!(
+            s.number("select count(*) from mosaic.backlog"),
+            4,
+            "{addition}"
+        );
+        // An id that is taken is still that, and a repeat a repeat.
+        let taken =
+            "select id from mosaic.backlog_create('new', id => 'N', idempotency_key => 'k')";
+        assert_eq!(s.refusal(taken).code, "id_conflict", "{addition}");
+        let taken = "select id from mosaic.backlog_create('new', id => 'N')";
+        assert_eq!(s.refusal(taken).code, "id_conflict", "{addition}");
+        let keyed = "select created from mosaic.backlog_create('keyed', idempotency_key => 'k')";
+        assert!(s.truth(keyed), "{addition}");
+        assert!(!s.truth(keyed), "{addition}");
+    }
+}
+
+#[test]
+fn an_id_of_a_card_that_row_security_hides_is_taken() {
+    let (_db, mut s) = with(
+        "update mosaic.backlog set title = 'hidden' where id = 'A';
+         create policy others on mosaic.backlog using (title <> 'hidden');
+         alter table mosaic.backlog enable row level security, force row level security;
+         set statement_timeout = '20s'",
+    );
+    for call in [
+        "create('t', id => 'A')".to_owned(),
+        "create('t', id => 'A', idempotency_key => 'k')".to_owned(),
+        batch(&json!([{"title": "t", "id": "A"}])),
+    ] {
+        let code = s.code(&format!("select 1 as n from mosaic.backlog_{call}"));
+        assert_eq!(code, "id_conflict", "{call}");
+    }
+}
+
+fn batch(cards: &Value) -> String {
+    format!("create_many({})", quote(&cards.to_string()))
+}
+
+#[test]
+fn a_unique_constraint_that_waits_for_the_commit_lets_cards_be_created_until_then() {
+    let (_db, mut s) = with(
+        "alter table mosaic.backlog add constraint one_title unique (title) deferrable initially deferred",
+    );
     s.run(CREATE);
-    let refused = s.refusal("select id from mosaic.backlog_create('new', id => 'M')");
-    assert_eq!(refused.code, "id_conflict");
+    s.run("begin; select from mosaic.backlog_create('new', id => 'M')");
+    s.run(&format!(
+        "select from mosaic.backlog_{}",
+        batch(&json!([{"title": "new", "id": "O"}]))
+    ));
+    let refused = s.attempt_run("commit").expect_err("two titles");
+    assert_eq!(refused.sqlstate, "23505");
     assert_eq!(s.number("select count(*) from mosaic.backlog"), 4);
 }
 

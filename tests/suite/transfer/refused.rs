@@ -292,3 +292,26 @@ fn an_operator_alone_may_export_and_import() {
     };
     assert_eq!(refused, "isolation");
 }
+
+#[test]
+fn a_title_that_somebody_else_made_unique_is_refused_by_that() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.run("create unique index one_title on mosaic.backlog (title)");
+    for key in [None, Some("k")] {
+        let mut lines = file(&[("A", &[]), ("B", &[])]);
+        for id in ["A", "B"] {
+            let card = lines
+                .iter_mut()
+                .find(|line| line["id"] == id)
+                .expect("a card");
+            card["title"] = json!("same");
+        }
+        let card = of_type(&mut lines, "card");
+        card["idempotency_key"] = json!(key);
+        card["creation_request"] = key.map_or(Value::Null, |_| json!({"title": "x"}));
+        let refused = refused(&mut s, &lines);
+        assert_eq!(refused.sqlstate, "23505", "{refused:?}");
+        assert!(refused.message.contains("\"one_title\""), "{refused:?}");
+    }
+}

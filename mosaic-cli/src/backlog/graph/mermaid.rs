@@ -2,6 +2,7 @@
 
 use super::drawing::Drawing;
 use super::state::STATES;
+use crate::screen::is_unsafe;
 
 pub fn render(drawing: &Drawing) -> String {
     let mut text = String::from("flowchart LR\n");
@@ -38,7 +39,7 @@ fn escaped(text: &str) -> String {
     let mut escaped = String::new();
     for letter in text.chars() {
         let is_plain = letter.is_alphanumeric() || " .,:-?!()/+='…→".contains(letter);
-        if is_plain || (!letter.is_ascii() && !letter.is_control()) {
+        if is_plain || (!letter.is_ascii() && !is_unsafe(letter)) {
             escaped.push(letter);
         } else {
             escaped.push_str(&format!("#{};", u32::from(letter)));

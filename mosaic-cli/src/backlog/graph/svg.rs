@@ -3,6 +3,7 @@
 use super::drawing::{Box, Drawing};
 use super::layout;
 use super::state::{STATES, State};
+use crate::screen::is_unsafe;
 
 const WIDTH: f64 = 220.0;
 const HEIGHT: f64 = 42.0;
@@ -151,7 +152,7 @@ fn escaped(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
-            letter if letter.is_control() => escaped.push('\u{fffd}'),
+            letter if is_unsafe(letter) => escaped.push('\u{fffd}'),
             letter => escaped.push(letter),
         }
     }

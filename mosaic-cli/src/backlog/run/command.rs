@@ -21,6 +21,7 @@ use super::group::Group;
 use super::work::Work;
 use crate::backlog::holding::Lease;
 use crate::failure::{Failure, sentence};
+use crate::screen::is_unsafe;
 use crate::store::Record;
 
 /// How much of the end of standard error is kept for the reason of a failure.
@@ -160,7 +161,7 @@ impl Running {
         let text = String::from_utf8_lossy(&bytes);
         let text: String = text
             .chars()
-            .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+            .filter(|c| !is_unsafe(*c) || matches!(c, '\n' | '\t'))
             .collect();
         text.trim().to_owned()
     }

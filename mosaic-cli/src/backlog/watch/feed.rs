@@ -11,7 +11,7 @@ use super::history;
 use crate::Global;
 use crate::call::Call;
 use crate::failure::Failure;
-use crate::store::Store;
+use crate::store::{Store, silent};
 
 /// The newest events that are kept.
 const EVENTS: usize = 200;
@@ -19,6 +19,8 @@ const EVENTS: usize = 200;
 const CARDS: i32 = 1_000;
 /// The database rests at least so many times as long as it worked for a look.
 const REST: u32 = 4;
+/// No look takes so long; one of a large backlog takes seconds.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// The backlog at one moment.
 #[derive(Clone, Default)]
@@ -36,6 +38,7 @@ pub enum News {
     Lost(Failure),
 }
 
+#[derive(Clone)]
 struct Feed {
     phase: Option<String>,
     /// The last event that was read.
@@ -75,7 +78,13 @@ impl Feed {
                 Some(store) => Ok(store),
                 None => Store::reopen(global),
             }
-            .and_then(|mut store| Ok((self.look(&mut store)?, store)));
+            .and_then(|store| {
+                let mut feed = self.clone();
+                let look = move |store: &mut Store| (feed.look(store), feed);
+                let ((look, feed), store) = store.attend(LOOK, look).ok_or_else(silent)?;
+                self = feed;
+                Ok((look?, store))
+            });
             let said = match outcome {
                 Ok((look, connected)) => {
                     store = Some(connected);

@@ -10,10 +10,11 @@ use crate::Global;
 use crate::call::Call;
 use crate::failure::{Exit, Failure, sentence};
 use crate::interrupt;
+use crate::limit::ANSWER;
 use crate::output;
 use crate::reply::{Reply, say, warn};
 use crate::screen::escaped_json;
-use crate::store::Store;
+use crate::store::{Store, silent};
 
 /// Events that are read at a time.
 const PAGE: usize = 1_000;
@@ -42,8 +43,15 @@ pub fn run(
             .text("id", card.clone())
             .text("after", after.clone())
             .int("max_events", PAGE as i32);
-        match store.rows(&call) {
-            Ok(events) => {
+        // One that was let in and gets no answer is let in again once the server is back.
+        let answer = store.attend(ANSWER, move |store| store.rows(&call));
+        let (answer, connected) = match answer {
+            Some((answer, store)) => (answer, Some(store)),
+            None => (Err(silent()), None),
+        };
+        match (answer, connected) {
+            (Ok(events), Some(connected)) => {
+                store = connected;
                 let count = events.len();
                 for event in events {
                     let event = Value::Object(event);
@@ -57,7 +65,8 @@ pub fn run(
                     continue;
                 }
             }
-            Err(failure) if failure.retryable() => {
+            (Ok(_), None) => unreachable!("who answers is connected"),
+            (Err(failure), _) if failure.retryable() => {
                 warn(&format!("{}; trying again", failure.message));
                 match reconnected(global, interval)? {
                     Some(again) => store = again,
@@ -66,7 +75,7 @@ pub fn run(
                 say("connected again");
                 continue;
             }
-            Err(failure) => return Err(failure),
+            (Err(failure), _) => return Err(failure),
         }
         if !output::is_read(interval) {
             return Ok(Reply::Written(Exit::Success));

@@ -11,8 +11,10 @@ pub struct Writes {
     pub table: &'static CStr,
     /// The event, as `TRIGGER_TYPE_INSERT` or `TRIGGER_TYPE_UPDATE`.
     pub event: u32,
-    /// Rows that a unique index has already are left alone.
+    /// Rows that the primary key has already are left alone.
     pub unless_taken: bool,
+    /// So are those that one of these unique indexes has.
+    pub unless_keyed: &'static [&'static CStr],
     /// Triggers that have nothing to do for what is written.
     pub idle_triggers: &'static [&'static CStr],
     /// Checks that hold of all that is written.

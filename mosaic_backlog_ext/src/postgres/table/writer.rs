@@ -19,6 +19,8 @@ pub struct Writer {
     /// For what is needed of one row.
     row: *mut pg_sys::ExprContext,
     target: *mut pg_sys::ResultRelInfo,
+    /// The indexes that may have a row already; what another unique one refuses is an error.
+    keys: *mut pg_sys::List,
     /// The row that is being written.
     new: Slot,
     table: Rc<Table>,
@@ -32,8 +34,12 @@ impl Writer {
         }
         let suits = |table: &Table| obstacle(table, writes).is_none();
         let table = Table::open(writes.table, pg_sys::RowExclusiveLock, suits)?;
-        let new = Slot::virtual_of(&table);
         let relation = table.relation;
+        let keys = match writes.unless_taken {
+            true => table.keys(writes.unless_keyed)?,
+            false => Vec::new(),
+        };
+        let new = Slot::virtual_of(&table);
         // SAFETY: the table is open, and kept so for longer than its indexes. What is made here lives in the
         // memory of `state`, the target included, which is a node of the size and tag of its type, set up
         // by PostgreSQL's own function.
@@ -48,11 +54,15 @@ impl Writer {
             (*target).type_ = pg_sys::NodeTag::T_ResultRelInfo;
             pg_sys::InitResultRelInfo(target, relation, 0, std::ptr::null_mut(), 0);
             pg_sys::ExecOpenIndices(target, writes.unless_taken);
+            let keys = keys.into_iter().fold(std::ptr::null_mut(), |keys, key| {
+                pg_sys::lappend_oid(keys, key)
+            });
             pg_sys::MemoryContextSwitchTo(outer);
             Some(Self {
                 state,
                 row: pg_sys::MakePerTupleExprContext(state),
                 target,
+                keys,
                 new,
                 table,
             })
@@ -81,7 +91,7 @@ impl Writer {
         }
     }
 
-    /// Inserts a row with these values of all columns, unless a unique index has it already, which
+    /// Inserts a row with these values of all columns, unless one of the keys has it already, which
     /// the table was opened for. Whether it was inserted.
     pub fn insert_unless_taken(&self, values: &[Parameter]) -> bool {
         self.new.fill(values.iter().copied());
@@ -98,9 +108,9 @@ impl Writer {
         inserted
     }
 
-    /// Whether a unique index has the row that is being written, or somebody else inserts it.
+    /// Whether a key has the row that is being written, or somebody else inserts it.
     fn is_taken(&self) -> bool {
-        let none = std::ptr::null_mut();
+        let keys = self.keys;
         let (target, row, state) = (self.target, self.new.as_ptr(), self.state);
         let mut by = pg_sys::ItemPointerData::default();
         let by = &raw mut by;
@@ -108,13 +118,13 @@ impl Writer {
         // table, and whom it meets is written to a place of its own.
         unsafe {
             #[cfg(not(feature = "pg18"))]
-            let is_free = pg_sys::ExecCheckIndexConstraints(target, row, state, by, none);
+            let is_free = pg_sys::ExecCheckIndexConstraints(target, row, state, by, keys);
             #[cfg(feature = "pg18")]
             let is_free = {
                 // None of the rows that are there is its own.
                 let mut own = pg_sys::ItemPointerData::default();
                 let own = &raw mut own;
-                pg_sys::ExecCheckIndexConstraints(target, row, state, by, own, none)
+                pg_sys::ExecCheckIndexConstraints(target, row, state, by, own, keys)
             };
             !is_free
         }
@@ -209,22 +219,25 @@ impl Writer {
     }
 
     /// Adds the row that is being written to the indexes, as a new one or as an update that
-    /// `touched` some; `met` tells then, instead of an error, that a unique index had it.
+    /// `touched` some; `met` tells then, instead of an error, that the primary key had it.
     fn enter(&self, met: Option<&mut bool>, touched: Option<Touched>) {
         let (target, row, state) = (self.target, self.new.as_ptr(), self.state);
-        let (is_update, all) = (touched.is_some(), std::ptr::null_mut());
-        let quiet = met.is_some();
+        let (is_update, quiet) = (touched.is_some(), met.is_some());
+        let keys = match quiet {
+            true => self.keys,
+            false => std::ptr::null_mut(),
+        };
         let met = met.map_or(std::ptr::null_mut(), std::ptr::from_mut);
         // SAFETY: the indexes are open, the slot holds a row of the table with its place, and whether it
         // met another is written where the caller has asked for it.
         unsafe {
             #[cfg(feature = "pg15")]
-            pg_sys::ExecInsertIndexTuples(target, row, state, is_update, quiet, met, all);
+            pg_sys::ExecInsertIndexTuples(target, row, state, is_update, quiet, met, keys);
             #[cfg(not(feature = "pg15"))]
             {
                 let ranges = touched == Some(pg_sys::TU_UpdateIndexes::TU_Summarizing);
                 pg_sys::ExecInsertIndexTuples(
-                    target, row, state, is_update, quiet, met, all, ranges,
+                    target, row, state, is_update, quiet, met, keys, ranges,
                 )
             };
         }

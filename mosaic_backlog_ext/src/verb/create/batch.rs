@@ -1,6 +1,7 @@
 //! Creation of a batch of cards, each at most once.
 
 use std::collections::{HashMap, HashSet};
+use std::thread::LocalKey;
 
 use pgrx::prelude::*;
 use serde_json::json;
@@ -14,26 +15,41 @@ use crate::frontier::gate;
 use crate::frontier::wake;
 use crate::postgres::clock;
 use crate::postgres::sequence::Sequence;
-use crate::postgres::statement::{Parameter, Session, param, statements};
+use crate::postgres::statement::{Parameter, Session, Statement, param, statements};
 use crate::refusal::Refusal;
+
+/// What has an id or a key already is passed over; what another unique index has is an error where that is
+/// only so of an `(id)`.
+macro_rules! insert {
+    ($unless:literal) => {
+        concat!(
+            "insert into mosaic.backlog (id, title, body, phase, priority, labels, requires, acceptance, idempotency_key,
+               not_before, max_attempts, open_dependencies, linked, creation_seq, creation_request,
+               created_at, updated_at, claimable_since)
+             select n.id, n.title, n.body, n.phase, n.priority, coalesce(n.labels::text[], '{}'), coalesce(n.requires::text[], '{}'), n.acceptance::jsonb,
+               n.idempotency_key, n.not_before, n.max_attempts, n.open_dependencies, n.linked, n.creation_seq,
+               n.creation_request::jsonb, $16, $16, $16
+             from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+               as n(id, title, body, phase, priority, labels, requires, acceptance, idempotency_key, not_before,
+                    max_attempts, open_dependencies, linked, creation_seq, creation_request)
+             on conflict ",
+            $unless,
+            " do nothing
+             returning id"
+        )
+    };
+}
 
 statements! {
     FIND(TEXTARRAYOID) =
         "select idempotency_key, id, creation_request::text from mosaic.backlog where idempotency_key = any($1)";
-    INSERT(TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+    TAKEN(TEXTARRAYOID) = "select id from mosaic.backlog where id = any($1)";
+    INSERT_UNLESS_ID(TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
            TEXTARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID, INT4ARRAYOID, BOOLARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
-           TIMESTAMPTZOID) =
-        "insert into mosaic.backlog (id, title, body, phase, priority, labels, requires, acceptance, idempotency_key,
-           not_before, max_attempts, open_dependencies, linked, creation_seq, creation_request,
-           created_at, updated_at, claimable_since)
-         select n.id, n.title, n.body, n.phase, n.priority, coalesce(n.labels::text[], '{}'), coalesce(n.requires::text[], '{}'), n.acceptance::jsonb,
-           n.idempotency_key, n.not_before, n.max_attempts, n.open_dependencies, n.linked, n.creation_seq,
-           n.creation_request::jsonb, $16, $16, $16
-         from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-           as n(id, title, body, phase, priority, labels, requires, acceptance, idempotency_key, not_before,
-                max_attempts, open_dependencies, linked, creation_seq, creation_request)
-         on conflict do nothing
-         returning id";
+           TIMESTAMPTZOID) = insert!("(id)");
+    INSERT_UNLESS_MET(TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+           TEXTARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID, INT4ARRAYOID, BOOLARRAYOID, INT8ARRAYOID, TEXTARRAYOID,
+           TIMESTAMPTZOID) = insert!("");
     INSERT_EDGES(TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZOID) =
         "insert into mosaic.backlog_dependency (card_id, depends_on, created_at)
          select e.card_id, e.depends_on, $3 from unnest($1, $2) as e(card_id, depends_on)";
@@ -85,15 +101,26 @@ pub fn create(
         .collect();
     refuse_cycle(cards, &own)?;
     let done = batch.lock_outside(&own)?;
+    // Of keys, two requests that come at the same moment have to be told from two of one key.
+    let mut id_alone = cards.iter().all(|card| card.idempotency_key.is_none());
     while batch.missing().next().is_some() {
-        batch.insert_missing(&done);
+        let insert = match id_alone {
+            true => &INSERT_UNLESS_ID,
+            false => &INSERT_UNLESS_MET,
+        };
+        let tried = batch.insert_missing(insert, &done);
         // What is still missing met another card with its key or its id.
         let met = batch.find_created()?;
         batch.open_gates(&own, &met)?;
-        if let Some(id) = batch.missing().find_map(|i| cards[i].id.as_deref()) {
+        let taken = batch.taken(&tried);
+        let is_taken = |i: &usize| id_alone || taken.contains(&tried[i]);
+        let mut given = batch.missing().filter(is_taken);
+        if let Some(id) = given.find_map(|i| cards[i].id.as_deref()) {
             return Err(Refusal::id_conflict(id));
         }
-        // Else a generated id was taken: the next round draws another.
+        // Where a generated id was taken, the next round draws another. What met neither met a unique index of
+        // somebody's own, whose error it gets.
+        id_alone |= !batch.missing().all(|i| is_taken(&i));
     }
     Ok(batch.outcomes.into_iter().flatten().collect())
 }
@@ -210,9 +237,23 @@ impl Batch<'_> {
             .collect())
     }
 
+    /// Those of the ids of missing cards that other cards have.
+    fn taken(&self, tried: &HashMap<usize, String>) -> HashSet<String> {
+        let ids: Vec<&str> = self.missing().map(|i| tried[&i].as_str()).collect();
+        if ids.is_empty() {
+            return HashSet::new();
+        }
+        let answer = self.session.run(&TAKEN, &[param(ids)]);
+        answer.column(1).into_iter().collect()
+    }
+
     /// Inserts the missing cards with their edges and events, as far as no other card has
-    /// their id or key.
-    fn insert_missing(&mut self, done: &HashSet<String>) {
+    /// their id or key. Gives the ids that the others would have got.
+    fn insert_missing(
+        &mut self,
+        insert: &'static LocalKey<Statement>,
+        done: &HashSet<String>,
+    ) -> HashMap<usize, String> {
         let now = clock::now();
         let mut new: Vec<(usize, String, i64)> = self
             .missing()
@@ -252,7 +293,7 @@ impl Batch<'_> {
                 .and_then(|at| TimestampWithTimeZone::try_from(at).ok())
         };
         let answer = self.session.run(
-            &INSERT,
+            insert,
             &[
                 param(ids.iter().map(String::as_str).collect::<Vec<_>>()),
                 column(&cards, |d| d.title.as_str()),
@@ -278,11 +319,10 @@ impl Batch<'_> {
             ],
         );
         let inserted: HashSet<String> = answer.column(1).into_iter().collect();
-        let mut created: Vec<(usize, String)> = missing
+        let (mut created, others): (Vec<(usize, String)>, Vec<_>) = missing
             .into_iter()
             .zip(ids)
-            .filter(|(_, id)| inserted.contains(id))
-            .collect();
+            .partition(|(_, id)| inserted.contains(id));
         created.sort();
         if created.iter().any(|(i, _)| open(&self.cards[*i]) == 0) {
             wake::waiters();
@@ -306,6 +346,7 @@ impl Batch<'_> {
         for (i, id) in created {
             self.outcomes[i] = Some(Outcome { id, created: true });
         }
+        others.into_iter().collect()
     }
 
     /// Cards of the batch were counted as open dependencies. Where another session created

@@ -91,8 +91,8 @@ impl Draft {
             phase: argument::optional_name("phase", self.phase)?,
             priority: argument::priority(self.priority.unwrap_or(0))?,
             depends_on: argument::ids("depends_on", self.depends_on)?,
-            labels: argument::labels("labels", self.labels)?,
-            requires: argument::labels("requires", self.requires)?,
+            labels: argument::new_labels("labels", self.labels)?,
+            requires: argument::new_labels("requires", self.requires)?,
             acceptance: self.acceptance.map(|Json(text)| text),
             idempotency_key: argument::optional_name("idempotency_key", self.idempotency_key)?,
             not_before: match self.not_before {

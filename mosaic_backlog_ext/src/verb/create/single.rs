@@ -26,7 +26,7 @@ statements! {
     INSERT(TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, TEXTARRAYOID, TEXTARRAYOID, JSONBOID, TEXTOID, JSONBOID,
            TIMESTAMPTZOID, INT4OID, INT8OID, TIMESTAMPTZOID) = concat!(
         "insert into mosaic.backlog as c ", created!(inserted ()), "
-         on conflict do nothing
+         on conflict (id) do nothing
          returning ", own_columns!(), ", '{}'::text[], true");
 }
 
@@ -62,7 +62,7 @@ fn insert<'a>(session: &'a Session, parameters: &[Parameter; 14]) -> Option<Answ
     row::insert(session, values, |at| at.created, &[param(true)])
 }
 
-/// The created card, as `backlog_create` returns it; `None` if there is one of that id or key.
+/// The created card, as `backlog_create` returns it; `None` if there may be one of that id or key.
 pub fn create<'a>(session: &'a Session, card: &NewCard, actor: Option<&str>) -> Option<Answer<'a>> {
     let now = clock::now();
     loop {
@@ -73,13 +73,17 @@ pub fn create<'a>(session: &'a Session, card: &NewCard, actor: Option<&str>) -> 
         if directly.is_some() {
             frontier::opened(card.not_before, row::claim_order(card.priority, seq));
         }
+        // Of a key, whoever creates a batch finds out whose card is met.
+        if directly.is_none() && card.idempotency_key.is_some() {
+            return None;
+        }
         let answer = directly.unwrap_or_else(|| session.run(&INSERT, &parameters));
         if !answer.is_empty() {
             wake::waiters();
             history::record(session, now, &created_event(card, &id, actor));
             return Some(answer);
         }
-        if card.id.is_some() || card.idempotency_key.is_some() {
+        if card.id.is_some() {
             return None;
         }
         // A generated id was taken: the next number gives another.

@@ -346,7 +346,7 @@ impl Import {
             let now = clock::now();
             let inserted = insert::cards(session, &pending.cards, now);
             if inserted.len() < pending.cards.len() {
-                return Err(insert::conflict(session, &pending.cards, &inserted));
+                return Err(insert::conflict(session, &pending.cards, &inserted, now));
             }
             // Without its history, a card's arrival is what the history begins with.
             let history_comes =

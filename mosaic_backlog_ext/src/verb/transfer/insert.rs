@@ -1,6 +1,7 @@
 //! Putting imported lines into the tables, many at a time.
 
 use std::collections::HashSet;
+use std::thread::LocalKey;
 
 use pgrx::datum::IntoDatum;
 use pgrx::prelude::*;
@@ -12,30 +13,45 @@ use crate::card::status::Status;
 use crate::postgres::clock::Micros;
 use crate::postgres::roles;
 use crate::postgres::sequence::Sequence;
-use crate::postgres::statement::{Parameter, Session, card_updates, param, statements};
+use crate::postgres::statement::{Parameter, Session, Statement, card_updates, param, statements};
 use crate::postgres::transaction;
 use crate::refusal::Refusal;
 use crate::verb::create::array_literal;
 
+/// What has an id or a key already is passed over; what another unique index has is an error where that is
+/// only so of an `(id)`.
+macro_rules! insert {
+    ($unless:literal) => {
+        concat!(
+            "insert into mosaic.backlog (id, title, body, phase, labels, requires, priority, status, acceptance,
+               idempotency_key, creation_request, not_before, attempts, max_attempts, block_kind, block_reason, result,
+               created_at, updated_at, completed_at, settled_token, claimable_since, last_failure, creation_seq)
+             select n.id, n.title, n.body, n.phase, n.labels::text[], n.requires::text[], n.priority,
+               n.status::mosaic.backlog_status, n.acceptance::jsonb, n.idempotency_key, n.creation_request::jsonb,
+               n.not_before, n.attempts, n.max_attempts, n.block_kind, n.block_reason, n.result::jsonb,
+               n.created_at, n.updated_at, n.completed_at, n.settled_token, n.claimable_since, n.last_failure, n.creation_seq
+             from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+                         $21, $22, $23, $24)
+               as n(id, title, body, phase, labels, requires, priority, status, acceptance, idempotency_key,
+                    creation_request, not_before, attempts, max_attempts, block_kind, block_reason, result,
+                    created_at, updated_at, completed_at, settled_token, claimable_since, last_failure, creation_seq)
+            on conflict ",
+            $unless,
+            " do nothing
+             returning id"
+        )
+    };
+}
+
 statements! {
-    CARDS(TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
+    CARDS_UNLESS_ID(TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
           TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID, INT4ARRAYOID,
           TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
-          TIMESTAMPTZARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT8ARRAYOID) =
-        "insert into mosaic.backlog (id, title, body, phase, labels, requires, priority, status, acceptance,
-           idempotency_key, creation_request, not_before, attempts, max_attempts, block_kind, block_reason, result,
-           created_at, updated_at, completed_at, settled_token, claimable_since, last_failure, creation_seq)
-         select n.id, n.title, n.body, n.phase, n.labels::text[], n.requires::text[], n.priority,
-           n.status::mosaic.backlog_status, n.acceptance::jsonb, n.idempotency_key, n.creation_request::jsonb,
-           n.not_before, n.attempts, n.max_attempts, n.block_kind, n.block_reason, n.result::jsonb,
-           n.created_at, n.updated_at, n.completed_at, n.settled_token, n.claimable_since, n.last_failure, n.creation_seq
-         from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-                     $21, $22, $23, $24)
-           as n(id, title, body, phase, labels, requires, priority, status, acceptance, idempotency_key,
-                creation_request, not_before, attempts, max_attempts, block_kind, block_reason, result,
-                created_at, updated_at, completed_at, settled_token, claimable_since, last_failure, creation_seq)
-         on conflict do nothing
-         returning id";
+          TIMESTAMPTZARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT8ARRAYOID) = insert!("(id)");
+    CARDS_UNLESS_MET(TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT4ARRAYOID,
+          TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, INT4ARRAYOID, INT4ARRAYOID,
+          TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TIMESTAMPTZARRAYOID,
+          TIMESTAMPTZARRAYOID, INT8ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, INT8ARRAYOID) = insert!("");
     DEPENDENCIES(TEXTARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID) =
         "insert into mosaic.backlog_dependency (card_id, depends_on, created_at) select * from unnest($1, $2, $3)";
     EVENTS(INT8ARRAYOID, TEXTARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, INT8ARRAYOID,
@@ -80,35 +96,48 @@ pub fn arrival(status: Status) -> Status {
 /// key no other card has.
 pub fn cards(session: &Session, cards: &[(u64, Card)], now: Micros) -> HashSet<String> {
     let rows: Vec<&Card> = cards.iter().map(|(_, card)| card).collect();
+    let unless = match rows.iter().any(|card| card.idempotency_key.is_some()) {
+        true => &CARDS_UNLESS_MET,
+        false => &CARDS_UNLESS_ID,
+    };
+    insert(session, unless, &rows, now)
+}
+
+fn insert(
+    session: &Session,
+    unless: &'static LocalKey<Statement>,
+    rows: &[&Card],
+    now: Micros,
+) -> HashSet<String> {
     // A card whose lease stays behind changes on the way; all others come as they are.
     let or_now = |card: &Card, time| at(if card.lease.is_some() { now } else { time });
     let answer = session.run(
-        &CARDS,
+        unless,
         &[
-            column(&rows, |c| c.id.clone()),
-            column(&rows, |c| c.title.clone()),
-            column(&rows, |c| c.body.clone()),
-            column(&rows, |c| c.phase.clone()),
-            column(&rows, |c| array_literal(&c.labels)),
-            column(&rows, |c| array_literal(&c.requires)),
-            column(&rows, |c| c.priority),
-            column(&rows, |c| arrival(c.status).name()),
-            column(&rows, |c| c.acceptance.clone()),
-            column(&rows, |c| c.idempotency_key.clone()),
-            column(&rows, |c| c.creation_request.clone()),
-            column(&rows, |c| c.not_before.and_then(at)),
-            column(&rows, |c| c.attempts),
-            column(&rows, |c| c.max_attempts),
-            column(&rows, |c| c.block_kind.clone()),
-            column(&rows, |c| c.block_reason.clone()),
-            column(&rows, |c| c.result.clone()),
-            column(&rows, |c| at(c.created_at)),
-            column(&rows, |c| or_now(c, c.updated_at)),
-            column(&rows, |c| c.completed_at.and_then(at)),
-            column(&rows, |c| c.settled_token),
-            column(&rows, |c| or_now(c, c.claimable_since)),
-            column(&rows, |c| c.last_failure.clone()),
-            column(&rows, |_| Sequence::Creations.next()),
+            column(rows, |c| c.id.clone()),
+            column(rows, |c| c.title.clone()),
+            column(rows, |c| c.body.clone()),
+            column(rows, |c| c.phase.clone()),
+            column(rows, |c| array_literal(&c.labels)),
+            column(rows, |c| array_literal(&c.requires)),
+            column(rows, |c| c.priority),
+            column(rows, |c| arrival(c.status).name()),
+            column(rows, |c| c.acceptance.clone()),
+            column(rows, |c| c.idempotency_key.clone()),
+            column(rows, |c| c.creation_request.clone()),
+            column(rows, |c| c.not_before.and_then(at)),
+            column(rows, |c| c.attempts),
+            column(rows, |c| c.max_attempts),
+            column(rows, |c| c.block_kind.clone()),
+            column(rows, |c| c.block_reason.clone()),
+            column(rows, |c| c.result.clone()),
+            column(rows, |c| at(c.created_at)),
+            column(rows, |c| or_now(c, c.updated_at)),
+            column(rows, |c| c.completed_at.and_then(at)),
+            column(rows, |c| c.settled_token),
+            column(rows, |c| or_now(c, c.claimable_since)),
+            column(rows, |c| c.last_failure.clone()),
+            column(rows, |_| Sequence::Creations.next()),
         ],
     );
     answer.column(1).into_iter().collect()
@@ -129,7 +158,12 @@ pub fn dependencies(session: &Session, rows: &[Dependency]) {
 }
 
 /// Why cards were not inserted: what others have that should be theirs.
-pub fn conflict(session: &Session, cards: &[(u64, Card)], inserted: &HashSet<String>) -> Refusal {
+pub fn conflict(
+    session: &Session,
+    cards: &[(u64, Card)],
+    inserted: &HashSet<String>,
+    now: Micros,
+) -> Refusal {
     let missing = || {
         cards
             .iter()
@@ -154,6 +188,9 @@ pub fn conflict(session: &Session, cards: &[(u64, Card)], inserted: &HashSet<Str
             return Refusal::key_taken(key, id).of_line(*line);
         }
     }
+    // A unique index of somebody's own has its error told by PostgreSQL.
+    let rows: Vec<&Card> = missing().map(|(_, card)| card).collect();
+    insert(session, &CARDS_UNLESS_ID, &rows, now);
     // The other card was there a moment ago; cards do not go away by themselves.
     Refusal::argument(
         "a card of the import met another that is gone",
