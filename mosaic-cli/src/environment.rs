@@ -1,12 +1,14 @@
 //! Our own variables: none is accepted and then ignored.
 
+pub mod this_program;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::config;
+use crate::command::config;
 use crate::failure::Failure;
-use crate::nearest::{nearest, question};
-use crate::notes::warn;
+use crate::failure::nearest::{nearest, question};
+use crate::output::notes::warn;
 
 const PREFIX: &str = "MOSAIC";
 /// Of Claude Code, whose others are not ours to know.

@@ -1,5 +1,8 @@
 //! What can go wrong, under one stable code each, and the exit code that follows from it.
 
+pub mod nearest;
+pub mod passing;
+
 use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
@@ -7,10 +10,9 @@ use std::process::ExitCode;
 use postgres::error::{DbError, SqlState};
 use serde_json::{Value, json};
 
-use crate::hint;
-use crate::passing;
-use crate::redact::redact;
-use crate::screen::{Paint, Screen, many_lines};
+use crate::output::hint;
+use crate::output::redact::redact;
+use crate::output::screen::{Paint, Screen, many_lines};
 
 /// The exit codes of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,53 +1,23 @@
 //! `mosaic`: the command line of the Mosaic backlog.
 
+// Each floor imports from those below it.
+
+mod command;
+
 mod agents;
-mod answer;
-mod backlog;
-mod backup;
-mod call;
-mod client_program;
-mod completions;
-mod config;
-mod db;
-mod diff;
-mod doctor;
-mod dsn;
-mod embedded;
-mod environment;
-mod extension;
-mod failure;
-mod hint;
-mod hooks;
-mod ids;
+
+mod database;
+
 mod input;
-mod installation;
-mod interrupt;
-mod jsonc;
-mod limit;
-mod man;
-mod mcp;
-mod meant;
-mod nearest;
-mod notes;
+
 mod output;
-mod passing;
-mod progress;
-mod prompt;
-mod redact;
-mod replacement;
-mod reply;
-mod resume;
-mod rewrite;
-mod screen;
-mod session;
-mod shape;
-mod store;
-mod table;
-mod this_program;
-mod tls;
-mod user_file;
-mod version;
-mod wizard;
+
+mod files;
+
+mod environment;
+mod interrupt;
+
+mod failure;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -55,11 +25,13 @@ use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use command::{backlog, completions, config, db, hooks, installation, man, mcp, version, wizard};
+use database::limit;
 use failure::Failure;
-use notes::Level;
-use reply::Reply;
-use screen::Colour;
-use shape::{Prints, Shape};
+use output::notes::{self, Level};
+use output::reply::{self, Reply};
+use output::screen::Colour;
+use output::shape::{Prints, Shape};
 
 /// Mosaic: a fleet of agents and the backlog that they share.
 #[derive(Parser)]

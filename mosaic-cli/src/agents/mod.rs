@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::diff::bare_diff;
 use crate::failure::Failure;
-use crate::jsonc::is_strict;
-use crate::replacement::resolved;
-use crate::rewrite::{self, Change, rewrite};
-use crate::user_file::{bytes, check_place, check_writable, malformed, text};
+use crate::files::diff::bare_diff;
+use crate::files::jsonc::is_strict;
+use crate::files::replacement::resolved;
+use crate::files::rewrite::{self, Change, rewrite};
+use crate::files::user_file::{bytes, check_place, check_writable, malformed, text};
 
 use known::Format;
 pub use known::{AGENTS, Agent, Level};
@@ -53,7 +53,9 @@ impl Edit {
             // Programs with windows do not have the PATH of a shell.
             Level::User => (
                 agent.user_file()?,
-                crate::hooks::program()?.to_string_lossy().into_owned(),
+                crate::command::hooks::program()?
+                    .to_string_lossy()
+                    .into_owned(),
             ),
             // Others have it elsewhere.
             Level::Repository(root) => (agent.project_file(root), NAME.to_owned()),
