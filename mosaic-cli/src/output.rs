@@ -1,6 +1,7 @@
 //! What the program prints: answers, errors and remarks, for people and for programs.
 
 pub mod answer;
+pub mod error;
 pub mod hint;
 pub mod notes;
 pub mod progress;

@@ -7,16 +7,14 @@ mod shells;
 
 use std::ffi::OsStr;
 
-use clap::{Arg, Args, Command, CommandFactory, ValueEnum};
+use clap::{Arg, Args, Command, ValueEnum};
 use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::{EnvCompleter, Fish, Zsh};
 use serde_json::json;
 
-use crate::Cli;
-use crate::Global;
 use crate::database::ids;
-use crate::database::store;
+use crate::database::store::{self, Address};
 use crate::failure::{Failure, sentence};
 use crate::output::notes::{self, Level};
 use crate::output::reply::Reply;
@@ -71,14 +69,14 @@ impl Completions {
 }
 
 /// Answers a shell that asks how a line may go on; says whether one did.
-pub fn answer() -> Result<bool, Failure> {
+pub fn answer(program: fn() -> Command) -> Result<bool, Failure> {
     let asked = std::env::var_os(VARIABLE);
     if asked.is_none_or(|shell| shell.is_empty() || shell == "0") {
         return Ok(false);
     }
     // Whatever is said would stand in the line that somebody types.
     notes::set(Level::Silent);
-    CompleteEnv::with_factory(command)
+    CompleteEnv::with_factory(|| with_ids(program()))
         .var(VARIABLE)
         .shells(SHELLS)
         .try_complete(std::env::args_os(), None)
@@ -86,10 +84,6 @@ pub fn answer() -> Result<bool, Failure> {
 }
 
 /// The commands, with ids where they take one.
-fn command() -> Command {
-    with_ids(Cli::command())
-}
-
 fn with_ids(command: Command) -> Command {
     command
         .mut_args(|argument| match names_a_card(&argument) {
@@ -109,11 +103,7 @@ fn cards(begun: &OsStr) -> Vec<CompletionCandidate> {
     let Some(begun) = begun.to_str() else {
         return Vec::new();
     };
-    let global = Global {
-        database_url: database_url(),
-        ..Global::default()
-    };
-    let ids = store::choose(&global)
+    let ids = store::choose(&Address(database_url()))
         .ok()
         .and_then(|choice| store::at_hand(choice, |client| Some(ids::listed(client))));
     ids.unwrap_or_default()

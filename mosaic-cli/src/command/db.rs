@@ -11,14 +11,14 @@ use std::process::Command;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use crate::Global;
 use crate::database::embedded::{self, Report};
 use crate::database::extension::{self, Migration};
-use crate::database::store::{self, Choice};
-use crate::failure::{self, Exit, Failure};
+use crate::database::store::{self, Address, Choice};
+use crate::failure::{Exit, Failure};
+use crate::output::error::whole;
 use crate::output::reply::{Reply, warn};
 use crate::output::screen::{Paint, Screen, one_line};
-use crate::output::shape::Prints;
+use crate::output::shape::{Prints, Shape};
 
 #[derive(Subcommand)]
 pub enum Verb {
@@ -72,25 +72,25 @@ impl Verb {
     }
 }
 
-pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
+pub fn run(verb: Verb, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
     if let Verb::Step(step) = verb {
         step.run()?;
         return Ok(Reply::new(json!({}), |_, _| String::new()));
     }
     let verb = match verb {
-        Verb::Migrate => return migrate(global),
-        Verb::Backup(backup) => return backup.run(global),
-        Verb::Restore(restore) => return restore.run(global),
-        Verb::ResumeAfterRestore(resume) => return resume.run(global),
+        Verb::Migrate => return migrate(address),
+        Verb::Backup(backup) => return backup.run(address, shape),
+        Verb::Restore(restore) => return restore.run(address, shape),
+        Verb::ResumeAfterRestore(resume) => return resume.run(address),
         verb => verb,
     };
-    if global.database_url.is_some() {
+    if address.is_given() {
         return Err(
             Failure::usage("--database-url does not go with this command")
                 .detail("It is about the embedded server alone."),
         );
     }
-    if let Choice::External(_) = store::choose(global)? {
+    if let Choice::External(_) = store::choose(address)? {
         warn("an external server is configured; this is about the embedded one");
     }
     let store = embedded::Store::locate()?;
@@ -128,7 +128,7 @@ pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
             json!({"url": store.url(admin)?}),
             |document, _| document["url"].as_str().unwrap_or_default().to_owned(),
         )),
-        Verb::Psql { .. } if global.json => Err(Failure::usage("psql does not speak JSON")
+        Verb::Psql { .. } if shape.is_json() => Err(Failure::usage("psql does not speak JSON")
             .hint("`mosaic db url --json` gives the address; `psql --csv` and SQL's own JSON functions give data.")),
         Verb::Psql { admin, arguments } => psql(&store, admin, arguments),
         Verb::Migrate
@@ -179,10 +179,10 @@ fn problem(report: &Report) -> Option<String> {
         return None;
     }
     if let Some(silent) = &report.silent {
-        return Some(failure::whole(silent));
+        return Some(whole(silent));
     }
     match (report.pid, &report.holder) {
-        (None, Some(holder)) => Some(failure::whole(&holder.refusal(&report.data))),
+        (None, Some(holder)) => Some(whole(&holder.refusal(&report.data))),
         _ => None,
     }
 }
@@ -251,8 +251,8 @@ fn psql(store: &embedded::Store, admin: bool, arguments: Vec<OsString>) -> Resul
     )
 }
 
-fn migrate(global: &Global) -> Result<Reply, Failure> {
-    let Migration { from, to } = match store::choose(global)? {
+fn migrate(address: &Address) -> Result<Reply, Failure> {
+    let Migration { from, to } = match store::choose(address)? {
         Choice::External(dsn) => extension::migrate(&mut store::connect(dsn)?)?,
         Choice::Embedded => embedded::Store::locate()?.migrate()?,
     };

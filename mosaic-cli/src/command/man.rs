@@ -5,11 +5,10 @@ use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Command, CommandFactory};
+use clap::{Args, Command};
 use clap_mangen::Man as Page;
 use serde_json::json;
 
-use crate::Cli;
 use crate::environment;
 use crate::failure::{Failure, sentence};
 use crate::files::replacement::{self, Replacement};
@@ -43,8 +42,8 @@ impl Man {
         }
     }
 
-    pub fn run(self) -> Result<Reply, Failure> {
-        let root = tree();
+    pub fn run(self, program: Command) -> Result<Reply, Failure> {
+        let root = tree(program);
         if let Some(folder) = &self.output {
             return write_all(&root, &environment::from_home(folder));
         }
@@ -66,8 +65,8 @@ impl Man {
 }
 
 /// The commands without the long way to write `mosaic backlog`.
-fn tree() -> Command {
-    let mut root = Cli::command().mut_subcommand("fleet", |fleet| fleet.hide(true));
+fn tree(program: Command) -> Command {
+    let mut root = program.mut_subcommand("fleet", |fleet| fleet.hide(true));
     root.build();
     root
 }

@@ -27,12 +27,14 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use uuid::Uuid;
 
-use crate::Global;
 use crate::command::backlog::{agent, identity};
+use crate::database::store::Address;
 use crate::failure::{Code, Exit, Failure, sentence};
 use crate::input::filled;
 use crate::interrupt;
+use crate::output::hint::Words;
 use crate::output::reply::{Reply, say};
+use crate::output::shape::Shape;
 use crate::output::stdout;
 
 use server::Server;
@@ -82,8 +84,8 @@ enum Ended {
 }
 
 impl Mcp {
-    pub fn run(self, global: Global) -> Result<Reply, Failure> {
-        if global.json {
+    pub fn run(self, address: Address, shape: &Shape) -> Result<Reply, Failure> {
+        if shape.is_json() {
             return Err(Failure::usage("`mosaic mcp` has no use for --json")
                 .hint("Standard output carries the protocol, which is JSON."));
         }
@@ -93,7 +95,7 @@ impl Mcp {
         stdout::check().map_err(|error| {
             Failure::new(Code::Resource, "cannot write to standard output").detail(sentence(&error))
         })?;
-        let session = Arc::new(Session::new(global, self.worker.unwrap_or_else(name)));
+        let session = Arc::new(Session::new(address, self.worker.unwrap_or_else(name)));
         interrupt::hand_over();
         let runtime = Builder::new_current_thread()
             .enable_all()
@@ -102,7 +104,7 @@ impl Mcp {
         if self.keep {
             keeper::start(session.clone());
         }
-        let ended = runtime.block_on(serve(session.clone(), self.role));
+        let ended = runtime.block_on(serve(session.clone(), self.role, shape.words));
         // A read of standard input, or a call that hangs, must not keep the program.
         runtime.shutdown_background();
         session.end();
@@ -129,11 +131,11 @@ fn name() -> String {
 }
 
 /// Serves until the client closes standard input or a signal comes. Calls that are under way are answered first.
-async fn serve(session: Arc<Session>, role: Role) -> Result<Ended, Failure> {
+async fn serve(session: Arc<Session>, role: Role, words: Words) -> Result<Ended, Failure> {
     let mut signals = Signals::new()?;
     let (input, output) = stdio_pipes();
     let wire = Wire::new(input, output, session.clone());
-    let server = Server::new(session, role);
+    let server = Server::new(session, role, words);
     let service = tokio::select! {
         service = server.serve(wire) => service,
         ended = signals.next() => return Ok(ended),

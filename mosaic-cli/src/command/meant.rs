@@ -5,8 +5,8 @@
 
 use std::ffi::OsString;
 
+use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Command, CommandFactory};
 
 use crate::failure::nearest::{nearest, question};
 
@@ -480,8 +480,11 @@ const FLAGS: &[(&[&str], &str, &str)] = &[
 ];
 
 /// What to do instead of what the parser did not understand. `None`: nobody knows.
-pub fn instead(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
-    let mut program = crate::Cli::command();
+pub fn instead(
+    error: &clap::Error,
+    arguments: &[OsString],
+    mut program: Command,
+) -> Option<String> {
     program.build();
     let command = called(&program, arguments);
     let given = |kind| match error.get(kind) {
@@ -580,11 +583,13 @@ fn called<'a>(program: &'a Command, arguments: &[OsString]) -> &'a Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::Cli;
+    use clap::CommandFactory;
 
     /// What stands in backquotes or begins with two dashes in an answer must be there.
     #[test]
     fn no_answer_names_what_there_is_not() {
-        let mut program = crate::Cli::command();
+        let mut program = Cli::command();
         program.build();
         let verbs = program.find_subcommand("backlog").unwrap();
         let answers = VERBS.iter().map(|(_, answer)| (*answer, ""));
@@ -620,7 +625,7 @@ mod tests {
 
     #[test]
     fn no_known_word_is_a_word_of_ours() {
-        let mut program = crate::Cli::command();
+        let mut program = Cli::command();
         program.build();
         let verbs = program.find_subcommand("backlog").unwrap();
         for word in VERBS.iter().flat_map(|(words, _)| *words) {

@@ -2,17 +2,16 @@
 
 use serde_json::json;
 
-use crate::Global;
 use crate::database::extension;
-use crate::database::store::{self, Choice};
+use crate::database::store::{self, Address, Choice};
 use crate::failure::Failure;
 use crate::output::reply::Reply;
 use crate::output::screen::one_line;
 
-pub fn reply(global: &Global) -> Result<Reply, Failure> {
-    let choice = match store::choose(global) {
+pub fn reply(address: &Address) -> Result<Reply, Failure> {
+    let choice = match store::choose(address) {
         Ok(choice) => Some(choice),
-        Err(failure) if global.database_url.is_some() => return Err(failure),
+        Err(failure) if address.is_given() => return Err(failure),
         // The version is also for those whose settings are wrong.
         Err(_) => None,
     };

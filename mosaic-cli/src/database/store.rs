@@ -7,7 +7,6 @@ use postgres::types::Type;
 use postgres::{Client, IsolationLevel, NoTls, Row};
 use serde_json::{Map, Value};
 
-use crate::Global;
 use crate::database::call::Call;
 use crate::database::dsn::{self, Dsn};
 use crate::database::embedded;
@@ -30,9 +29,19 @@ pub enum Choice {
     Embedded,
 }
 
-/// `--database-url`, else `DATABASE_URL`, else the embedded server.
-pub fn choose(global: &Global) -> Result<Choice, Failure> {
-    if let Some(url) = &global.database_url {
+/// The address that the command line names, if it names one.
+#[derive(Clone, Debug, Default)]
+pub struct Address(pub Option<String>);
+
+impl Address {
+    pub fn is_given(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// The address, else `DATABASE_URL`, else the embedded server.
+pub fn choose(address: &Address) -> Result<Choice, Failure> {
+    if let Some(url) = &address.0 {
         let dsn = dsn::parse(url)?;
         if dsn.shows_password {
             warn(
@@ -163,13 +172,13 @@ pub fn place(config: &postgres::Config) -> String {
 }
 
 /// The rows that one call on the chosen backlog returns.
-pub fn rows(global: &Global, call: Call) -> Result<Vec<Record>, Failure> {
-    Store::open(global)?.rows(&call)
+pub fn rows(address: &Address, call: Call) -> Result<Vec<Record>, Failure> {
+    Store::open(address)?.rows(&call)
 }
 
 /// The same for functions that always answer with exactly one row.
-pub fn row(global: &Global, call: Call) -> Result<Record, Failure> {
-    Store::open(global)?.row(&call)
+pub fn row(address: &Address, call: Call) -> Result<Record, Failure> {
+    Store::open(address)?.row(&call)
 }
 
 /// A connected backlog.
@@ -179,8 +188,8 @@ pub struct Store {
 }
 
 impl Store {
-    pub fn open(global: &Global) -> Result<Self, Failure> {
-        Store::at(choose(global)?)
+    pub fn open(address: &Address) -> Result<Self, Failure> {
+        Store::at(choose(address)?)
     }
 
     pub fn at(choice: Choice) -> Result<Self, Failure> {
@@ -198,8 +207,8 @@ impl Store {
 
     /// Connects again after the connection was lost. An embedded server that was stopped meanwhile is not
     /// started: whoever only watches must not undo that.
-    pub fn reopen(global: &Global) -> Result<Self, Failure> {
-        Ok(match choose(global)? {
+    pub fn reopen(address: &Address) -> Result<Self, Failure> {
+        Ok(match choose(address)? {
             Choice::External(dsn) => Store {
                 client: connect(dsn)?,
                 embedded: false,

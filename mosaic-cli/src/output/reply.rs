@@ -1,13 +1,12 @@
 //! The answer of a command, and the one place where answers and errors are printed.
 
-use std::ffi::OsString;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 use serde_json::Value;
 
-use crate::command::meant;
 use crate::failure::{Exit, Failure};
 use crate::interrupt;
+use crate::output::error;
 pub use crate::output::notes::{say, warn};
 use crate::output::screen::{Screen, harmless};
 use crate::output::shape::{Shape, View, json_text};
@@ -53,50 +52,30 @@ impl Reply {
     }
 }
 
-/// What the argument parser "fails" with is help or a usage error.
-pub fn of_parser(error: clap::Error, arguments: &[OsString]) -> Result<Reply, Failure> {
-    if error.kind() == clap::error::ErrorKind::DisplayHelp {
-        return Ok(Reply::Help(help_text(&error)));
-    }
-    let instead = meant::instead(&error, arguments);
-    let failure = Failure::from(error);
-    Err(match instead {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    })
-}
-
-fn help_text(error: &clap::Error) -> String {
-    let help = error.render();
-    if Screen::stdout().colour {
-        help.ansi().to_string()
-    } else {
-        help.to_string()
-    }
-}
-
 /// Prints the outcome and says how the program shall exit.
 pub fn deliver(outcome: Result<Reply, Failure>, shape: &Shape) -> Exit {
     let failure = match outcome {
         Ok(reply) => match print(reply, shape) {
             Ok(exit) => return exit,
             Err(failure) => {
-                complain(&failure);
+                complain(&failure, shape);
                 return failure.exit();
             }
         },
         Err(failure) => failure,
     };
     // Where stdout cannot be written, stderr is the place that is left.
-    if !(shape.is_json() && write_stdout(&json_text(&failure.to_json())).is_ok()) {
-        complain(&failure);
+    if !(shape.is_json()
+        && write_stdout(&json_text(&error::document(&failure, shape.words))).is_ok())
+    {
+        complain(&failure, shape);
     }
     failure.exit()
 }
 
 /// Nothing sensible is left to do if the error cannot be printed either.
-fn complain(failure: &Failure) {
-    let text = failure.to_text(&Screen::stderr());
+fn complain(failure: &Failure, shape: &Shape) {
+    let text = error::text(failure, shape.words, &Screen::stderr());
     let _ = io::stderr().write_all(text.as_bytes());
 }
 

@@ -4,9 +4,9 @@ use std::io::{self, IsTerminal};
 
 use serde_json::{Map, Value};
 
-use crate::Global;
 use crate::failure::Failure;
 use crate::failure::nearest::{nearest, question};
+use crate::output::hint::Words;
 use crate::output::notes::warn;
 use crate::output::screen::{Paint, Screen, escaped_json, local_time, many_lines, one_line};
 use crate::output::table::{Cell, Table};
@@ -27,31 +27,43 @@ pub enum Prints {
     Report,
 }
 
-/// What the caller wants to see of it.
+/// What the flags say about the answer.
 #[derive(Default)]
+pub struct Asked {
+    pub json: bool,
+    pub quiet: bool,
+    pub verbose: bool,
+    /// Empty: all of them.
+    pub fields: Vec<String>,
+}
+
+/// What the caller wants to see of it, and in which words.
 pub struct Shape {
     json: bool,
     quiet: bool,
     /// Empty: all of them.
     fields: Vec<String>,
+    pub words: Words,
 }
 
 impl Shape {
     /// Of an error that comes before the flags are known.
-    pub fn unknown(json: bool) -> Self {
+    pub fn unknown(json: bool, words: Words) -> Self {
         Shape {
             json,
-            ..Shape::default()
+            quiet: false,
+            fields: Vec::new(),
+            words,
         }
     }
 
     /// What the flags ask for; refused before anything is done if the command cannot give it.
-    pub fn of(global: &Global, prints: &Prints) -> Result<Self, Failure> {
-        let quiet = global.quiet;
+    pub fn of(asked: Asked, prints: &Prints, words: Words) -> Result<Self, Failure> {
+        let quiet = asked.quiet;
         for (other, given) in [
-            ("--json", global.json),
-            ("--fields", !global.fields.is_empty()),
-            ("--verbose", global.verbose),
+            ("--json", asked.json),
+            ("--fields", !asked.fields.is_empty()),
+            ("--verbose", asked.verbose),
         ] {
             if quiet && given {
                 return Err(Failure::usage(format!("--quiet does not go with {other}"))
@@ -63,22 +75,28 @@ impl Shape {
                 .detail("It holds no cards, whose ids could be printed."));
         }
         match prints {
-            Prints::Cards(known) => check_fields(&global.fields, known)?,
-            _ if !global.fields.is_empty() => {
+            Prints::Cards(known) => check_fields(&asked.fields, known)?,
+            _ if !asked.fields.is_empty() => {
                 return Err(Failure::usage("--fields is for commands that print cards")
                     .detail("The answer of this one holds none."));
             }
             _ => {}
         }
         Ok(Shape {
-            json: global.json,
+            json: asked.json,
             quiet,
-            fields: global.fields.clone(),
+            fields: asked.fields,
+            words,
         })
     }
 
     pub fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// Whether ids alone are printed.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
     }
 
     /// The text of an answer.
@@ -246,7 +264,7 @@ mod tests {
     fn shape(fields: &[&str]) -> Shape {
         Shape {
             fields: fields.iter().map(|field| (*field).to_owned()).collect(),
-            ..Shape::default()
+            ..Shape::unknown(false, Words::of(clap::Command::default))
         }
     }
 

@@ -5,9 +5,8 @@ use clap::{ArgGroup, Args, ValueEnum};
 use super::card;
 use super::reason::Reason;
 use super::worker::Actor;
-use crate::Global;
 use crate::database::call::Call;
-use crate::database::store;
+use crate::database::store::{self, Address};
 use crate::failure::Failure;
 use crate::input::filled;
 use crate::output::reply::Reply;
@@ -68,14 +67,14 @@ impl Kind {
 }
 
 impl Block {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
         let call = Call::new("backlog_block")
             .text("id", self.id)
             .text("reason", self.reason.said()?)
             .text("kind", self.kind.map(Kind::word))
             .bigint("claim_token", self.token)
             .text("actor", self.actor.name());
-        Ok(card::reply(store::row(global, call)?))
+        Ok(card::reply(store::row(address, call)?))
     }
 }
 
@@ -94,10 +93,10 @@ pub struct Unblock {
 }
 
 impl Unblock {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
         let call = Call::new("backlog_unblock")
             .text("id", self.id)
             .text("actor", self.actor.name());
-        Ok(card::reply(store::row(global, call)?))
+        Ok(card::reply(store::row(address, call)?))
     }
 }

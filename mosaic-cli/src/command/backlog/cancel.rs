@@ -5,9 +5,8 @@ use clap::{ArgGroup, Args};
 use super::card;
 use super::reason::Reason;
 use super::worker::Actor;
-use crate::Global;
 use crate::database::call::Call;
-use crate::database::store;
+use crate::database::store::{self, Address};
 use crate::failure::Failure;
 use crate::input::filled;
 use crate::output::reply::Reply;
@@ -42,14 +41,14 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
         let call = Call::new("backlog_cancel")
             .text("id", self.id)
             .text("reason", self.reason.said()?)
             .switch("cascade", self.cascade)
             .switch("force", self.force)
             .text("actor", self.actor.name());
-        Ok(card::replies(store::rows(global, call)?))
+        Ok(card::replies(store::rows(address, call)?))
     }
 }
 
@@ -74,11 +73,11 @@ pub struct Reopen {
 }
 
 impl Reopen {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
         let call = Call::new("backlog_reopen")
             .text("id", self.id)
             .text("reason", self.reason.said()?)
             .text("actor", self.actor.name());
-        Ok(card::replies(store::rows(global, call)?))
+        Ok(card::replies(store::rows(address, call)?))
     }
 }

@@ -10,9 +10,8 @@ use super::card::{self, items, text};
 use super::holding::Lease;
 use super::waiting::Waiter;
 use super::wanted::Wanted;
-use crate::Global;
 use crate::command::hooks;
-use crate::database::store::{self, Choice, Store};
+use crate::database::store::{self, Address, Choice, Store};
 use crate::failure::{Exit, Failure};
 use crate::input::{duration, filled};
 use crate::output::answer;
@@ -54,8 +53,8 @@ pub struct Claim {
 }
 
 impl Claim {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
-        let choice = store::choose(global)?;
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
+        let choice = store::choose(address)?;
         let cards = match self.wait {
             Some(seconds) => {
                 let mut waiter = Waiter::for_reader(choice.clone());

@@ -5,9 +5,8 @@ use serde_json::Value;
 
 use super::card::{self, items, words};
 use super::worker::Actor;
-use crate::Global;
 use crate::database::call::Call;
-use crate::database::store;
+use crate::database::store::{self, Address};
 use crate::failure::Failure;
 use crate::input::{self, filled};
 use crate::output::answer;
@@ -45,7 +44,7 @@ pub struct Complete {
 }
 
 impl Complete {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
         let result = self
             .result
             .map(|argument| input::result("--result", &argument))
@@ -56,7 +55,7 @@ impl Complete {
             .json("result", result)
             .switch("force", self.force)
             .text("actor", self.actor.name());
-        let card = store::row(global, call)?;
+        let card = store::row(address, call)?;
         Ok(Reply::new(answer::card_and("unblocked", card), view))
     }
 }

@@ -5,15 +5,14 @@ use serde_json::Value;
 
 use super::card::{self, items, text};
 use super::worker::Actor;
-use crate::Global;
 use crate::database::call::Call;
-use crate::database::store;
+use crate::database::store::{self, Address};
 use crate::failure::Failure;
 use crate::input::{self, Moment, filled, item, moment, name, prose};
 use crate::output::answer;
 use crate::output::reply::{Reply, say};
 use crate::output::screen::{Paint, Screen};
-use crate::output::shape::Prints;
+use crate::output::shape::{Prints, Shape};
 use crate::output::table::{Cell, Table};
 
 /// Cards from which on a batch takes long enough to say so.
@@ -107,23 +106,23 @@ impl Create {
         }
     }
 
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
         match &self.batch {
             Some(path) => {
                 let batch = Batch::read(&input::file("--batch", path)?)?;
-                if batch.lines.len() >= LONG_BATCH && !global.json {
+                if batch.lines.len() >= LONG_BATCH && !shape.is_json() {
                     say(&format!("creating {} cards", batch.lines.len()));
                 }
                 let call = Call::new("backlog_create_many")
                     .json("cards", batch.cards)
                     .text("actor", self.actor.name());
-                let cards = store::rows(global, call)
+                let cards = store::rows(address, call)
                     .map_err(|failure| with_line(failure, &batch.lines))?;
                 Ok(Reply::new(answer::cards(cards), view_batch))
             }
             None => {
                 let call = self.card.call()?.text("actor", self.actor.name());
-                let card = store::row(global, call)?;
+                let card = store::row(address, call)?;
                 Ok(Reply::new(answer::card_and("created", card), view_card))
             }
         }

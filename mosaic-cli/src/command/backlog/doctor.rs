@@ -6,11 +6,13 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::card::{items, text};
-use crate::Global;
+use crate::database::store::Address;
 use crate::failure::{Exit, Failure};
 use crate::input::duration;
+use crate::output::hint::Words;
 use crate::output::reply::Reply;
 use crate::output::screen::{Paint, Screen, one_line};
+use crate::output::shape::Shape;
 
 /// Look for what is wrong with the backlog and its server, and say what to do
 #[derive(Args)]
@@ -28,15 +30,15 @@ pub struct Doctor {
 }
 
 impl Doctor {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
-        let (document, exit) = examine(global, self.max_age)?;
+    pub fn run(self, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
+        let (document, exit) = examine(address, self.max_age, shape.words)?;
         Ok(Reply::exiting(document, view, exit))
     }
 }
 
 /// What the doctor says.
-pub fn examine(global: &Global, max_age: u64) -> Result<(Value, Exit), Failure> {
-    let examination = examination::examine(global, max_age)?;
+pub fn examine(address: &Address, max_age: u64, words: Words) -> Result<(Value, Exit), Failure> {
+    let examination = examination::examine(address, max_age, words)?;
     let healthy = examination.is_healthy();
     let exit = match (healthy, examination.reached) {
         (true, _) => Exit::Success,

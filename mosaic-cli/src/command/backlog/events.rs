@@ -4,9 +4,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::card::{items, text};
-use crate::Global;
 use crate::database::call::Call;
-use crate::database::store;
+use crate::database::store::{self, Address};
 use crate::failure::Failure;
 use crate::input::filled;
 use crate::output::answer::split_off;
@@ -37,12 +36,12 @@ pub struct Events {
 }
 
 impl Events {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
         let call = Call::new("backlog_events")
             .text("id", self.id)
             .text("after", self.after.clone())
             .int("max_events", self.limit);
-        let mut events = store::rows(global, call)?;
+        let mut events = store::rows(address, call)?;
         // Without news the reader stays where it is.
         let mut next = json!(self.after);
         for event in &mut events {

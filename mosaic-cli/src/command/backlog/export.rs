@@ -9,13 +9,13 @@ use postgres::types::Type;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::Global;
-use crate::database::store::Store;
+use crate::database::store::{Address, Store};
 use crate::failure::{Exit, Failure, sentence};
 use crate::files::replacement::Replacement;
 use crate::output::progress::Progress;
 use crate::output::reply::Reply;
 use crate::output::screen::{Screen, escaped_json, one_line};
+use crate::output::shape::Shape;
 
 /// Write the whole backlog to a file, as JSON lines
 #[derive(Args)]
@@ -49,10 +49,10 @@ struct Header {
 }
 
 impl Export {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
         let file = self.file.as_deref().filter(|path| *path != Path::new("-"));
         let Some(file) = file else {
-            if global.json {
+            if shape.is_json() {
                 return Err(
                     Failure::usage("export --json needs a FILE for the lines").hint(
                         "The lines are JSON by themselves; --json prints one document about them.",
@@ -62,7 +62,7 @@ impl Export {
             let stdout = io::stdout().lock();
             let shown = stdout.is_terminal();
             return self
-                .write(global, stdout, shown)
+                .write(address, stdout, shown)
                 .map(|_| Reply::Written(Exit::Success))
                 .or_else(
                     // The reader has seen enough.
@@ -80,7 +80,7 @@ impl Export {
         };
         let replacement = Replacement::begin(file)?;
         let header =
-            self.write(global, replacement.open()?, false)
+            self.write(address, replacement.open()?, false)
                 .map_err(|failed| match failed {
                     Failed::Output(error) => replacement.failed(&error),
                     Failed::Database(failure) => failure,
@@ -96,8 +96,8 @@ impl Export {
     }
 
     /// `shown`: on a terminal.
-    fn write(&self, global: &Global, to: impl Write, shown: bool) -> Result<Header, Failed> {
-        let mut store = Store::open(global)?;
+    fn write(&self, address: &Address, to: impl Write, shown: bool) -> Result<Header, Failed> {
+        let mut store = Store::open(address)?;
         store.require("backlog_export")?;
         let parameters = [!self.no_dependencies, !self.no_events].map(|on| (on, Type::BOOL));
         let mut rows = store

@@ -15,12 +15,12 @@ mod tree;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::Global;
-use crate::database::store::Store;
+use crate::database::store::{Address, Store};
 use crate::failure::{Code, Failure};
 use crate::input::{filled, item};
 use crate::output::reply::Reply;
 use crate::output::screen::Screen;
+use crate::output::shape::Shape;
 
 use dag::Dag;
 use drawing::Drawing;
@@ -70,8 +70,8 @@ enum Format {
 }
 
 impl Graph {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
-        let format = match (global.json, self.format) {
+    pub fn run(self, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
+        let format = match (shape.is_json(), self.format) {
             (true, None | Some(Format::Json)) => Format::Json,
             (true, Some(_)) => {
                 return Err(Failure::usage("--json and --format contradict each other")
@@ -79,7 +79,7 @@ impl Graph {
             }
             (false, format) => format.unwrap_or(Format::Tree),
         };
-        let dag = Dag::new(load::cards(&mut Store::open(global)?)?);
+        let dag = Dag::new(load::cards(&mut Store::open(address)?)?);
         let selection = self.selection(&dag)?;
         if format == Format::Json {
             return Ok(Reply::new(document(&dag, &selection), |document, _| {

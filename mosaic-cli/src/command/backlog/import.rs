@@ -12,8 +12,7 @@ use serde_json::{Value, json};
 
 use super::export::counted;
 use super::worker::Actor;
-use crate::Global;
-use crate::database::store::Store;
+use crate::database::store::{Address, Store};
 use crate::failure::{Code, Failure, sentence};
 use crate::input::filled;
 use crate::output::progress::Progress;
@@ -52,7 +51,7 @@ pub struct Import {
 }
 
 impl Import {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
         let from: Box<dyn Read> = if self.file == "-" {
             Box::new(io::stdin().lock())
         } else {
@@ -65,7 +64,7 @@ impl Import {
         };
         let mut progress = Progress::new("import");
         progress.expect(expected(&first));
-        let mut store = Store::open(global)?;
+        let mut store = Store::open(address)?;
         store.require("backlog_import")?;
         let transaction = store
             .client

@@ -5,9 +5,8 @@ use serde_json::Value;
 
 use super::card::{self, text};
 use super::reason::Reason;
-use crate::Global;
 use crate::database::call::Call;
-use crate::database::store;
+use crate::database::store::{self, Address};
 use crate::failure::Failure;
 use crate::input::{duration, filled};
 use crate::output::answer;
@@ -51,14 +50,14 @@ pub struct Renew {
 }
 
 impl Renew {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
         let id = self.lease.id.clone();
         let call = self
             .lease
             .call("backlog_renew")
             .seconds("ttl", self.ttl)
             .returning("claim_expires_at");
-        let lease = store::row(global, call)?;
+        let lease = store::row(address, call)?;
         Ok(Reply::new(answer::lease(id, &lease), view_renewed))
     }
 }
@@ -91,13 +90,13 @@ pub struct Release {
 }
 
 impl Release {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
         let call = self
             .lease
             .call("backlog_release")
             .seconds("retry_in", self.retry_in)
             .text("reason", self.reason.if_any());
-        Ok(card::reply(store::row(global, call)?))
+        Ok(card::reply(store::row(address, call)?))
     }
 }
 
@@ -124,12 +123,12 @@ pub struct Fail {
 }
 
 impl Fail {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
         let call = self
             .lease
             .call("backlog_fail")
             .text("reason", self.reason.or_none())
             .seconds("retry_in", self.retry_in);
-        Ok(card::reply(store::row(global, call)?))
+        Ok(card::reply(store::row(address, call)?))
     }
 }

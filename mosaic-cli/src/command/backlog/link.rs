@@ -4,9 +4,8 @@ use clap::Args;
 
 use super::card;
 use super::worker::Actor;
-use crate::Global;
 use crate::database::call::Call;
-use crate::database::store;
+use crate::database::store::{self, Address};
 use crate::failure::Failure;
 use crate::input::{filled, item};
 use crate::output::reply::Reply;
@@ -26,12 +25,12 @@ struct Edges {
 }
 
 impl Edges {
-    fn send(self, function: &'static str, global: &Global) -> Result<Reply, Failure> {
+    fn send(self, function: &'static str, address: &Address) -> Result<Reply, Failure> {
         let call = Call::new(function)
             .text("id", self.id)
             .texts("depends_on", self.needs)
             .text("actor", self.actor.name());
-        Ok(card::reply(store::row(global, call)?))
+        Ok(card::reply(store::row(address, call)?))
     }
 }
 
@@ -48,8 +47,8 @@ pub struct Link {
 }
 
 impl Link {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
-        self.edges.send("backlog_link", global)
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
+        self.edges.send("backlog_link", address)
     }
 }
 
@@ -64,7 +63,7 @@ pub struct Unlink {
 }
 
 impl Unlink {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
-        self.edges.send("backlog_unlink", global)
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
+        self.edges.send("backlog_unlink", address)
     }
 }

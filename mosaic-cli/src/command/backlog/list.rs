@@ -4,14 +4,14 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::card::{self, items, text};
-use crate::Global;
 use crate::database::call::Call;
-use crate::database::store::Store;
+use crate::database::store::{Address, Store};
 use crate::failure::Failure;
 use crate::input::{filled, item};
 use crate::output::answer;
 use crate::output::reply::Reply;
 use crate::output::screen::{Paint, Screen, one_line};
+use crate::output::shape::Shape;
 
 /// List cards in the order in which they are claimed
 #[derive(Args)]
@@ -95,14 +95,14 @@ impl Status {
 }
 
 impl List {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
-        if global.quiet && self.count {
+    pub fn run(self, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
+        if shape.is_quiet() && self.count {
             return Err(Failure::usage("--quiet does not go with --count")
                 .hint("--quiet prints ids alone, one a line."));
         }
         let first_page = self.after.is_none();
         // People are told how many there are wherever a list is cut.
-        let with_total = self.count || !(global.json || global.quiet);
+        let with_total = self.count || !(shape.is_json() || shape.is_quiet());
         let is_default = self.statuses.is_empty() && !self.all && !self.ready;
         let statuses = match (self.all, is_default) {
             (true, _) => Status::value_variants().to_vec(),
@@ -124,10 +124,10 @@ impl List {
             .int("max_cards", self.limit)
             .text("after", self.after)
             .switch("with_total", with_total);
-        let mut store = Store::open(global)?;
+        let mut store = Store::open(address)?;
         let cards = store.rows(&call)?;
         // Nobody holds a card that is closed.
-        let closed = match is_default && owner.is_none() && !(global.json || global.quiet) {
+        let closed = match is_default && owner.is_none() && !(shape.is_json() || shape.is_quiet()) {
             true => count(&mut store, filtered(&CLOSED))?,
             false => 0,
         };

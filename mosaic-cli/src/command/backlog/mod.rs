@@ -35,10 +35,10 @@ pub use worker::{agent, identity};
 
 use clap::Subcommand;
 
-use crate::Global;
+use crate::database::store::Address;
 use crate::failure::Failure;
 use crate::output::reply::Reply;
-use crate::output::shape::Prints;
+use crate::output::shape::{Prints, Shape};
 
 #[derive(Subcommand)]
 pub enum Verb {
@@ -70,33 +70,33 @@ pub enum Verb {
     Prime(prime::Prime),
 }
 
-pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
+pub fn run(verb: Verb, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
     match verb {
-        Verb::Create(create) => create.run(global),
-        Verb::List(list) => list.run(global),
-        Verb::Show(show) => show.run(global),
-        Verb::Claim(claim) => claim.run(global),
-        Verb::Run(run) => run.run(global),
-        Verb::Renew(renew) => renew.run(global),
-        Verb::Release(release) => release.run(global),
-        Verb::Complete(complete) => complete.run(global),
-        Verb::Fail(fail) => fail.run(global),
-        Verb::Block(block) => block.run(global),
-        Verb::Unblock(unblock) => unblock.run(global),
-        Verb::Cancel(cancel) => cancel.run(global),
-        Verb::Reopen(reopen) => reopen.run(global),
-        Verb::Update(update) => update.run(global),
-        Verb::Link(link) => link.run(global),
-        Verb::Unlink(unlink) => unlink.run(global),
-        Verb::Reclaim(reclaim) => reclaim.run(global),
-        Verb::Stats(stats) => stats.run(global),
-        Verb::Why(why) => why.run(global),
-        Verb::Doctor(doctor) => doctor.run(global),
-        Verb::Events(events) => events.run(global),
-        Verb::Watch(watch) => watch.run(global),
-        Verb::Graph(graph) => graph.run(global),
-        Verb::Export(export) => export.run(global),
-        Verb::Import(import) => import.run(global),
+        Verb::Create(create) => create.run(address, shape),
+        Verb::List(list) => list.run(address, shape),
+        Verb::Show(show) => show.run(address),
+        Verb::Claim(claim) => claim.run(address),
+        Verb::Run(run) => run.run(address, shape),
+        Verb::Renew(renew) => renew.run(address),
+        Verb::Release(release) => release.run(address),
+        Verb::Complete(complete) => complete.run(address),
+        Verb::Fail(fail) => fail.run(address),
+        Verb::Block(block) => block.run(address),
+        Verb::Unblock(unblock) => unblock.run(address),
+        Verb::Cancel(cancel) => cancel.run(address),
+        Verb::Reopen(reopen) => reopen.run(address),
+        Verb::Update(update) => update.run(address),
+        Verb::Link(link) => link.run(address),
+        Verb::Unlink(unlink) => unlink.run(address),
+        Verb::Reclaim(reclaim) => reclaim.run(address),
+        Verb::Stats(stats) => stats.run(address),
+        Verb::Why(why) => why.run(address),
+        Verb::Doctor(doctor) => doctor.run(address, shape),
+        Verb::Events(events) => events.run(address),
+        Verb::Watch(watch) => watch.run(address, shape),
+        Verb::Graph(graph) => graph.run(address, shape),
+        Verb::Export(export) => export.run(address, shape),
+        Verb::Import(import) => import.run(address),
         Verb::Prime(prime) => prime.run(),
     }
 }

@@ -5,9 +5,8 @@ use serde_json::{Value, json};
 
 use super::card::{items, text};
 use super::worker::Actor;
-use crate::Global;
 use crate::database::call::Call;
-use crate::database::store;
+use crate::database::store::{self, Address};
 use crate::failure::Failure;
 use crate::input::{duration, filled};
 use crate::output::reply::Reply;
@@ -49,14 +48,14 @@ pub struct Reclaim {
 }
 
 impl Reclaim {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
         let call = Call::new("backlog_reclaim")
             .text("id", self.id)
             .switch("force", self.force)
             .seconds("grace", self.grace)
             .int("max_cards", self.max)
             .text("actor", self.actor.name());
-        let reclaimed = store::rows(global, call)?;
+        let reclaimed = store::rows(address, call)?;
         Ok(Reply::new(json!({"reclaimed": reclaimed}), view))
     }
 }

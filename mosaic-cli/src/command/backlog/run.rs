@@ -29,13 +29,14 @@ use signal_hook::consts::{SIGHUP, SIGINT};
 
 use super::waiting::{Catch, Waiter};
 use super::wanted::Wanted;
-use crate::Global;
 use crate::database::session::Session;
-use crate::database::store::{self, Choice};
+use crate::database::store::{self, Address, Choice};
 use crate::failure::{Exit, Failure};
 use crate::input::duration;
 use crate::interrupt;
+use crate::output::error;
 use crate::output::reply::{Reply, say};
+use crate::output::shape::Shape;
 use job::{Job, stopped_by};
 use outcome::{End, Outcome, Tally};
 use streak::Streak;
@@ -109,10 +110,10 @@ enum Event {
 }
 
 impl Run {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
         command::check(&self.command[0])?;
         command::check_folder()?;
-        let choice = store::choose(global)?;
+        let choice = store::choose(address)?;
         let (sender, events) = mpsc::channel();
         let signals = sender.clone();
         interrupt::tell(move |signal| {
@@ -125,8 +126,8 @@ impl Run {
             worker: self.wanted.worker(),
             ttl: Duration::from_secs(self.wanted.ttl),
             grace: Duration::from_secs(self.grace),
-            json: global.json,
-            database_url: global.database_url.clone(),
+            json: shape.is_json(),
+            database_url: address.0.clone(),
             streak: Streak::new(self.max_failures),
         };
         let wait = match self.wait {
@@ -147,11 +148,11 @@ impl Run {
             signal: None,
             running: HashMap::new(),
             sessions: Vec::new(),
-            tally: Tally::new(global.json),
+            tally: Tally::new(shape.is_json()),
             failure: None,
         };
         fleet.work(&events, self.is_loop);
-        fleet.reply(global.json)
+        fleet.reply(shape)
     }
 }
 
@@ -308,7 +309,7 @@ impl Fleet {
         }
     }
 
-    fn reply(mut self, json: bool) -> Result<Reply, Failure> {
+    fn reply(mut self, shape: &Shape) -> Result<Reply, Failure> {
         if self.failure.is_none() && self.signal.is_none() {
             self.failure = self.plan.streak.failure();
         }
@@ -320,13 +321,13 @@ impl Fleet {
             (None, None) => self.tally.exit(),
         };
         match self.failure {
-            Some(failure) if !json || self.tally.is_empty() => Err(failure),
+            Some(failure) if !shape.is_json() || self.tally.is_empty() => Err(failure),
             Some(failure) => {
                 let mut document = json!({"cards": self.tally.cards});
-                document["error"] = failure.to_json()["error"].take();
+                document["error"] = error::document(&failure, shape.words)["error"].take();
                 Ok(Reply::exiting(document, nothing, exit))
             }
-            None if json => Ok(Reply::exiting(
+            None if shape.is_json() => Ok(Reply::exiting(
                 json!({"cards": self.tally.cards}),
                 nothing,
                 exit,

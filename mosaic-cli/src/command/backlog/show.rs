@@ -4,9 +4,8 @@ use clap::Args;
 
 use super::card;
 use super::worker::Actor;
-use crate::Global;
 use crate::database::call::Call;
-use crate::database::store::Store;
+use crate::database::store::{Address, Store};
 use crate::failure::Failure;
 use crate::input::filled;
 use crate::output::answer;
@@ -35,8 +34,8 @@ pub struct Show {
 }
 
 impl Show {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
-        let mut store = Store::open(global)?;
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
+        let mut store = Store::open(address)?;
         let token = if self.token {
             let call = Call::new("backlog_token")
                 .text("id", self.id.clone())

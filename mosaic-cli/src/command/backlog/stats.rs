@@ -5,9 +5,8 @@ use serde_json::{Value, json};
 
 use super::card::number;
 use super::metrics;
-use crate::Global;
 use crate::database::call::Call;
-use crate::database::store::Store;
+use crate::database::store::{Address, Store};
 use crate::failure::Failure;
 use crate::input::filled;
 use crate::output::reply::Reply;
@@ -36,9 +35,9 @@ enum Format {
 }
 
 impl Stats {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
         let call = Call::new("backlog_stats").text("phase", self.phase.clone());
-        let mut store = Store::open(global)?;
+        let mut store = Store::open(address)?;
         let mut stats = store.row(&call)?;
         let failing = failing_workers(&mut store)?;
         if !failing.is_empty() {

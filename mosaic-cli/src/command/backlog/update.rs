@@ -4,9 +4,8 @@ use clap::{Args, ValueEnum};
 
 use super::card;
 use super::worker::Actor;
-use crate::Global;
 use crate::database::call::Call;
-use crate::database::store;
+use crate::database::store::{self, Address};
 use crate::failure::Failure;
 use crate::input::{self, Moment, filled, item, moment, name, prose};
 use crate::output::reply::Reply;
@@ -108,13 +107,13 @@ impl Field {
 }
 
 impl Update {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
         let call = self
             .changes
             .call()?
             .text("id", self.id)
             .text("actor", self.actor.name());
-        Ok(card::reply(store::row(global, call)?))
+        Ok(card::reply(store::row(address, call)?))
     }
 }
 

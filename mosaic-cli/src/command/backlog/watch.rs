@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::Global;
+use crate::database::store::Address;
 use crate::failure::Failure;
 use crate::input::{duration, filled};
 use crate::output::reply::Reply;
+use crate::output::shape::Shape;
 
 /// Watch the backlog live, or follow its events as JSON lines
 #[derive(Args)]
@@ -52,9 +53,9 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
-        if global.json {
-            return self.stream(global);
+    pub fn run(self, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
+        if shape.is_json() {
+            return self.stream(address);
         }
         if self.id.is_some() || self.after.is_some() || self.from_start {
             return Err(Failure::usage(
@@ -66,10 +67,10 @@ impl Watch {
             return Err(Failure::usage("watch needs a terminal")
                 .hint("`mosaic backlog watch --json` prints one event a line, anywhere."));
         }
-        live::run(global, self.phase, self.interval)
+        live::run(address, self.phase, self.interval)
     }
 
-    fn stream(self, global: &Global) -> Result<Reply, Failure> {
+    fn stream(self, address: &Address) -> Result<Reply, Failure> {
         if self.phase.is_some() {
             return Err(
                 Failure::usage("--phase does not apply to the stream of events").hint(
@@ -82,7 +83,7 @@ impl Watch {
             (None, true) => stream::Start::Beginning,
             (None, false) => stream::Start::Now,
         };
-        stream::run(global, self.id, start, self.interval)
+        stream::run(address, self.id, start, self.interval)
     }
 }
 

@@ -4,9 +4,8 @@ use clap::Args;
 use serde_json::Value;
 
 use super::card::{self, items, text};
-use crate::Global;
 use crate::database::call::Call;
-use crate::database::store;
+use crate::database::store::{self, Address};
 use crate::failure::Failure;
 use crate::input::filled;
 use crate::output::answer;
@@ -25,9 +24,9 @@ pub struct Why {
 }
 
 impl Why {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
         let call = Call::new("backlog_why").text("id", self.id.clone());
-        let reasons = store::rows(global, call)?;
+        let reasons = store::rows(address, call)?;
         Ok(Reply::new(answer::reasons(self.id, reasons), view))
     }
 }

@@ -3,20 +3,22 @@
 mod file;
 mod reading;
 mod setting;
+mod variables;
 
-pub use setting::variables;
+pub use reading::Flags;
+pub use variables::check as check_variables;
 
 use clap::{Args, Subcommand};
 use postgres::config::Host;
 use serde_json::{Map, Value, json};
 
-use crate::Global;
 use crate::command::hooks;
 use crate::database::dsn::{self, Dsn};
 use crate::database::embedded::Home;
-use crate::database::store::{self, Choice};
-use crate::failure::{Failure, whole};
+use crate::database::store::{self, Address, Choice};
+use crate::failure::Failure;
 use crate::input::{self, filled};
+use crate::output::error::whole;
 use crate::output::notes::warn;
 use crate::output::reply::Reply;
 use crate::output::screen::{Screen, one_line};
@@ -98,17 +100,17 @@ impl Verb {
         }
     }
 
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, flags: &Flags) -> Result<Reply, Failure> {
         match self {
-            Verb::Hooks(_) if global.database_url.is_some() => Err(Failure::usage(
+            Verb::Hooks(_) if flags.address.is_given() => Err(Failure::usage(
                 "--database-url does not go with this command",
             )
             .detail("It asks no database.")),
             Verb::Hooks(verb) => verb.run(),
-            Verb::Show => show(global),
+            Verb::Show => show(flags),
             Verb::Get(key) => {
                 let setting = Setting::named(&key.key)?;
-                let settings = Settings::read(global, &Home::locate()?)?;
+                let settings = Settings::read(flags, &Home::locate()?)?;
                 Ok(Reply::new(
                     document_of(&settings, setting),
                     |document, _| {
@@ -119,16 +121,16 @@ impl Verb {
                     },
                 ))
             }
-            Verb::Set(set) => set.run(global),
-            Verb::Unset(key) => change(global, writable(&key.key)?, None),
+            Verb::Set(set) => set.run(flags),
+            Verb::Unset(key) => change(flags, writable(&key.key)?, None),
             Verb::Path => path(),
         }
     }
 }
 
-fn show(global: &Global) -> Result<Reply, Failure> {
+fn show(flags: &Flags) -> Result<Reply, Failure> {
     let home = Home::locate()?;
-    let settings = Settings::read(global, &home)?;
+    let settings = Settings::read(flags, &home)?;
     for problem in &settings.problems {
         warn(problem);
     }
@@ -142,7 +144,7 @@ fn show(global: &Global) -> Result<Reply, Failure> {
         }
         document.insert(entry.setting.key.to_owned(), json_of(entry));
     }
-    let same = same_database(global, &settings, &home);
+    let same = same_database(flags, &settings, &home);
     document.insert("same_database".to_owned(), same);
     Ok(Reply::new(Value::Object(document), view))
 }
@@ -185,9 +187,9 @@ fn shown(value: &Value) -> String {
 }
 
 /// Whether the command line and the gateway look at the same database; `null`: one of them at none.
-fn same_database(global: &Global, settings: &Settings, home: &Home) -> Value {
+fn same_database(flags: &Flags, settings: &Settings, home: &Home) -> Value {
     const SOURCE: &str = "cli.database_url, database_url";
-    let places = Places::of(global, settings, home).unwrap_or_else(|failure| {
+    let places = Places::of(flags, settings, home).unwrap_or_else(|failure| {
         warn(&whole(&failure));
         None
     });
@@ -201,13 +203,17 @@ fn same_database(global: &Global, settings: &Settings, home: &Home) -> Value {
 }
 
 /// The databases of both, where the gateway was set up.
-pub fn databases(global: &Global) -> Result<Option<Places>, Failure> {
+pub fn databases(address: &Address) -> Result<Option<Places>, Failure> {
+    let flags = &Flags {
+        address: address.clone(),
+        connect_timeout: None,
+    };
     let home = Home::locate()?;
-    let settings = Settings::read(global, &home)?;
+    let settings = Settings::read(flags, &home)?;
     let is_set_up = settings.value("database_url").is_some()
         || file::path(&home, Stands::Gateway).is_some_and(|file| file.exists());
     match is_set_up {
-        true => Places::of(global, &settings, &home),
+        true => Places::of(flags, &settings, &home),
         false => Ok(None),
     }
 }
@@ -220,8 +226,8 @@ pub struct Places {
 
 impl Places {
     /// `None`: one of them has none yet.
-    fn of(global: &Global, settings: &Settings, home: &Home) -> Result<Option<Places>, Failure> {
-        let cli = place(&store::choose(global)?, home);
+    fn of(flags: &Flags, settings: &Settings, home: &Home) -> Result<Option<Places>, Failure> {
+        let cli = place(&store::choose(&flags.address)?, home);
         let gateway = match (
             settings.value("database_url"),
             settings.value("storage_tier"),
@@ -283,7 +289,7 @@ fn writable(key: &str) -> Result<&'static Setting, Failure> {
 }
 
 impl Set {
-    fn run(self, global: &Global) -> Result<Reply, Failure> {
+    fn run(self, flags: &Flags) -> Result<Reply, Failure> {
         let setting = writable(&self.key.key)?;
         let value = match (self.value, self.value_file) {
             (Some(_), _) if setting.is_secret() => {
@@ -301,19 +307,19 @@ impl Set {
         setting.check(&values).map_err(|problem| {
             Failure::usage(format!("{} {problem}", setting.key)).detail("Nothing was changed.")
         })?;
-        change(global, setting, Some(&values))
+        change(flags, setting, Some(&values))
     }
 }
 
 /// Writes, and says what holds afterwards, which need not be what was written.
 fn change(
-    global: &Global,
+    flags: &Flags,
     setting: &'static Setting,
     values: Option<&[String]>,
 ) -> Result<Reply, Failure> {
     let home = Home::locate()?;
     file::change(&home, setting, values)?;
-    let settings = Settings::read(global, &home)?;
+    let settings = Settings::read(flags, &home)?;
     if let Some(entry) = settings.get(setting.key)
         && entry.source.starts_with(setting.variable)
     {

@@ -7,10 +7,16 @@ use serde_json::{Value, json};
 
 use super::file::{self, SettingsFile};
 use super::setting::{SETTINGS, Setting, Stands};
-use crate::Global;
 use crate::database::embedded::Home;
+use crate::database::store::Address;
 use crate::environment::filled;
 use crate::failure::Failure;
+
+/// What the command line sets.
+pub struct Flags {
+    pub address: Address,
+    pub connect_timeout: Option<u64>,
+}
 
 /// A setting's value and where it comes from.
 pub struct Entry {
@@ -28,7 +34,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn read(global: &Global, home: &Home) -> Result<Self, Failure> {
+    pub fn read(flags: &Flags, home: &Home) -> Result<Self, Failure> {
         let files = [Stands::Gateway, Stands::Secrets]
             .into_iter()
             .filter_map(|stands| Some((stands, file::path(home, stands)?)))
@@ -38,7 +44,7 @@ impl Settings {
             .iter()
             .map(|setting| {
                 let file = files.iter().find(|(stands, _)| *stands == setting.stands);
-                Entry::of(setting, global, home, file.map(|(_, file)| file))
+                Entry::of(setting, flags, home, file.map(|(_, file)| file))
             })
             .collect();
         let problems = files
@@ -61,11 +67,11 @@ impl Settings {
 impl Entry {
     fn of(
         setting: &'static Setting,
-        global: &Global,
+        flags: &Flags,
         home: &Home,
         file: Option<&SettingsFile>,
     ) -> Entry {
-        let (found, source) = find(setting, global, home, file);
+        let (found, source) = find(setting, flags, home, file);
         let mut entry = Entry {
             setting,
             values: Vec::new(),
@@ -101,13 +107,10 @@ impl Entry {
 
 type Found = (Result<Vec<String>, String>, String);
 
-fn find(setting: &Setting, global: &Global, home: &Home, file: Option<&SettingsFile>) -> Found {
+fn find(setting: &Setting, flags: &Flags, home: &Home, file: Option<&SettingsFile>) -> Found {
     let flag = match setting.key {
-        "cli.database_url" => global
-            .database_url
-            .clone()
-            .map(|url| (url, "--database-url")),
-        "cli.connect_timeout" => global
+        "cli.database_url" => flags.address.0.clone().map(|url| (url, "--database-url")),
+        "cli.connect_timeout" => flags
             .connect_timeout
             .map(|seconds| (format!("{seconds}s"), "--connect-timeout")),
         _ => None,

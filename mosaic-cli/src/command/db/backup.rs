@@ -8,13 +8,13 @@ use postgres::Client;
 use serde_json::{Value, json};
 
 use super::client_program::ClientProgram;
-use crate::Global;
 use crate::database::embedded;
-use crate::database::store::{self, Choice};
+use crate::database::store::{self, Address, Choice};
 use crate::failure::{Code, Failure};
 use crate::files::replacement::Replacement;
 use crate::output::reply::{Reply, say};
 use crate::output::screen::{Screen, one_line};
+use crate::output::shape::Shape;
 
 /// Save the whole database to a file
 #[derive(Args)]
@@ -43,8 +43,8 @@ pub struct Restore {
 }
 
 impl Backup {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
-        let (mut client, place) = Place::open(global)?;
+    pub fn run(self, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
+        let (mut client, place) = Place::open(address)?;
         let server = server_of(&mut client)?;
         let Some(extension) = &server.extension else {
             return Err(Failure::new(
@@ -54,7 +54,7 @@ impl Backup {
         };
         let dump = place.program("pg_dump", server.major)?;
         let replacement = Replacement::begin(&self.file)?;
-        if !global.json {
+        if !shape.is_json() {
             say("saving the database");
         }
         dump.write(
@@ -86,18 +86,18 @@ impl Backup {
 }
 
 impl Restore {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
         if let Err(error) = std::fs::File::open(&self.file) {
             return Err(
                 Failure::usage(format!("cannot read {}", self.file.display()))
                     .detail(format!("{error}.")),
             );
         }
-        let (mut client, place) = Place::open(global)?;
+        let (mut client, place) = Place::open(address)?;
         let server = server_of(&mut client)?;
         let restore = place.program("pg_restore", server.major)?;
         self.check(&restore)?;
-        if !global.json {
+        if !shape.is_json() {
             say("restoring the database");
         }
         let restored = match &place {
@@ -182,8 +182,8 @@ enum Place {
 }
 
 impl Place {
-    fn open(global: &Global) -> Result<(Client, Place), Failure> {
-        match store::choose(global)? {
+    fn open(address: &Address) -> Result<(Client, Place), Failure> {
+        match store::choose(address)? {
             Choice::External(dsn) => {
                 let environment = dsn.environment();
                 Ok((store::connect(dsn)?, Place::External(environment)))

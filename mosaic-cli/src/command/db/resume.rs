@@ -3,9 +3,8 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::Global;
 use crate::database::embedded;
-use crate::database::store::{self, Choice};
+use crate::database::store::{self, Address, Choice};
 use crate::failure::Failure;
 use crate::output::reply::Reply;
 use crate::output::screen::Screen;
@@ -29,8 +28,8 @@ pub struct Resume {
 }
 
 impl Resume {
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
-        let mut client = match store::choose(global)? {
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
+        let mut client = match store::choose(address)? {
             Choice::External(dsn) => store::connect(dsn)?,
             Choice::Embedded => embedded::Store::locate()?.connect()?,
         };

@@ -10,11 +10,10 @@ use std::panic::catch_unwind;
 use serde_json::{Map, Value};
 
 use super::session::{Held, Session, claims, now};
-use crate::Global;
 use crate::command::backlog::{PRIMER, identity};
 use crate::database::call::Call;
 use crate::database::limit;
-use crate::database::store::Store;
+use crate::database::store::{Address, Store};
 use crate::environment::filled;
 use crate::failure::{Code, Failure};
 use crate::output::notes::{self, Level};
@@ -171,7 +170,7 @@ fn renew(session: &Session, all: bool) -> Result<Vec<Held>, Failure> {
     if due.is_empty() {
         return Ok(session.held());
     }
-    let mut store = Store::reopen(&Global::default())?;
+    let mut store = Store::reopen(&Address::default())?;
     let mut outcome = Vec::new();
     for held in due {
         let call = call("backlog_renew", &held).returning("claim_expires_at");
@@ -195,7 +194,7 @@ fn renew(session: &Session, all: bool) -> Result<Vec<Held>, Failure> {
 fn give_back(session: &Session) -> Result<(), Failure> {
     let held = session.held();
     if !held.is_empty() {
-        let mut store = Store::reopen(&Global::default())?;
+        let mut store = Store::reopen(&Address::default())?;
         for held in &held {
             let call = call("backlog_release", held).text("reason", "the session ended".to_owned());
             match store.rows(&call) {

@@ -13,16 +13,16 @@ use serde_json::{Value, json};
 use super::place::Place;
 use super::previous::of_server;
 use super::receipt::{self, Receipt};
-use crate::Global;
 use crate::agents;
 use crate::command::hooks;
 use crate::database::embedded::{Home, Store};
-use crate::failure::{Code, Exit, Failure, whole};
+use crate::failure::{Code, Exit, Failure};
 use crate::input::prompt;
+use crate::output::error::whole;
 use crate::output::notes::warn;
 use crate::output::reply::Reply;
 use crate::output::screen::{Screen, one_line};
-use crate::output::shape::Prints;
+use crate::output::shape::{Prints, Shape};
 
 /// Remove what install.sh installed, and our hooks; the data stays
 #[derive(Args)]
@@ -73,7 +73,7 @@ impl Uninstall {
         }
     }
 
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, shape: &Shape) -> Result<Reply, Failure> {
         if self.keep_files {
             let (taken_out, failed) = take_out();
             return match failed.is_empty() {
@@ -108,7 +108,7 @@ impl Uninstall {
             .hint("Run `install.sh --uninstall` of a clone of Mosaic."));
         }
         place.check_writable()?;
-        if !(self.yes || global.json || global.quiet) {
+        if !(self.yes || shape.is_json() || shape.is_quiet()) {
             eprint!(
                 "{}",
                 view(

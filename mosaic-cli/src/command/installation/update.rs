@@ -12,10 +12,10 @@ use super::receipt::Receipt;
 use super::source::{Offer, Source};
 use super::steps::{Run, STEPS};
 use super::successor::Successor;
-use crate::Global;
-use crate::database::store::{self, Choice};
-use crate::failure::{Exit, Failure, whole};
+use crate::database::store::{self, Address, Choice};
+use crate::failure::{Exit, Failure};
 use crate::input::filled;
+use crate::output::error::whole;
 use crate::output::notes::{say, warn};
 use crate::output::reply::Reply;
 use crate::output::screen::{Screen, one_line};
@@ -56,7 +56,7 @@ impl Update {
         }
     }
 
-    pub fn run(self, global: &Global) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address) -> Result<Reply, Failure> {
         let place = Place::locate()?;
         if self.rollback {
             return roll_back(&place);
@@ -108,7 +108,7 @@ impl Update {
             }
             Previous::of(&place).settle()?;
             plan["updated"] = json!(true);
-            remind_of_the_external(global);
+            remind_of_the_external(address);
         }
         Ok(Reply::new(plan, view))
     }
@@ -200,8 +200,8 @@ fn view(plan: &Value, _: &Screen) -> String {
 }
 
 /// Nobody migrates a shared server in passing.
-fn remind_of_the_external(global: &Global) {
-    if let Ok(Choice::External(_)) = store::choose(global) {
+fn remind_of_the_external(address: &Address) {
+    if let Ok(Choice::External(_)) = store::choose(address) {
         warn(
             "the server in DATABASE_URL was left alone: `mosaic db migrate` brings it to this version once it has the extension's new files",
         );

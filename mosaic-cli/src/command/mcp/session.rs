@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 
 use rmcp::model::RequestId;
 
-use crate::Global;
 use crate::database::call::Call;
-use crate::database::store::{Record, Store};
+use crate::database::store::{Address, Record, Store};
 use crate::failure::{Code, Failure};
 use crate::output::reply::warn;
 
@@ -20,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_millis(100);
 
 pub struct Session {
-    global: Global,
+    address: Address,
     pub worker: String,
     /// The connection, while no call uses it.
     idle: Mutex<Option<Store>>,
@@ -57,9 +56,9 @@ impl Lease {
 }
 
 impl Session {
-    pub fn new(global: Global, worker: String) -> Self {
+    pub fn new(address: Address, worker: String) -> Self {
         Session {
-            global,
+            address,
             worker,
             idle: Mutex::default(),
             leases: Mutex::default(),
@@ -86,7 +85,7 @@ impl Session {
         {
             return Ok(store);
         }
-        Store::open(&self.global)
+        Store::open(&self.address)
     }
 
     /// A card that was claimed just now.

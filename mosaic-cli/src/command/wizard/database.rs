@@ -4,10 +4,11 @@ use super::step::{Context, Item, State};
 use crate::database::dsn::{self, Dsn};
 use crate::database::embedded::{Home, Store};
 use crate::database::extension;
-use crate::database::store::{self, Choice};
+use crate::database::store::{self, Address, Choice};
 use crate::environment::filled;
-use crate::failure::{Code, Failure, whole};
+use crate::failure::{Code, Failure};
 use crate::input::prompt;
+use crate::output::error::whole;
 use crate::output::screen::one_line;
 
 const STEP: &str = "database";
@@ -34,7 +35,7 @@ pub fn items(context: &mut Context, flag: Option<&str>) -> Result<Vec<Item>, Fai
         .hint(format!("unset {VARIABLE}"))),
         Some(EMBEDDED) => embedded(),
         Some(url) => given(context, url),
-        None if from_shell => store::choose(&context.global).and_then(|choice| match choice {
+        None if from_shell => store::choose(&context.address).and_then(|choice| match choice {
             Choice::External(dsn) => external(dsn),
             Choice::Embedded => embedded(),
         }),
@@ -89,8 +90,8 @@ fn asked(context: &mut Context) -> Result<Item, Failure> {
             Ok(item) => return Ok(item),
             Err(failure) if failure.code == Code::Interrupted => return Err(failure),
             Err(failure) => {
-                let hint = failure.hint.as_deref().unwrap_or_default();
-                eprintln!("{} {}", one_line(&whole(&failure)), one_line(hint));
+                let hint = context.words.hint(&failure).unwrap_or_default();
+                eprintln!("{} {}", one_line(&whole(&failure)), one_line(&hint));
             }
         }
     }
@@ -117,7 +118,7 @@ fn given(context: &mut Context, url: &str) -> Result<Item, Failure> {
         .hint(format!("Leave out --database, or unset {VARIABLE}.")));
     }
     let item = external(dsn)?;
-    context.global.database_url = Some(url.to_owned());
+    context.address = Address(Some(url.to_owned()));
     if filled(VARIABLE).is_none() {
         context.forwards.insert(0, VARIABLE);
         context.profile = Some(profile_line(url));

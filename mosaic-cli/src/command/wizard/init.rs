@@ -6,14 +6,15 @@ use serde_json::{Value, json};
 use super::plan::{carry_out, view};
 use super::step::{Context, Mode};
 use super::{mcp, primer};
-use crate::Global;
 use crate::agents::{self, AGENTS, Agent, Level, Removal};
 use crate::command::hooks;
-use crate::failure::{Failure, whole};
+use crate::database::store::Address;
+use crate::failure::Failure;
 use crate::input::filled;
+use crate::output::error::whole;
 use crate::output::reply::Reply;
 use crate::output::screen::one_line;
-use crate::output::shape::Prints;
+use crate::output::shape::{Prints, Shape};
 
 /// Give the agents of this repository the backlog: the primer, and the MCP server
 #[derive(Args)]
@@ -66,11 +67,11 @@ impl Init {
         }
     }
 
-    pub fn run(self, global: Global) -> Result<Reply, Failure> {
+    pub fn run(self, shape: &Shape) -> Result<Reply, Failure> {
         if self.everywhere {
             return taken_out(agents::remove_all()?);
         }
-        let mut context = Context::new(Mode::of(self.yes)?, global);
+        let mut context = Context::new(Mode::of(self.yes)?, Address::default(), shape.words);
         let level = match (self.user, &context.repository) {
             (true, _) => Level::User,
             (false, Some(root)) => Level::Repository(root.clone()),

@@ -12,13 +12,14 @@ mod step;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::Global;
 use crate::agents::Level;
 use crate::command::backlog::doctor;
-use crate::failure::{Failure, whole};
+use crate::database::store::Address;
+use crate::failure::Failure;
 use crate::input::filled;
+use crate::output::error::whole;
 use crate::output::reply::Reply;
-use crate::output::shape::Prints;
+use crate::output::shape::{Prints, Shape};
 
 pub use init::Init;
 use plan::{carry_out, view};
@@ -94,8 +95,8 @@ impl Wizard {
         }
     }
 
-    pub fn run(self, global: Global) -> Result<Reply, Failure> {
-        if global.database_url.is_some() {
+    pub fn run(self, address: Address, shape: &Shape) -> Result<Reply, Failure> {
+        if address.is_given() {
             return Err(
                 Failure::usage("--database-url does not go with this command")
                     .hint("--database names the database."),
@@ -105,7 +106,7 @@ impl Wizard {
             Ok(mode) => (mode, None),
             Err(problem) => (Mode::Leaves, Some(problem)),
         };
-        let mut context = Context::new(mode, global);
+        let mut context = Context::new(mode, address, shape.words);
         context.problems.extend(problem);
         if context.asks() && !self.dry_run {
             eprintln!("Nothing is written before the last question.");
@@ -130,10 +131,10 @@ impl Wizard {
 }
 
 fn said_by_the_doctor(context: &Context) -> Value {
-    match doctor::examine(&context.global, MAX_AGE) {
+    match doctor::examine(&context.address, MAX_AGE, context.words) {
         Ok((document, _)) => document,
         Err(failure) => json!({"healthy": false, "findings": [
-            {"name": "backlog", "state": "error", "detail": whole(&failure), "hint": failure.hint},
+            {"name": "backlog", "state": "error", "detail": whole(&failure), "hint": context.words.hint(&failure)},
         ]}),
     }
 }

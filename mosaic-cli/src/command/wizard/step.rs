@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::Global;
-use crate::failure::{Failure, whole};
+use crate::database::store::Address;
+use crate::failure::Failure;
 use crate::input::prompt;
+use crate::output::error::whole;
+use crate::output::hint::Words;
 use crate::output::redact::redact;
 
 /// Who decides what no flag says.
@@ -116,7 +118,8 @@ impl Item {
 /// What the steps share.
 pub struct Context {
     pub mode: Mode,
-    pub global: Global,
+    pub address: Address,
+    pub words: Words,
     /// The repository that the call is made in.
     pub repository: Option<PathBuf>,
     /// What keeps anything from being done: all of it is told at once.
@@ -130,10 +133,11 @@ pub struct Context {
 }
 
 impl Context {
-    pub fn new(mode: Mode, global: Global) -> Self {
+    pub fn new(mode: Mode, address: Address, words: Words) -> Self {
         Context {
             mode,
-            global,
+            address,
+            words,
             repository: repository(),
             problems: Vec::new(),
             forwards: Vec::new(),
@@ -199,7 +203,7 @@ impl Context {
         let lines: Vec<String> = problems
             .iter()
             .map(|problem| {
-                let hint = problem.hint.as_deref().map(|hint| format!(" {hint}"));
+                let hint = self.words.hint(problem).map(|hint| format!(" {hint}"));
                 format!("- {}{}", without_promise(problem), hint.unwrap_or_default())
             })
             .collect();

@@ -12,10 +12,11 @@ use std::process::Command;
 use super::account::Account;
 use super::home::Home;
 use super::version::Version;
-use super::{EXTENSION, download, progress};
+use super::{EXTENSION, download};
 use crate::environment;
 use crate::environment::this_program;
 use crate::failure::{Code, Failure};
+use crate::output::notes::say_to_people;
 
 const OVERRIDE: &str = "MOSAIC_POSTGRES";
 /// Below `<prefix>/lib/mosaic`: a folder for each major.
@@ -45,7 +46,7 @@ impl Installation {
         let bundle = beside_the_program()
             .and_then(|mosaic| download::Bundle::choose(&mosaic, search.data_major));
         if let Some(bundle) = bundle {
-            progress::say(&format!(
+            say_to_people(&format!(
                 "no PostgreSQL {} is installed: fetching it once",
                 bundle.major
             ));

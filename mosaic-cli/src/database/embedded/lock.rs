@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::home::Home;
 use super::process::current_uid;
-use super::progress;
 use crate::failure::{Code, Failure};
+use crate::output::notes::say_to_people;
 
 /// Longer than a crash recovery, and than the download of an archive.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -38,7 +38,7 @@ impl Lock {
                 Ok(()) => return Ok(Lock(file)),
                 Err(TryLockError::WouldBlock) if start.elapsed() < patience => {
                     if !is_told && start.elapsed() > SOME_TIME {
-                        progress::say(
+                        say_to_people(
                             "waiting for another call that sets up, starts or stops the server",
                         );
                         is_told = true;

@@ -14,7 +14,6 @@ mod home;
 mod installation;
 mod lock;
 mod process;
-mod progress;
 mod restore;
 mod schema;
 mod server;

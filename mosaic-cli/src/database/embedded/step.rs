@@ -154,18 +154,24 @@ fn answer(document: &[u8]) -> Option<Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::error;
+    use crate::output::hint::Words;
+
+    fn printed(failure: &Failure) -> String {
+        error::document(failure, Words::of(clap::Command::default)).to_string()
+    }
 
     #[test]
     fn a_failure_survives_the_way_through_a_step() {
         let sent = Failure::new(Code::Resource, "no room").detail("The disk is full.");
-        let received = answer(sent.to_json().to_string().as_bytes()).expect("a failure");
+        let received = answer(printed(&sent).as_bytes()).expect("a failure");
         assert_eq!(received.code, Code::Resource);
         assert_eq!(received.message, "no room");
         assert_eq!(received.detail.as_deref(), Some("The disk is full."));
         assert_eq!(received.hint, None);
         assert!(received.retryable());
         let sent = sent.lasts(true);
-        let received = answer(sent.to_json().to_string().as_bytes()).expect("a failure");
+        let received = answer(printed(&sent).as_bytes()).expect("a failure");
         assert!(!received.retryable());
         assert!(answer(b"").is_none());
     }

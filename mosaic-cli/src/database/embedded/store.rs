@@ -17,10 +17,11 @@ use super::installation::Installation;
 use super::lock::Lock;
 use super::step::{Action, perform};
 use super::version::{Marker, Version};
-use super::{installation, process, progress, schema, setup};
+use super::{installation, process, schema, setup};
 use crate::database::extension::Migration;
 use crate::database::limit;
 use crate::failure::{Code, Failure};
+use crate::output::notes::say_to_people;
 
 /// A crash recovery may take this long.
 const RECOVERY: Duration = Duration::from_secs(300);
@@ -148,7 +149,7 @@ impl Store {
         if home.data_major()?.is_none() {
             setup::check_free(home)?;
             let found = Installation::find(home, account)?;
-            progress::say(&format!(
+            say_to_people(&format!(
                 "setting up the backlog's own PostgreSQL {} in {}",
                 found.major,
                 home.data.display()

@@ -9,9 +9,10 @@ mod surroundings;
 
 use serde::Serialize;
 
-use crate::Global;
-use crate::database::store::{self, Choice};
-use crate::failure::{Failure, whole};
+use crate::database::store::{self, Address, Choice};
+use crate::failure::Failure;
+use crate::output::error::whole;
+use crate::output::hint::Words;
 use crate::output::redact::redact;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -84,10 +85,10 @@ impl Examination {
 
 /// Looks at the chosen backlog. Transactions that are open for longer than `max_age` seconds are
 /// reported.
-pub fn examine(global: &Global, max_age: u64) -> Result<Examination, Failure> {
+pub fn examine(address: &Address, max_age: u64, words: Words) -> Result<Examination, Failure> {
     let mut findings = Vec::new();
-    surroundings::examine(global, &mut findings);
-    let (client, embedded) = match store::choose(global)? {
+    surroundings::examine(address, &mut findings);
+    let (client, embedded) = match store::choose(address)? {
         Choice::External(dsn) => (store::connect(dsn).map(Some), false),
         Choice::Embedded => (embedded::examine(&mut findings)?, true),
     };
@@ -104,5 +105,8 @@ pub fn examine(global: &Global, max_age: u64) -> Result<Examination, Failure> {
             false
         }
     };
+    for finding in &mut findings {
+        finding.hint = finding.hint.as_deref().map(|hint| words.told(hint));
+    }
     Ok(Examination { findings, reached })
 }

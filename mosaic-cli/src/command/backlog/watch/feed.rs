@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::history;
-use crate::Global;
 use crate::database::call::Call;
-use crate::database::store::Store;
+use crate::database::store::{Address, Store};
 use crate::failure::Failure;
 
 /// The newest events that are kept.
@@ -45,11 +44,11 @@ struct Feed {
 
 /// The first look, and the ones that follow it.
 pub fn start(
-    global: &Global,
+    address: &Address,
     phase: Option<String>,
     interval: Duration,
 ) -> Result<(Look, Receiver<News>), Failure> {
-    let mut store = Store::open(global)?;
+    let mut store = Store::open(address)?;
     let end = history::end(&mut store, None)?;
     let mut feed = Feed {
         phase,
@@ -58,14 +57,14 @@ pub fn start(
     };
     let first = feed.look(&mut store)?;
     let (news, receiver) = mpsc::channel();
-    let global = global.clone();
-    thread::spawn(move || feed.go_on(&global, store, interval, &news));
+    let address = address.clone();
+    thread::spawn(move || feed.go_on(&address, store, interval, &news));
     Ok((first, receiver))
 }
 
 impl Feed {
     /// Until nobody listens any more.
-    fn go_on(mut self, global: &Global, store: Store, interval: Duration, news: &Sender<News>) {
+    fn go_on(mut self, address: &Address, store: Store, interval: Duration, news: &Sender<News>) {
         let mut store = Some(store);
         let mut pause = interval;
         loop {
@@ -73,7 +72,7 @@ impl Feed {
             let begun = Instant::now();
             let outcome = match store.take() {
                 Some(store) => Ok(store),
-                None => Store::reopen(global),
+                None => Store::reopen(address),
             }
             .and_then(|mut store| Ok((self.look(&mut store)?, store)));
             let said = match outcome {

@@ -7,7 +7,7 @@ use super::feed::{self, Look, News};
 use super::picture;
 use super::shown::Shown;
 use super::terminal::{self, Input, Key, Terminal};
-use crate::Global;
+use crate::database::store::Address;
 use crate::failure::{Exit, Failure};
 use crate::output::reply::Reply;
 use crate::output::screen::Screen;
@@ -15,9 +15,9 @@ use crate::output::screen::Screen;
 /// The screen is drawn so often: countdowns go on between two looks.
 const FRAME: Duration = Duration::from_millis(250);
 
-pub fn run(global: &Global, phase: Option<String>, interval: Duration) -> Result<Reply, Failure> {
+pub fn run(address: &Address, phase: Option<String>, interval: Duration) -> Result<Reply, Failure> {
     // What is wrong from the beginning is told as every other verb does.
-    let (first, news) = feed::start(global, phase.clone(), interval)?;
+    let (first, news) = feed::start(address, phase.clone(), interval)?;
     let shown = Shown {
         phase,
         interval,

@@ -6,9 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::history;
-use crate::Global;
 use crate::database::call::Call;
-use crate::database::store::Store;
+use crate::database::store::{Address, Store};
 use crate::failure::{Exit, Failure, sentence};
 use crate::interrupt;
 use crate::output::reply::{Reply, say, warn};
@@ -26,12 +25,12 @@ pub enum Start {
 
 /// Goes on until the reader goes away or something cannot be mended by trying again.
 pub fn run(
-    global: &Global,
+    address: &Address,
     card: Option<String>,
     start: Start,
     interval: Duration,
 ) -> Result<Reply, Failure> {
-    let mut store = Store::open(global)?;
+    let mut store = Store::open(address)?;
     let mut after = match start {
         Start::Beginning => None,
         Start::After(cursor) => Some(cursor),
@@ -59,7 +58,7 @@ pub fn run(
             }
             Err(failure) if failure.retryable() => {
                 warn(&format!("{}; trying again", failure.message));
-                match reconnected(global, interval)? {
+                match reconnected(address, interval)? {
                     Some(again) => store = again,
                     None => return Ok(Reply::Written(Exit::Success)),
                 }
@@ -75,9 +74,9 @@ pub fn run(
 }
 
 /// A new connection, however long it takes; `None` if the reader went away first.
-fn reconnected(global: &Global, interval: Duration) -> Result<Option<Store>, Failure> {
+fn reconnected(address: &Address, interval: Duration) -> Result<Option<Store>, Failure> {
     while stdout::is_read(interval) {
-        match Store::reopen(global) {
+        match Store::reopen(address) {
             Ok(store) => return Ok(Some(store)),
             Err(failure) if failure.retryable() => {}
             Err(failure) => return Err(failure),

@@ -10,7 +10,6 @@ use crate::database::embedded::Version;
 use crate::database::extension::{self, OLDEST_SERVER};
 use crate::database::store::{Record, record};
 use crate::failure::{Code, Failure};
-use crate::output::hint;
 
 /// Every look is a transaction of its own, in which nothing can be changed, and which does not
 /// wait long for anybody.
@@ -400,7 +399,7 @@ fn of_the_extension(row: &Value) -> Finding {
             _ => State::Unknown,
         },
         detail: text(row, "detail").to_owned(),
-        hint: row["hint"].as_str().map(hint::as_commands),
+        hint: row["hint"].as_str().map(str::to_owned),
     }
 }
 

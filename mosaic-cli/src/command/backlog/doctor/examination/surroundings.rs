@@ -2,22 +2,22 @@
 //! no finding.
 
 use super::{Finding, State};
-use crate::Global;
 use crate::command::config;
 use crate::command::hooks;
+use crate::database::store::Address;
 use crate::failure::capitalised;
 
-pub fn examine(global: &Global, findings: &mut Vec<Finding>) {
-    findings.extend(databases(global));
+pub fn examine(address: &Address, findings: &mut Vec<Finding>) {
+    findings.extend(databases(address));
     findings.extend(of_claude());
 }
 
 /// Two backlogs by mistake are the worst silent failure.
-fn databases(global: &Global) -> Option<Finding> {
+fn databases(address: &Address) -> Option<Finding> {
     const NAME: &str = "databases";
     const HINT: &str =
         "Give both the same: DATABASE_URL, and `mosaic config set database_url --value-file FILE`.";
-    match config::databases(global) {
+    match config::databases(address) {
         Ok(None) => None,
         Ok(Some(places)) if places.are_same() => Some(Finding::ok(
             NAME,
