@@ -1,5 +1,6 @@
 //! What surrounds the program: variables, and the folders that they name.
 
+pub mod actor;
 pub mod this_program;
 
 use std::ffi::OsString;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use crate::command::hooks::claude_home;
+use super::claude::claude_home;
 use crate::environment::filled;
 use crate::failure::{Code, Failure};
 

@@ -1,9 +1,12 @@
 //! Our MCP server in the files of agents: what is there, putting it in, and taking it out without a trace.
 
+pub mod claude;
 mod json;
 mod known;
 mod ledger;
+pub mod primer;
 mod server;
+pub mod session;
 mod toml;
 
 use std::fs;
@@ -11,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::environment::this_program;
 use crate::failure::Failure;
 use crate::files::diff::bare_diff;
 use crate::files::jsonc::is_strict;
@@ -53,9 +57,7 @@ impl Edit {
             // Programs with windows do not have the PATH of a shell.
             Level::User => (
                 agent.user_file()?,
-                crate::command::hooks::program()?
-                    .to_string_lossy()
-                    .into_owned(),
+                this_program::path()?.to_string_lossy().into_owned(),
             ),
             // Others have it elsewhere.
             Level::Repository(root) => (agent.project_file(root), NAME.to_owned()),

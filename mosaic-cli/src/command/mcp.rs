@@ -27,8 +27,8 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use uuid::Uuid;
 
-use crate::command::backlog::{agent, identity};
 use crate::database::store::Address;
+use crate::environment::actor::{agent, identity};
 use crate::failure::{Code, Exit, Failure, sentence};
 use crate::input::filled;
 use crate::interrupt;

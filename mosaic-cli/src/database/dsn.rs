@@ -2,6 +2,7 @@
 
 mod environment;
 mod files;
+mod settings;
 mod syntax;
 
 use std::path::{Path, PathBuf};
@@ -12,8 +13,9 @@ use postgres::config::{Host, SslMode};
 
 use crate::database::limit;
 use crate::database::tls::{Tls, Trust, usual_root_file};
-use crate::failure::{Failure, capitalised, causes};
+use crate::failure::{Failure, causes};
 use files::{from_passfile, from_service, in_home};
+use settings::{Settings, fill_in, find, malformed, take};
 use syntax::{from_key_values, from_url, quote};
 
 /// Where to connect, and how.
@@ -25,8 +27,6 @@ pub struct Dsn {
     /// Whether the string itself carried a password.
     pub shows_password: bool,
 }
-
-type Settings = Vec<(String, String)>;
 
 /// libpq's environment, for what the string leaves open.
 const ENVIRONMENT: [(&str, &str); 15] = [
@@ -171,26 +171,6 @@ fn take_tls(settings: &mut Settings) -> Result<(SslMode, Option<Tls>), Failure> 
     ))
 }
 
-fn find<'a>(settings: &'a Settings, key: &str) -> Option<&'a str> {
-    settings
-        .iter()
-        .find(|(known, _)| known == key)
-        .map(|(_, value)| value.as_str())
-}
-
-fn take(settings: &mut Settings, key: &str) -> Option<String> {
-    let at = settings.iter().position(|(known, _)| known == key)?;
-    Some(settings.remove(at).1)
-}
-
-fn fill_in(settings: &mut Settings, others: Settings) {
-    for (key, value) in others {
-        if find(settings, &key).is_none() {
-            settings.push((key, value));
-        }
-    }
-}
-
 fn default_host() -> &'static str {
     // Debian's place first, then PostgreSQL's own.
     if Path::new("/var/run/postgresql").is_dir() {
@@ -198,13 +178,6 @@ fn default_host() -> &'static str {
     } else {
         "/tmp"
     }
-}
-
-/// The string itself is not quoted: it may hold a password.
-fn malformed(reason: &str) -> Failure {
-    Failure::usage("the database's connection string is malformed")
-        .detail(capitalised(reason))
-        .hint("It looks like postgresql://user@host:5432/database or host=… dbname=… user=….")
 }
 
 #[cfg(test)]

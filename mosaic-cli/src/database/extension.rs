@@ -11,6 +11,8 @@ pub fn version() -> &'static str {
     std::hint::black_box(env!("CARGO_PKG_VERSION"))
 }
 
+pub const EXTENSION: &str = "mosaic_backlog_ext";
+
 pub const OLDEST_SERVER: i32 = 150_000;
 
 /// What a server has.

@@ -1,8 +1,9 @@
 //! The documents that calls answer with: what `--json` prints and what MCP clients get.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::database::store::Record;
+/// A row of the database, under its column names.
+type Record = Map<String, Value>;
 
 pub fn card(card: Record) -> Value {
     json!({"card": card})

@@ -10,7 +10,7 @@ use super::card::{self, items, text};
 use super::holding::Lease;
 use super::waiting::Waiter;
 use super::wanted::Wanted;
-use crate::command::hooks;
+use crate::agents::session;
 use crate::database::store::{self, Address, Choice, Store};
 use crate::failure::{Exit, Failure};
 use crate::input::{duration, filled};
@@ -77,7 +77,7 @@ impl Claim {
         } else {
             Exit::Success
         };
-        hooks::remember(&cards);
+        session::remember(&cards);
         let held: Vec<Lease> = cards.iter().map(Lease::of).collect::<Result<_, _>>()?;
         let reply = Reply::exiting(answer::cards(cards), view, exit);
         if held.is_empty() {

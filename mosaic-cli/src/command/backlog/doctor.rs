@@ -1,6 +1,10 @@
 //! `doctor`: what is wrong with the backlog and the server under it.
 
-pub mod examination;
+mod embedded;
+mod examination;
+mod finding;
+mod server;
+mod surroundings;
 
 use clap::Args;
 use serde_json::{Value, json};

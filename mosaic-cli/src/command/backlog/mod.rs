@@ -16,7 +16,7 @@ mod lease;
 mod link;
 mod list;
 mod metrics;
-pub mod prime;
+mod prime;
 mod reason;
 mod reclaim;
 mod run;
@@ -30,8 +30,6 @@ mod why;
 mod worker;
 
 pub use card::fields as fields_of_a_card;
-pub use prime::PRIMER;
-pub use worker::{agent, identity};
 
 use clap::Subcommand;
 

@@ -10,6 +10,7 @@ mod group;
 mod job;
 mod keeper;
 mod outcome;
+mod plan;
 mod report;
 mod streak;
 mod work;
@@ -39,6 +40,7 @@ use crate::output::reply::{Reply, say};
 use crate::output::shape::Shape;
 use job::{Job, stopped_by};
 use outcome::{End, Outcome, Tally};
+use plan::Plan;
 use streak::Streak;
 
 /// A worker that found nothing while others of this run are busy looks again after so long.
@@ -88,19 +90,6 @@ pub struct Run {
     /// What to run for each card, and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
-}
-
-/// What holds for every card of a run.
-struct Plan {
-    command: Vec<OsString>,
-    worker: String,
-    ttl: Duration,
-    grace: Duration,
-    /// The command's standard output goes to standard error.
-    json: bool,
-    /// What the command's own calls have to use.
-    database_url: Option<String>,
-    streak: Streak,
 }
 
 enum Event {

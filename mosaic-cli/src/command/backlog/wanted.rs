@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::worker::identity;
 use crate::database::call::Call;
+use crate::environment::actor::identity;
 use crate::input::{duration, filled, item, name};
 
 /// Who claims, and which cards are fit.

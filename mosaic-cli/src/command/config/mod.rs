@@ -12,6 +12,7 @@ use clap::{Args, Subcommand};
 use postgres::config::Host;
 use serde_json::{Map, Value, json};
 
+use crate::agents::claude::claude_home;
 use crate::command::hooks;
 use crate::database::dsn::{self, Dsn};
 use crate::database::embedded::Home;
@@ -350,7 +351,7 @@ fn path() -> Result<Reply, Failure> {
             .map(|path| path.to_string_lossy().into_owned())
             .unwrap_or_default()
     };
-    let claude = hooks::claude_home()?;
+    let claude = claude_home()?;
     let document = json!({
         "home": home.root.to_string_lossy(),
         "gateway": file(Stands::Gateway),

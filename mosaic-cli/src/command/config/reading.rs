@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::file::{self, SettingsFile};
 use super::setting::{SETTINGS, Setting, Stands};
+use crate::agents::claude::claude_home;
 use crate::database::embedded::Home;
 use crate::database::store::Address;
 use crate::environment::filled;
@@ -147,7 +148,7 @@ fn find(setting: &Setting, flags: &Flags, home: &Home, file: Option<&SettingsFil
                 let folder = folder.to_string_lossy().into_owned();
                 return (Ok(vec![folder]), "CLAUDE_CONFIG_DIR".to_owned());
             }
-            None => crate::command::hooks::claude_home()
+            None => claude_home()
                 .ok()
                 .map(|folder| folder.to_string_lossy().into_owned()),
         },

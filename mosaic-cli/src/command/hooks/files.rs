@@ -9,13 +9,16 @@ use chrono::Utc;
 
 use super::ledger::{self, Ledger};
 use super::switch::{After, State};
-use super::{LEDGER, SETTINGS, claude_home};
+use crate::agents::claude::claude_home;
 use crate::database::embedded::Home;
 use crate::environment::filled;
 use crate::failure::{Code, Failure, sentence};
 use crate::files::replacement::resolved;
 use crate::files::rewrite::{self, Change, rewrite, rewrite_in_turn};
 use crate::files::user_file::{self, malformed, text};
+
+pub const SETTINGS: &str = "settings.json";
+pub const LEDGER: &str = "hooks-config.json";
 
 const BACKUPS: usize = 10;
 

@@ -7,7 +7,6 @@ mod ledger;
 mod ours;
 mod plugins;
 mod run;
-mod session;
 mod switch;
 
 use std::path::PathBuf;
@@ -15,8 +14,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::environment;
-use crate::failure::{Code, Failure};
+use crate::agents::claude::claude_home;
+use crate::failure::Failure;
 use crate::files::diff::diff;
 use crate::input::filled;
 use crate::output::notes::warn;
@@ -26,17 +25,14 @@ use crate::output::shape::Prints;
 use crate::output::table::{Cell, Table};
 
 pub use examine::examine;
-pub use ours::program;
+pub use files::{LEDGER, SETTINGS};
 pub use run::answer;
-pub use session::remember;
 
+use crate::environment::this_program;
 use files::Files;
 use ours::{OURS, of_command};
 use plugins::plugins;
 use switch::EVERY;
-
-pub const SETTINGS: &str = "settings.json";
-pub const LEDGER: &str = "hooks-config.json";
 
 #[derive(Subcommand)]
 pub enum Verb {
@@ -97,7 +93,7 @@ impl Switch {
     fn run(self, on: bool) -> Result<Reply, Failure> {
         let files = Files::locate()?;
         if self.dry_run {
-            let program = program()?;
+            let program = this_program::path()?;
             refuse_twice(&self.names, on)?;
             let (before, after) = files.preview(|state| state.switch(&self.names, on, &program))?;
             let diff = diff(&files.settings.to_string_lossy(), &before, &after);
@@ -119,7 +115,7 @@ impl Switch {
 
 /// Switches hooks; says whether that changed the settings.
 pub fn switch(names: &[String], on: bool) -> Result<bool, Failure> {
-    let program = program()?;
+    let program = this_program::path()?;
     refuse_twice(names, on)?;
     Files::locate()?.change(!on, |state| state.switch(names, on, &program))
 }
@@ -149,7 +145,7 @@ pub fn outlook() -> Result<Outlook, Failure> {
         (_, false) => Some(unread(&files)),
         _ => None,
     };
-    let program = program()?;
+    let program = this_program::path()?;
     let preview = || {
         refuse_twice(&every, true)?;
         files.preview(|state| state.switch(&every, true, &program))
@@ -244,7 +240,7 @@ fn list(files: &Files) -> Result<Value, Failure> {
         .filter(|ours| !hooks.iter().any(|hook| hook.id == ours.id));
     for ours in missing {
         listed.push(json!({"id": ours.id, "event": ours.event, "matcher": null,
-            "type": "command", "command": ours.command(&program()?), "on": false,
+            "type": "command", "command": ours.command(&this_program::path()?), "on": false,
             "source": "mosaic", "switchable": true}));
     }
     for plugin in plugins(&claude_home()?) {
@@ -282,29 +278,4 @@ fn view(document: &Value, screen: &Screen) -> String {
         );
     }
     text + &table.render(screen)
-}
-
-/// `CLAUDE_HOME`, else `CLAUDE_CONFIG_DIR`, else `~/.claude`.
-pub fn claude_home() -> Result<PathBuf, Failure> {
-    let named = ["CLAUDE_HOME", "CLAUDE_CONFIG_DIR"]
-        .into_iter()
-        .find_map(environment::filled)
-        .map(PathBuf::from);
-    let folder = match named {
-        Some(folder) => folder,
-        None => std::env::home_dir()
-            .filter(|folder| folder.is_absolute())
-            .map(|folder| folder.join(".claude"))
-            .ok_or_else(|| {
-                Failure::new(Code::Resource, "this user has no home folder")
-                    .hint("CLAUDE_HOME names the folder of Claude Code.")
-            })?,
-    };
-    std::path::absolute(&folder).map_err(|error| {
-        Failure::new(
-            Code::Resource,
-            format!("cannot resolve the folder {}", folder.display()),
-        )
-        .detail(format!("{error}."))
-    })
 }

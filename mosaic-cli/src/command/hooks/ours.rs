@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::handlers::Handler;
-use crate::environment::this_program;
-use crate::failure::{Failure, sentence};
 use crate::files::jsonc::Layout;
 
 pub struct Ours {
@@ -114,13 +112,6 @@ pub fn program_of(command: &str) -> Option<PathBuf> {
     let (_, run) = command.split_once("; exec '")?;
     let program = run.strip_suffix(ours.word)?.strip_suffix("' hook ")?;
     Some(program.replace("'\\''", "'").into())
-}
-
-/// This program, as hooks call it.
-pub fn program() -> Result<PathBuf, Failure> {
-    this_program::file().map_err(|error| {
-        Failure::internal("the program cannot tell where it lies").detail(sentence(&error))
-    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::files::SETTINGS;
 use super::handlers::{Handler, handlers};
 use crate::files::jsonc::{object, property};
 
@@ -17,7 +18,7 @@ pub struct Plugin {
 /// Those that are installed. What cannot be read is not ours to put right.
 pub fn plugins(claude: &Path) -> Vec<Plugin> {
     let installed = read(&claude.join("plugins/installed_plugins.json"));
-    let settings = read(&claude.join(super::SETTINGS));
+    let settings = read(&claude.join(SETTINGS));
     let plugins = installed["plugins"].as_object().into_iter().flatten();
     plugins
         .filter_map(|(name, entry)| {

@@ -9,11 +9,12 @@ use std::panic::catch_unwind;
 
 use serde_json::{Map, Value};
 
-use super::session::{Held, Session, claims, now};
-use crate::command::backlog::{PRIMER, identity};
+use crate::agents::primer::PRIMER;
+use crate::agents::session::{Held, Session, claims, now};
 use crate::database::call::Call;
 use crate::database::limit;
 use crate::database::store::{Address, Store};
+use crate::environment::actor::identity;
 use crate::environment::filled;
 use crate::failure::{Code, Failure};
 use crate::output::notes::{self, Level};

@@ -1,6 +1,7 @@
 //! Where a new version comes from.
 
 mod clone;
+mod offer;
 
 use std::path::Path;
 
@@ -10,20 +11,11 @@ use crate::failure::Failure;
 
 use clone::Clone;
 
+pub use offer::Offer;
+
 pub enum Source {
     /// Git brings it, and `install.sh` builds it.
     Clone(Clone),
-}
-
-/// A version that can be had.
-#[derive(Debug)]
-pub struct Offer {
-    pub version: String,
-    pub commit: String,
-    /// How many commits that is; `None`: the source does not know the installed one.
-    pub commits: Option<u64>,
-    /// The scripts of the extension, by name.
-    pub scripts: Vec<String>,
 }
 
 impl Source {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::step::{Context, Item, State, without_promise};
 use crate::agents::Agent;
-use crate::command::backlog::prime;
+use crate::agents::primer;
 use crate::environment::from_home;
 use crate::failure::Failure;
 use crate::files::diff::diff;
@@ -95,7 +95,7 @@ fn candidates(root: &Path, agents: &[&'static Agent], has_hooks: bool) -> Vec<Pa
 }
 
 fn item(file: &Path) -> Result<Item, Failure> {
-    let preview = prime::preview(file)?;
+    let preview = primer::preview(file)?;
     if let Some(folder) = preview.place.parent()
         && !folder.is_dir()
     {
@@ -115,7 +115,7 @@ fn item(file: &Path) -> Result<Item, Failure> {
         &text(&preview.after),
     );
     let place = preview.place.clone();
-    let act = move || interrupt::whole(|| prime::write(&place).map(|_| ()));
+    let act = move || interrupt::whole(|| primer::write(&place).map(|_| ()));
     Ok(Item::planned(STEP, what, act).within(&preview.place, &diff))
 }
 

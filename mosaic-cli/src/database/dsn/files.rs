@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use postgres::Config;
 use postgres::config::Host;
 
-use super::Settings;
+use super::settings::Settings;
 use crate::failure::Failure;
 
 /// The section of that name in a service file.

@@ -1,6 +1,6 @@
 //! The two ways to write a connection string.
 
-use super::{Settings, malformed};
+use super::settings::{Settings, malformed};
 use crate::failure::Failure;
 
 /// `[user[:password]@][host[:port][,…]][/dbname][?key=value&…]`

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::folder::Folder;
+use super::home;
 use super::home::Home;
 use super::process::current_uid;
 use crate::failure::{Code, Failure};
@@ -121,7 +122,7 @@ impl Account {
                 .hint("Set MOSAIC_HOME to a folder that this user can reach (root's default is /var/lib/mosaic), or let it pass with `chmod o+x`."));
             }
             self.let_through(folder)
-                .map_err(|error| super::cannot("open the way through", folder, &error))?;
+                .map_err(|error| home::cannot("open the way through", folder, &error))?;
         }
         Ok(())
     }

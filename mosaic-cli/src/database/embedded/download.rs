@@ -13,7 +13,8 @@ use postgresql_embedded::VersionReq;
 use postgresql_embedded::blocking::PostgreSQL;
 
 use super::home::{Home, PORT};
-use super::installation::{Installation, versions_in};
+use super::installation::Installation;
+use super::version::versions_in;
 use crate::failure::causes;
 
 const ARCHIVES: &str = "https://github.com/theseus-rs/postgresql-binaries";

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::io::{FdFlags, fcntl_setfd};
 use serde::{Deserialize, Serialize};
 
+use super::home;
 use super::home::Socket;
 use super::process;
 use crate::failure::{Code, Failure};
@@ -59,7 +60,7 @@ pub struct Holder {
 impl Guard {
     /// Takes the locks for a server that is about to start on the folder, or says who has them.
     pub fn take(data: &Path, socket: &Socket) -> Result<Guard, Failure> {
-        let cannot = |name: &str, error: &io::Error| super::cannot("lock", &data.join(name), error);
+        let cannot = |name: &str, error: &io::Error| home::cannot("lock", &data.join(name), error);
         let start = Instant::now();
         let lock = |name: &str, file: io::Result<File>| -> Result<File, Failure> {
             let file = file.map_err(|error| cannot(name, &error))?;

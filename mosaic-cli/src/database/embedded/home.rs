@@ -259,6 +259,10 @@ fn fingerprint(path: &Path) -> u64 {
         })
 }
 
+pub fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
+    Failure::io(format!("cannot {what} {}", path.display()), error)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use super::home;
 use super::home::Home;
 use super::process::current_uid;
 use crate::failure::{Code, Failure};
@@ -30,7 +31,7 @@ impl Lock {
 
     pub fn acquire_within(home: &Home, patience: Duration) -> Result<Lock, Failure> {
         let path = home.lock_file();
-        let file = open(home).map_err(|error| super::cannot("open", &path, &error))?;
+        let file = open(home).map_err(|error| home::cannot("open", &path, &error))?;
         let start = Instant::now();
         let mut is_told = false;
         loop {
@@ -53,7 +54,7 @@ impl Lock {
                     .detail(format!("It holds the lock {}.", path.display())));
                 }
                 Err(TryLockError::Error(error)) => {
-                    return Err(super::cannot("lock", &path, &error));
+                    return Err(home::cannot("lock", &path, &error));
                 }
             }
         }

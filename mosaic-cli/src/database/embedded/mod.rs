@@ -16,6 +16,7 @@ mod lock;
 mod process;
 mod restore;
 mod schema;
+mod search;
 mod server;
 mod settings;
 mod setup;
@@ -30,13 +31,12 @@ use postgres::Client;
 use crate::failure::Failure;
 
 pub use home::Home;
-pub use installation::{beside_the_program, default_version};
+pub use installation::default_version;
 pub use restore::{finish_restore, refuse_cards};
+pub use search::beside_the_program;
 pub use step::Step;
 pub use store::{Report, Store};
 pub use version::Version;
-
-const EXTENSION: &str = "mosaic_backlog_ext";
 
 /// A connection to the embedded store as the backlog's operator. Sets up, starts and migrates
 /// whatever is missing; usually nothing is.
@@ -64,16 +64,12 @@ pub fn at_hand() -> Option<Client> {
 /// A program of every PostgreSQL that was installed beside this program, and of those that the
 /// machine's packages brought; newest first.
 pub fn packaged(program: &str) -> Vec<std::path::PathBuf> {
-    installation::beside_the_program()
-        .map(|mosaic| installation::versions_in(&mosaic.join(installation::PRIVATE_COPIES)))
+    search::beside_the_program()
+        .map(|mosaic| version::versions_in(&mosaic.join(search::PRIVATE_COPIES)))
         .unwrap_or_default()
         .into_iter()
-        .chain(installation::versions_in(Path::new("/usr/lib/postgresql")))
+        .chain(version::versions_in(Path::new("/usr/lib/postgresql")))
         .map(|folder| folder.join("bin").join(program))
         .filter(|path| path.is_file())
         .collect()
-}
-
-fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Failure {
-    Failure::io(format!("cannot {what} {}", path.display()), error)
 }

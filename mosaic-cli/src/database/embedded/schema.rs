@@ -3,11 +3,11 @@
 
 use postgres::Client;
 
-use super::EXTENSION;
 use super::dial::{ADMIN, Answer, DATABASE, FIRST_DATABASE, OPERATOR, dial};
 use super::home::Socket;
 use super::settings::DURABLE;
 use super::version::Version;
+use crate::database::extension::EXTENSION;
 use crate::database::extension::{self, Migration};
 use crate::failure::{Code, Failure};
 

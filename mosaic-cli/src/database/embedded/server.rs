@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::account::Account;
 use super::guard::{self, Guard};
+use super::home;
 use super::home::{PORT, Socket};
 use super::{process, settings};
 use crate::failure::passing;
@@ -42,13 +43,13 @@ pub fn initdb(installation: &Path) -> Result<(), Failure> {
                 file.write_all(Uuid::new_v4().to_string().as_bytes())
             })
     };
-    make().map_err(|error| super::cannot("write to", Path::new("."), &error))?;
+    make().map_err(|error| home::cannot("write to", Path::new("."), &error))?;
     handle(installation, data)
         .setup()
         .map_err(|error| explain("cannot create the data folder", &error.to_string()))?;
     fs::remove_file(password)
         .and_then(|()| settings::write_access(data))
-        .map_err(|error| super::cannot("write to", data, &error))
+        .map_err(|error| home::cannot("write to", data, &error))
 }
 
 /// Starts the server on the current folder and leaves it running.
@@ -61,11 +62,11 @@ pub fn start(installation: &Path, data: &Path, socket: &Socket) -> Result<(), Fa
     let owner = Account::current()?;
     settings::write_settings(Path::new("."), socket)
         .and_then(|()| settings::admit(Path::new("."), &owner.name))
-        .map_err(|error| super::cannot("write to", data, &error))?;
+        .map_err(|error| home::cannot("write to", data, &error))?;
     let log = StartLog::now();
     guard
         .bequeath()
-        .map_err(|error| super::cannot("pass on the lock of", data, &error))?;
+        .map_err(|error| home::cannot("pass on the lock of", data, &error))?;
     let mut server = handle(installation, Path::new("."));
     let started = server.start();
     // The handle would stop the server when dropped.
@@ -112,7 +113,7 @@ fn handle(installation: &Path, data: &Path) -> PostgreSQL {
 fn remove_stale_locks(data: &Path, socket: &Socket) -> Result<(), Failure> {
     for file in [data.join("postmaster.pid"), socket.lock_file()] {
         if process::noted(&file).is_some_and(process::exists) {
-            fs::remove_file(&file).map_err(|error| super::cannot("remove", &file, &error))?;
+            fs::remove_file(&file).map_err(|error| home::cannot("remove", &file, &error))?;
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::account::Account;
 use super::folder::{self, Folder};
+use super::home;
 use super::home::Home;
 use super::installation::Installation;
 use super::lock::Lock;
@@ -30,10 +31,10 @@ pub fn make_folders(home: &Home, account: &Account) -> Result<(), Failure> {
         return Ok(());
     };
     let above =
-        fs::metadata(&home.root).map_err(|error| super::cannot("read", &home.root, &error))?;
+        fs::metadata(&home.root).map_err(|error| home::cannot("read", &home.root, &error))?;
     if above.uid() == account.uid && account.is_other() {
         made.give_to(account.uid, account.gid)
-            .map_err(|error| super::cannot("hand over", &fleet, &error))?;
+            .map_err(|error| home::cannot("hand over", &fleet, &error))?;
     }
     Ok(())
 }
@@ -44,16 +45,16 @@ fn make_folder(path: &Path, mode: u32) -> Result<Option<Folder>, Failure> {
         Ok(metadata) if metadata.is_dir() => return Ok(None),
         Ok(_) => {
             let error = io::Error::from(ErrorKind::NotADirectory);
-            return Err(super::cannot("use", path, &error));
+            return Err(home::cannot("use", path, &error));
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(super::cannot("read", path, &error)),
+        Err(error) => return Err(home::cannot("read", path, &error)),
     }
     match Folder::make(path, mode) {
         Ok(folder) => Ok(Some(folder)),
         // By another call at the same moment.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(None),
-        Err(error) => Err(super::cannot("create", path, &error)),
+        Err(error) => Err(home::cannot("create", path, &error)),
     }
 }
 
@@ -125,7 +126,7 @@ fn fill(
             true => folder.give_to(account.uid, account.gid),
             false => Ok(()),
         })
-        .map_err(|error| super::cannot("create", unfinished, &error))?;
+        .map_err(|error| home::cannot("create", unfinished, &error))?;
     perform(
         Action::Initdb,
         account,
@@ -135,5 +136,5 @@ fn fill(
     )?;
     fs::rename(unfinished.join(UNFINISHED), &home.data)
         .and_then(|()| folder::sync(&home.fleet()))
-        .map_err(|error| super::cannot("put in place", &home.data, &error))
+        .map_err(|error| home::cannot("put in place", &home.data, &error))
 }

@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::account::Account;
+use super::home;
 use super::home::Socket;
 use super::lock::Lock;
 use super::server;
@@ -48,10 +49,10 @@ impl Step {
         // From here on paths are relative: they reach PostgreSQL through a shell, which would
         // trip over what may stand in the name of a folder.
         std::env::set_current_dir(&self.folder)
-            .map_err(|error| super::cannot("enter", &self.folder, &error))?;
+            .map_err(|error| home::cannot("enter", &self.folder, &error))?;
         let here = std::env::current_dir()
             .and_then(|folder| folder.canonicalize())
-            .map_err(|error| super::cannot("resolve", &self.folder, &error))?;
+            .map_err(|error| home::cannot("resolve", &self.folder, &error))?;
         let socket = Socket::of(&here, super::process::current_uid());
         match self.action {
             Action::Initdb => server::initdb(&self.installation),

@@ -12,12 +12,13 @@ use super::account::Account;
 use super::dial::{ADMIN, Answer, DATABASE, FIRST_DATABASE, OPERATOR, dial};
 use super::ending::{self, Manner};
 use super::guard::{self, Holder};
+use super::home;
 use super::home::{Home, Socket};
 use super::installation::Installation;
 use super::lock::Lock;
 use super::step::{Action, perform};
 use super::version::{Marker, Version};
-use super::{installation, process, schema, setup};
+use super::{process, schema, search, setup};
 use crate::database::extension::Migration;
 use crate::database::limit;
 use crate::failure::{Code, Failure};
@@ -56,7 +57,7 @@ pub struct Report {
 impl Store {
     pub fn locate() -> Result<Store, Failure> {
         // Refused at once, not only when it is needed next.
-        installation::named()?;
+        search::named()?;
         Ok(Store {
             home: Home::locate()?,
         })
@@ -130,7 +131,7 @@ impl Store {
         let migration = schema::complete(&socket)?;
         Marker::of(&self.home)
             .set()
-            .map_err(|error| super::cannot("write to", &self.home.data, &error))?;
+            .map_err(|error| home::cannot("write to", &self.home.data, &error))?;
         match dial(&socket, OPERATOR, DATABASE) {
             Answer::Connected(client) => Ok((*client, migration)),
             Answer::Incomplete(failure) | Answer::Refused(failure) => Err(failure),
@@ -148,7 +149,7 @@ impl Store {
         let mut installation = None;
         if home.data_major()?.is_none() {
             setup::check_free(home)?;
-            let found = Installation::find(home, account)?;
+            let found = search::find(home, account)?;
             say_to_people(&format!(
                 "setting up the backlog's own PostgreSQL {} in {}",
                 found.major,
@@ -163,7 +164,7 @@ impl Store {
         }
         let found = match installation {
             Some(found) => found,
-            None => Installation::find(home, account)?,
+            None => search::find(home, account)?,
         };
         if let Some(pid) = process::server_of(&home.data) {
             if !process::sees_our_files(pid) && !socket.file().exists() {
@@ -336,7 +337,7 @@ impl Store {
 
     /// The PostgreSQL on this machine that the store would run with.
     pub fn installed(&self) -> Result<Installation, Failure> {
-        Installation::find_installed(&self.home, &Account::of_server(&self.home)?)
+        search::find_installed(&self.home, &Account::of_server(&self.home)?)
     }
 
     /// Looks, and changes nothing.
@@ -376,7 +377,7 @@ impl Store {
         }
         if report.installation.is_none() {
             report.installation = Account::of_server(home)
-                .and_then(|account| Installation::find_installed(home, &account))
+                .and_then(|account| search::find_installed(home, &account))
                 .ok()
                 .map(|found| found.root);
         }

@@ -92,6 +92,21 @@ impl Marker {
     }
 }
 
+/// The folders that are named after a version, newest first.
+pub fn versions_in(folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<(Version, PathBuf)> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let version = entry.file_name().to_str()?.parse().ok()?;
+            Some((version, entry.path()))
+        })
+        .collect();
+    found.sort_by(|(a, _), (b, _)| b.cmp(a));
+    found.into_iter().map(|(_, path)| path).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

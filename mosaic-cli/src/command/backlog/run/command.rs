@@ -15,9 +15,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::Plan;
 use super::event::Event;
 use super::group::Group;
+use super::plan::Plan;
 use super::work::Work;
 use crate::command::backlog::holding::Lease;
 use crate::database::store::Record;

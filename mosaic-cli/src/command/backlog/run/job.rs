@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGKILL, SIGTERM};
 use signal_hook::low_level::signal_name;
 
-use super::Plan;
 use super::command::{Left, Running};
 use super::event::{Event, News};
 use super::keeper::Keeper;
 use super::outcome::{End, Outcome, how};
+use super::plan::Plan;
 use super::report::{Report, Verdict};
 use super::streak::Streak;
 use crate::command::backlog::holding::Lease;

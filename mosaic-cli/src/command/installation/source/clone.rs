@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use toml_edit::DocumentMut;
 
-use super::Offer;
+use super::offer::Offer;
 use crate::command::installation::place::Lock;
 use crate::command::installation::receipt::Receipt;
 use crate::failure::{Code, Failure};

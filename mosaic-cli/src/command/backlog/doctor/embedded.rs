@@ -4,7 +4,7 @@ use std::path::Path;
 
 use postgres::Client;
 
-use super::{Finding, State};
+use super::finding::{Finding, State};
 use crate::database::embedded::Store;
 use crate::failure::Failure;
 

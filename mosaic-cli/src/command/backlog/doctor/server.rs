@@ -4,7 +4,7 @@ use postgres::Client;
 use postgres::types::{ToSql, Type};
 use serde_json::Value;
 
-use super::{Finding, State};
+use super::finding::{Finding, State};
 use crate::database::call::Call;
 use crate::database::embedded::Version;
 use crate::database::extension::{self, OLDEST_SERVER};

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::command::backlog::agent;
 use crate::database::embedded::Home;
 use crate::database::store::Record;
+use crate::environment::actor::agent;
 use crate::failure::Failure;
 use crate::files::rewrite::{self, Change, rewrite};
 

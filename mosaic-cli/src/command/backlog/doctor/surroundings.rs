@@ -1,7 +1,8 @@
 //! What stands beside the backlog: the gateway's database, and the hooks of Claude Code. What nobody has set up is
 //! no finding.
 
-use super::{Finding, State};
+use super::finding::{Finding, State};
+use crate::agents::claude::claude_home;
 use crate::command::config;
 use crate::command::hooks;
 use crate::database::store::Address;
@@ -38,7 +39,7 @@ fn of_claude() -> Option<Finding> {
     let found = match hooks::examine() {
         Ok(found) => found,
         // Without a home folder there are none.
-        Err(_) if hooks::claude_home().is_err() => return None,
+        Err(_) if claude_home().is_err() => return None,
         Err(failure) => {
             let hint = "`mosaic config hooks list` shows them.";
             return Some(Finding::failed(NAME, State::Unknown, &failure, hint));
