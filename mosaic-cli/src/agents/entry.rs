@@ -1,19 +1,14 @@
 //! Our MCP server in the files of agents: what is there, putting it in, and taking it out without a trace.
 
-pub mod claude;
-mod json;
-mod known;
-mod ledger;
-pub mod primer;
-mod server;
-pub mod session;
-mod toml;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::known::{AGENTS, Agent, Format, Level};
+use super::ledger::{self, Before, Record};
+use super::server::{Found, NAME};
+use super::{json, toml};
 use crate::environment::this_program;
 use crate::failure::Failure;
 use crate::files::diff::bare_diff;
@@ -21,11 +16,6 @@ use crate::files::jsonc::is_strict;
 use crate::files::replacement::resolved;
 use crate::files::rewrite::{self, Change, rewrite};
 use crate::files::user_file::{bytes, check_place, check_writable, malformed, text};
-
-use known::Format;
-pub use known::{AGENTS, Agent, Level};
-use ledger::{Before, Record};
-pub use server::{FORWARDED, Found, NAME};
 
 /// In a longer one there is too much beside what changes.
 const LONGEST_LINE: usize = 200;
