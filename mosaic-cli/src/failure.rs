@@ -1,16 +1,13 @@
 //! What can go wrong, under one stable code each, and the exit code that follows from it.
 
+pub mod nearest;
+pub mod passing;
+
 use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
 use postgres::error::{DbError, SqlState};
-use serde_json::{Value, json};
-
-use crate::hint;
-use crate::passing;
-use crate::redact::redact;
-use crate::screen::{Paint, Screen, many_lines};
 
 /// The exit codes of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,33 +209,6 @@ impl Failure {
     pub fn retryable(&self) -> bool {
         self.code.can_pass() && !self.lasts
     }
-
-    pub fn to_json(&self) -> Value {
-        json!({"error": {
-            "code": self.code.word(),
-            "message": redact(&self.message),
-            "detail": self.detail.as_deref().map(redact),
-            "hint": self.hint.as_deref().map(redact),
-            "retryable": self.retryable(),
-        }})
-    }
-
-    /// The lines for stderr.
-    pub fn to_text(&self, screen: &Screen) -> String {
-        // They quote what others wrote.
-        let shown = |text: &str| many_lines(&redact(text));
-        let label = screen.paint(Paint::Bad, "error");
-        let mut text = format!("{label}: {}\n", shown(&self.message));
-        if let Some(detail) = &self.detail {
-            text.push_str(&shown(detail));
-            text.push('\n');
-        }
-        if let Some(hint) = &self.hint {
-            let label = screen.paint(Paint::Info, "hint");
-            text.push_str(&format!("{label}: {}\n", shown(hint)));
-        }
-        text
-    }
 }
 
 impl From<postgres::Error> for Failure {
@@ -252,38 +222,6 @@ impl From<postgres::Error> for Failure {
     }
 }
 
-impl From<clap::Error> for Failure {
-    /// clap's text reads "error: what\n\n[details]\n\nFor more information, try '--help'."
-    fn from(error: clap::Error) -> Self {
-        let text = error.render().to_string();
-        // For a bare `mosaic` or `mosaic backlog`, clap's text is the help.
-        if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-            return Failure::usage("the command is incomplete").detail(text.trim_end());
-        }
-        let text = text.strip_prefix("error: ").unwrap_or(&text);
-        let (message, rest) = text.split_once("\n\n").unwrap_or((text, ""));
-        let detail = rest
-            .split("\n\n")
-            .map(str::trim)
-            .filter(|part| !part.is_empty() && !part.starts_with("For more information"))
-            // What clap takes for near may mean something else altogether.
-            .filter(|part| !part.starts_with("tip: "))
-            .collect::<Vec<_>>()
-            .join("\n");
-        Failure {
-            code: Code::Usage,
-            message: message
-                .split('\n')
-                .map(str::trim)
-                .collect::<Vec<_>>()
-                .join(" "),
-            detail: Some(detail).filter(|detail| !detail.is_empty()),
-            hint: Some("`--help` after the command shows its arguments and an example.".into()),
-            lasts: false,
-        }
-    }
-}
-
 fn from_server(db: &DbError) -> Failure {
     let (code, detail) = match db.detail().and_then(split_code) {
         Some((code, rest)) => (code, Some(rest.to_owned())),
@@ -293,7 +231,7 @@ fn from_server(db: &DbError) -> Failure {
         ),
     };
     let hint = match (db.hint(), db.code().code()) {
-        (Some(hint), _) => Some(hint::as_commands(hint)),
+        (Some(hint), _) => Some(hint.to_owned()),
         (None, "42501") => Some(
             "An administrator can grant the role mosaic_reader, mosaic_worker or mosaic_operator."
                 .to_owned(),
@@ -313,12 +251,6 @@ fn from_server(db: &DbError) -> Failure {
 fn split_code(detail: &str) -> Option<(Code, &str)> {
     let (word, rest) = detail.split_once(':')?;
     Some((Code::from_word(word)?, rest.trim_start()))
-}
-
-/// A failure's message and detail, as sentences.
-pub fn whole(failure: &Failure) -> String {
-    let detail = failure.detail.as_deref().unwrap_or_default();
-    redact(format!("{} {detail}", capitalised(&failure.message)).trim_end())
 }
 
 /// An error and everything under it, as a sentence.

@@ -1,5 +1,7 @@
 //! What users type: text that must not be empty, durations, times, JSON, files and stdin.
 
+pub mod prompt;
+
 use std::fs::File;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +10,7 @@ use chrono::DateTime;
 use serde::de::IgnoredAny;
 
 use crate::failure::{Failure, sentence};
-use crate::notes::warn;
+use crate::output::notes::warn;
 
 /// A value that is not empty: an unset shell variable must never widen or empty anything.
 pub fn filled(text: &str) -> Result<String, String> {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::ledger::Before;
 use super::server::{Found, NAME, find, is_ours};
-use crate::jsonc::{
+use crate::files::jsonc::{
     Container, Layout, insert, laid_out, line_indent, object, property, remove, replace,
 };
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use super::claude::claude_home;
 use crate::environment::filled;
 use crate::failure::{Code, Failure};
-use crate::hooks::claude_home;
 
 pub struct Agent {
     /// What flags call it.

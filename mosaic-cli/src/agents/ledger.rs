@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::embedded::Home;
+use crate::database::embedded::Home;
 use crate::failure::Failure;
-use crate::rewrite::{self, Change, rewrite};
-use crate::user_file::malformed;
+use crate::files::rewrite::{self, Change, rewrite};
+use crate::files::user_file::malformed;
 
 const VERSION: u64 = 1;
 
