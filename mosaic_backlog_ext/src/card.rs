@@ -105,7 +105,7 @@ statements! {
 impl Card {
     /// Locks the card's row, waiting for whoever has it.
     pub fn lock(session: &Session, id: &str) -> Result<Self, Refusal> {
-        if let Some(card) = row::lock(id, Against::Changes, || true) {
+        if let Some(card) = row::lock(id, Against::Changes, || true, Self::stored) {
             return Ok(card);
         }
         let answer = session.run(&LOCK, &[param(id)]);
@@ -125,7 +125,7 @@ impl Card {
     /// somebody else has it, or it is gone.
     pub fn lock_alone(session: &Session, id: &str) -> Option<Self> {
         let is_alone = || dependent::exist(id) == Some(false);
-        if let Some(card) = row::lock(id, Against::All, is_alone) {
+        if let Some(card) = row::lock(id, Against::All, is_alone, Self::stored) {
             return Some(card);
         }
         let answer = session.run(&LOCK_ALONE, &[param(id)]);

@@ -8,7 +8,6 @@ use pgrx::JsonB;
 use pgrx::prelude::*;
 use serde_json::json;
 
-use super::Card;
 use crate::card::column::NAMES;
 use crate::card::status::{Status, Statuses};
 use crate::postgres::statement::{self, Answer, Parameter, Session, param};
@@ -353,9 +352,14 @@ pub fn insert<'a, const N: usize>(
     })
 }
 
-/// Locks a card's row, unless somebody else has it, or `suits` says no once the table is open;
-/// `None` where a statement has to do it.
-pub fn lock(id: &str, against: Against, suits: impl FnOnce() -> bool) -> Option<Card> {
+/// Locks a card's row, unless somebody else has it, or `suits` says no once the table is open, and
+/// reads it; `None` where a statement has to do it.
+pub fn lock<T>(
+    id: &str,
+    against: Against,
+    suits: impl FnOnce() -> bool,
+    read: impl FnOnce(&Row, &Places) -> T,
+) -> Option<T> {
     let table = Table::to_lock(WRITES.table)?;
     let places = known(&PLACES, &table, Places::find)?;
     if !suits() {
@@ -366,7 +370,7 @@ pub fn lock(id: &str, against: Against, suits: impl FnOnce() -> bool) -> Option<
         return None;
     };
     hit.lock(against)
-        .then(|| Card::stored(&Row::found(&hit, &places), &places))
+        .then(|| read(&Row::found(&hit, &places), &places))
 }
 
 /// Writes changes of a card that this transaction has locked and that has no dependencies; gives

@@ -1,8 +1,7 @@
 //! Taking cards that nobody else touches, without a statement: what the statement that takes
 //! candidates would do, at half its cost. What is not plain is left to that statement.
 
-use super::request::Request;
-use super::take::claimed;
+use super::request::{Request, claimed};
 use crate::card::change::values;
 use crate::card::claimable::{hindrance, max_attempts};
 use crate::card::row::{Cards, Places, Row};

@@ -8,6 +8,17 @@ use crate::postgres::clock::{Micros, SECOND};
 use crate::postgres::statement::{Parameter, param};
 use crate::refusal::Refusal;
 
+/// What a claim writes; the parameters are those of every statement that takes cards, `Request::lease`. The
+/// token is drawn once the card is locked: whoever claimed it before has drawn a smaller one.
+macro_rules! claimed {
+    ($to:ident $with:tt) => {
+        $to! { $with status = (status claimed), claim_owner = (parameter 2), claim_token = (fencing_token),
+               claim_ttl_seconds = (parameter 3), claimed_at = (parameter 4), claim_expires_at = (parameter 5),
+               attempts = (one_more), settled_token = (null), updated_at = (parameter 4) }
+    };
+}
+pub(super) use claimed;
+
 /// What a claim asks for, validated.
 pub struct Request {
     pub worker: String,

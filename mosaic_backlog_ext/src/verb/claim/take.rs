@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use super::direct;
-use super::request::Request;
+use super::request::{Request, claimed};
 use crate::card::change::set;
 use crate::card::claimable::{has_attempts, is_claimable, suits};
 use crate::card::column::{NAMES, place};
@@ -40,17 +40,6 @@ macro_rules! taken_columns {
         )
     };
 }
-
-/// What a claim writes; the parameters are those of every statement that takes cards, `Request::lease`. The
-/// token is drawn once the card is locked: whoever claimed it before has drawn a smaller one.
-macro_rules! claimed {
-    ($to:ident $with:tt) => {
-        $to! { $with status = (status claimed), claim_owner = (parameter 2), claim_token = (fencing_token),
-               claim_ttl_seconds = (parameter 3), claimed_at = (parameter 4), claim_expires_at = (parameter 5),
-               attempts = (one_more), settled_token = (null), updated_at = (parameter 4) }
-    };
-}
-pub(super) use claimed;
 
 statements! {
     HELD(TEXTARRAYOID, INT8ARRAYOID) = concat!(
