@@ -50,9 +50,9 @@ statements! {
 const REMEMBERED: Micros = (argument::TTL_MAX + 86_400) * SECOND;
 
 /// Columns of the answer.
-const COLUMNS: usize = 29;
+const COLUMNS: usize = 33;
 /// The same as 0.1.0 declares them.
-const COLUMNS_01: usize = 28;
+pub const COLUMNS_01: usize = 28;
 
 /// Hands the next claimable cards to `worker`, highest priority first, then oldest: at most
 /// `max_cards`, fewer only if no more are claimable that no open transaction holds. With `id`:

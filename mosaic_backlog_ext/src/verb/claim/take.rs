@@ -19,20 +19,21 @@ use crate::postgres::statement::{Answer, Session, param, statements};
 
 shapes! {
     /// A claimed card with everything that a worker needs to start.
-    ClaimedRow = concat!("TABLE (", card_table!(), ", dependencies jsonb, last_failure text, dependencies_total integer)");
+    ClaimedRow = concat!("TABLE (", card_table!(), ", dependencies jsonb, last_failure text, dependencies_total integer, \
+        notes jsonb, notes_total integer, last_release text, last_answer text)");
     /// The same as 0.1.0 declares it.
     ClaimedRow01 = concat!("TABLE (", card_table!(), ", dependencies jsonb, last_failure text)");
 }
 
-/// The columns of a claimed card as if it had no dependencies, and behind those that the caller
-/// sees: its place in the claim order, since when it was claimable, and whether it may have
-/// dependencies. To prepare for reading them costs as much as the rest, also where there are none.
+/// The columns of a claimed card as if it had no dependencies and nothing was said about it, and behind
+/// those that the caller sees: its place in the claim order, since when it was claimable, and whether
+/// there may be some of that. To prepare for reading it costs as much as the rest, also where there is none.
 macro_rules! taken_columns {
     () => {
         concat!(
             own_columns!(),
             ", '{}'::text[], '[]'::jsonb,
-           c.last_failure, 0, c.claim_order, greatest(c.claimable_since, c.not_before),
+           c.last_failure, 0, '[]'::jsonb, 0, null::text, null::text, c.claim_order, greatest(c.claimable_since, c.not_before),
            c.linked"
         )
     };
@@ -74,10 +75,12 @@ const ATTEMPTS_COLUMN: i32 = 17;
 pub const DEPENDS_ON_COLUMN: i32 = 26;
 pub const DEPENDENCIES_COLUMN: i32 = 27;
 pub const TOTAL_COLUMN: i32 = 29;
+/// The first of those of `Said`.
+pub const NOTES_COLUMN: i32 = 30;
 /// Behind the columns that the caller sees.
-const ORDER_COLUMN: i32 = 30;
-const SINCE_COLUMN: i32 = 31;
-pub const LINKED_COLUMN: i32 = 32;
+const ORDER_COLUMN: i32 = 34;
+const SINCE_COLUMN: i32 = 35;
+pub const LINKED_COLUMN: i32 = 36;
 /// How many of them are of the card itself.
 pub const OWN_COLUMNS: usize = 25;
 
