@@ -40,7 +40,8 @@ create table mosaic.backlog (
   -- Ready, with no dependency open. One column, so that no other index serves what scans for it.
   opened             boolean not null generated always as
                        (status = 'ready' and open_dependencies = 0) stored,
-  -- Whether it ever had a dependency: else nobody looks for them, which costs more than a card.
+  -- Whether it ever had a dependency, or something was said about it: else nobody looks for that,
+  -- which costs more than a card.
   linked             boolean not null default false,
   -- One hash a field of the request that created the card under an idempotency key.
   creation_request   jsonb,
@@ -96,7 +97,7 @@ comment on column mosaic.backlog.creation_seq is 'internal: order of creation';
 comment on column mosaic.backlog.claim_order is 'internal: priority and age as one number, smallest first';
 comment on column mosaic.backlog.opened is 'internal: ready, with no dependency open';
 comment on column mosaic.backlog.creation_request is 'internal: fingerprint of the creating request, by field';
-comment on column mosaic.backlog.linked is 'internal: whether the card ever had a dependency';
+comment on column mosaic.backlog.linked is 'internal: whether the card ever had a dependency, or something was said about it';
 comment on column mosaic.backlog.settled_token is 'internal: token under which the card became done or blocked';
 comment on column mosaic.backlog.claimable_since is 'internal: since when the card is ready with an open gate';
 comment on column mosaic.backlog.last_failure is 'internal: reason of the last fail';

@@ -26,6 +26,10 @@ create index backlog_event_card on mosaic.backlog_event (card_id, event_id);
 -- The newest token that was handed out, with which the sequence is compared.
 create index backlog_event_token on mosaic.backlog_event (claim_token) where kind = 'claimed';
 
+-- What was said about a card. No claim, completion or renewal writes it.
+create index backlog_event_said on mosaic.backlog_event (card_id, kind, event_id)
+  where kind in ('noted', 'released', 'unblocked');
+
 comment on table mosaic.backlog_event is 'Append-only history: one row a change of a card, or of the backlog as a whole.';
 comment on column mosaic.backlog_event.actor is 'who did it, as the caller says';
 comment on column mosaic.backlog_event.login_role is 'who did it, as the server knows';

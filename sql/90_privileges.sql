@@ -57,7 +57,7 @@ grant execute on function mosaic.backlog_get, mosaic.backlog_list, mosaic.backlo
 grant execute on function mosaic.backlog_create, mosaic.backlog_create_many, mosaic.backlog_claim,
   mosaic.backlog_renew, mosaic.backlog_release, mosaic.backlog_fail, mosaic.backlog_complete,
   mosaic.backlog_block, mosaic.backlog_unblock, mosaic.backlog_link, mosaic.backlog_unlink,
-  mosaic.backlog_reclaim, mosaic.backlog_assert_held to mosaic_worker;
+  mosaic.backlog_reclaim, mosaic.backlog_note, mosaic.backlog_assert_held to mosaic_worker;
 
 grant execute on function mosaic.backlog_cancel, mosaic.backlog_reopen, mosaic.backlog_update, mosaic.backlog_import,
   mosaic.backlog_export, mosaic.backlog_token, mosaic.backlog_resume_after_restore to mosaic_operator;
@@ -69,13 +69,14 @@ comment on function mosaic.backlog_create is
   'Creates a card. With idempotency_key, the same request again finds the card that the first made (created = false). Errors: invalid_argument, not_found, id_conflict, key_conflict, cycle.';
 comment on function mosaic.backlog_create_many is
   'Creates the cards of a JSON array, all or none. The keys of each object are the arguments of backlog_create; depends_on may name cards of the same array. Errors: invalid_argument, not_found, id_conflict, key_conflict, cycle.';
-comment on function mosaic.backlog_get is 'One card, without its token. Errors: invalid_argument, not_found.';
+comment on function mosaic.backlog_get is
+  'One card, without its token, and what was said about it. Errors: invalid_argument, not_found.';
 comment on function mosaic.backlog_list is
-  'Cards in claim order, a page at a time; after is the cursor of the last card of the page before. Without statuses: ready, claimed and blocked. total is null unless asked for. Errors: invalid_argument.';
+  'Cards in claim order, a page at a time; after is the cursor of the last card of the page before. Without statuses: ready, claimed and blocked. search keeps cards that have all of its words in id, title, body or notes. total is null unless asked for. Errors: invalid_argument.';
 comment on function mosaic.backlog_claim is
   'Hands the next claimable cards to a worker: at most max_cards, highest priority first, then oldest. With id: that card, or an error that says why not. With request_id, a retry gets the same answer. Errors: invalid_argument, not_found, already_claimed, open_dependencies, bad_transition, key_conflict, claim_lost.';
 comment on function mosaic.backlog_renew is
-  'Extends a lease from now on by ttl, by default the claim''s own ttl; gives the new end. Errors: invalid_argument, not_found, claim_lost.';
+  'Extends a lease from now on by ttl, by default the claim''s own ttl; gives the new end. note is kept as by backlog_note. Errors: invalid_argument, not_found, claim_lost.';
 comment on function mosaic.backlog_release is
   'Gives a card back without blame: the attempt is not counted. Errors: invalid_argument, not_found, claim_lost.';
 comment on function mosaic.backlog_fail is
@@ -85,7 +86,11 @@ comment on function mosaic.backlog_complete is
 comment on function mosaic.backlog_block is
   'Takes a card out of circulation with a reason; kind is input, dependency, capability, attempts or other. Errors: invalid_argument, not_found, claim_lost, already_claimed, bad_transition.';
 comment on function mosaic.backlog_unblock is
-  'Makes a blocked card ready again with a fresh budget of attempts. Errors: invalid_argument, not_found, bad_transition.';
+  'Makes a blocked card ready again with a fresh budget of attempts; the next claim of it is told the answer. Errors: invalid_argument, not_found, bad_transition.';
+comment on function mosaic.backlog_note is
+  'Keeps a note in the history of a card, in any state and whoever holds it; claims of the card are told the last ones. A claim_token must be current. Errors: invalid_argument, not_found, claim_lost.';
+comment on function mosaic.card_has_words is
+  'internal: whether each of the words is in the id, the title or the body of a card, whatever their case.';
 comment on function mosaic.backlog_link is
   'Makes a card depend on others. Errors: invalid_argument, not_found, cycle, bad_transition.';
 comment on function mosaic.backlog_unlink is

@@ -22,10 +22,7 @@ comment on event trigger mosaic_backlog_refuse_drop is
 comment on function mosaic.backlog_refuse_drop is
   'internal: event trigger that refuses to drop mosaic_backlog_ext, or rights on it, while cards exist. Errors: bad_transition.';
 
-comment on function mosaic.backlog_list is
-  'Cards in claim order, a page at a time; after is the cursor of the last card of the page before. Without statuses: ready, claimed and blocked. total is null unless asked for. Errors: invalid_argument.';
-
--- A claim says how many dependencies there are, where it can tell of some alone.
+-- A claim says how many dependencies there are, where it can tell of some alone, and what was said.
 drop function mosaic.backlog_claim;
 
 create function mosaic."backlog_claim"(
@@ -37,7 +34,7 @@ create function mosaic."backlog_claim"(
 	"offers" TEXT[] DEFAULT NULL,
 	"id" TEXT DEFAULT NULL,
 	"request_id" uuid DEFAULT NULL
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], dependencies jsonb, last_failure text, dependencies_total integer)
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], dependencies jsonb, last_failure text, dependencies_total integer, notes jsonb, notes_total integer, last_release text, last_answer text)
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c
@@ -68,9 +65,99 @@ grant execute on function mosaic.backlog_export to mosaic_operator;
 
 comment on function mosaic.backlog_token is
   'The token under which a card is held; the history says who asked. Errors: invalid_argument, not_found, bad_transition, unauthorized.';
-comment on function mosaic.backlog_get is 'One card, without its token. Errors: invalid_argument, not_found.';
 comment on function mosaic.backlog_complete is
   'Marks a card done and opens the cards that waited for it alone (unblocked). A repeat with another result is claim_lost. force needs mosaic_operator. Errors: invalid_argument, not_found, claim_lost, already_claimed, open_dependencies, bad_transition, unauthorized, busy.';
+
+-- What is said about a card, and searched for.
+create index backlog_event_said on mosaic.backlog_event (card_id, kind, event_id)
+  where kind operator(pg_catalog.=) any (array['noted', 'released', 'unblocked']);
+comment on column mosaic.backlog.linked is 'internal: whether the card ever had a dependency, or something was said about it';
+
+create function mosaic.backlog_note(
+	id TEXT,
+	note TEXT,
+	claim_token bigint DEFAULT NULL,
+	actor TEXT DEFAULT NULL
+) RETURNS TABLE (event_id bigint, card_id text, at timestamptz, kind text, actor text, login_role text, claim_token bigint, old_status mosaic.backlog_status, new_status mosaic.backlog_status, detail jsonb, cursor text)
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'backlog_note_wrapper';
+
+create function mosaic.card_has_words(
+	words text,
+	id text,
+	title text,
+	body text
+) RETURNS boolean IMMUTABLE PARALLEL SAFE
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'card_has_words_wrapper';
+
+drop function mosaic.backlog_get;
+
+create function mosaic.backlog_get(
+	id TEXT
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], last_failure text, notes jsonb, notes_total integer, last_release text, last_answer text)
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'backlog_get_02_wrapper';
+
+drop function mosaic.backlog_list;
+
+create function mosaic.backlog_list(
+	statuses mosaic.backlog_status[] DEFAULT NULL,
+	phase TEXT DEFAULT NULL,
+	labels TEXT[] DEFAULT NULL,
+	owner TEXT DEFAULT NULL,
+	ready_only bool DEFAULT false,
+	max_cards INT DEFAULT 50,
+	after TEXT DEFAULT NULL,
+	with_total bool DEFAULT false,
+	search TEXT DEFAULT NULL
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], cursor text, total bigint)
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'backlog_list_02_wrapper';
+
+drop function mosaic.backlog_renew;
+
+create function mosaic.backlog_renew(
+	id TEXT,
+	claim_token bigint,
+	ttl interval DEFAULT NULL,
+	note TEXT DEFAULT NULL
+) RETURNS timestamp with time zone
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'backlog_renew_02_wrapper';
+
+drop function mosaic.backlog_unblock;
+
+create function mosaic.backlog_unblock(
+	id TEXT,
+	answer TEXT DEFAULT NULL,
+	actor TEXT DEFAULT NULL
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[])
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'backlog_unblock_02_wrapper';
+
+comment on function mosaic.backlog_get is
+  'One card, without its token, and what was said about it. Errors: invalid_argument, not_found.';
+comment on function mosaic.backlog_list is
+  'Cards in claim order, a page at a time; after is the cursor of the last card of the page before. Without statuses: ready, claimed and blocked. search keeps cards that have all of its words in id, title, body or notes. total is null unless asked for. Errors: invalid_argument.';
+comment on function mosaic.backlog_renew is
+  'Extends a lease from now on by ttl, by default the claim''s own ttl; gives the new end. note is kept as by backlog_note. Errors: invalid_argument, not_found, claim_lost.';
+comment on function mosaic.backlog_unblock is
+  'Makes a blocked card ready again with a fresh budget of attempts; the next claim of it is told the answer. Errors: invalid_argument, not_found, bad_transition.';
+comment on function mosaic.backlog_note is
+  'Keeps a note in the history of a card, in any state and whoever holds it; claims of the card are told the last ones. A claim_token must be current. Errors: invalid_argument, not_found, claim_lost.';
+comment on function mosaic.card_has_words is
+  'internal: whether each of the words is in the id, the title or the body of a card, whatever their case.';
 
 -- Workers that fail one card after the other.
 create function mosaic.backlog_failing_workers(
@@ -176,7 +263,7 @@ grant execute on function mosaic.backlog_get, mosaic.backlog_list, mosaic.backlo
 grant execute on function mosaic.backlog_create, mosaic.backlog_create_many, mosaic.backlog_claim,
   mosaic.backlog_renew, mosaic.backlog_release, mosaic.backlog_fail, mosaic.backlog_complete,
   mosaic.backlog_block, mosaic.backlog_unblock, mosaic.backlog_link, mosaic.backlog_unlink,
-  mosaic.backlog_reclaim, mosaic.backlog_assert_held to mosaic_worker;
+  mosaic.backlog_reclaim, mosaic.backlog_note, mosaic.backlog_assert_held to mosaic_worker;
 
 grant execute on function mosaic.backlog_cancel, mosaic.backlog_reopen, mosaic.backlog_update, mosaic.backlog_import,
   mosaic.backlog_export, mosaic.backlog_token, mosaic.backlog_resume_after_restore to mosaic_operator;

@@ -63,7 +63,19 @@ comment on type mosaic.backlog_status is 'where a card is in its life';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/drop.rs:91
+-- mosaic_backlog_ext/src/verb/list.rs:128
+-- mosaic_backlog_ext::verb::list::backlog_get
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/verb/list.rs:213
+-- mosaic_backlog_ext::verb::list::backlog_list
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/verb/drop.rs:60
 -- mosaic_backlog_ext::verb::drop::backlog_refuse_drop
 
 create function mosaic.backlog_refuse_drop() returns event_trigger
@@ -73,7 +85,7 @@ language c as 'MODULE_PATHNAME', 'backlog_refuse_drop_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/drop.rs:32
+-- mosaic_backlog_ext/src/verb/drop.rs:30
 -- requires:
 --   backlog_refuse_drop
 
@@ -92,7 +104,19 @@ comment on function mosaic.backlog_refuse_drop is
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/frontier/watch.rs:137
+-- mosaic_backlog_ext/src/verb/lease.rs:94
+-- mosaic_backlog_ext::verb::lease::backlog_renew
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/verb/block.rs:181
+-- mosaic_backlog_ext::verb::block::backlog_unblock
+-- Skipped due to `#[pgrx(sql = false)]`
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/frontier/watch.rs:128
 -- mosaic_backlog_ext::frontier::watch::backlog_watch
 
 create function mosaic.backlog_watch() returns trigger
@@ -101,7 +125,7 @@ language c as 'MODULE_PATHNAME', 'backlog_watch_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/frontier/watch.rs:189
+-- mosaic_backlog_ext/src/frontier/watch.rs:169
 -- mosaic_backlog_ext::frontier::watch::backlog_watch_hand
 
 create function mosaic.backlog_watch_hand() returns trigger
@@ -110,7 +134,7 @@ language c as 'MODULE_PATHNAME', 'backlog_watch_hand_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/card/check.rs:10
+-- mosaic_backlog_ext/src/card/check.rs:12
 -- mosaic_backlog_ext::card::check::card_fits
 
 create function mosaic.card_fits(
@@ -175,7 +199,8 @@ create table mosaic.backlog (
   -- Ready, with no dependency open. One column, so that no other index serves what scans for it.
   opened             boolean not null generated always as
                        (status = 'ready' and open_dependencies = 0) stored,
-  -- Whether it ever had a dependency: else nobody looks for them, which costs more than a card.
+  -- Whether it ever had a dependency, or something was said about it: else nobody looks for that,
+  -- which costs more than a card.
   linked             boolean not null default false,
   -- One hash a field of the request that created the card under an idempotency key.
   creation_request   jsonb,
@@ -231,7 +256,7 @@ comment on column mosaic.backlog.creation_seq is 'internal: order of creation';
 comment on column mosaic.backlog.claim_order is 'internal: priority and age as one number, smallest first';
 comment on column mosaic.backlog.opened is 'internal: ready, with no dependency open';
 comment on column mosaic.backlog.creation_request is 'internal: fingerprint of the creating request, by field';
-comment on column mosaic.backlog.linked is 'internal: whether the card ever had a dependency';
+comment on column mosaic.backlog.linked is 'internal: whether the card ever had a dependency, or something was said about it';
 comment on column mosaic.backlog.settled_token is 'internal: token under which the card became done or blocked';
 comment on column mosaic.backlog.claimable_since is 'internal: since when the card is ready with an open gate';
 comment on column mosaic.backlog.last_failure is 'internal: reason of the last fail';
@@ -241,6 +266,50 @@ comment on sequence mosaic.backlog_creation_seq is 'order of creation of cards';
 select pg_catalog.pg_extension_config_dump('mosaic.backlog', '');
 select pg_catalog.pg_extension_config_dump('mosaic.backlog_claim_token_seq', '');
 select pg_catalog.pg_extension_config_dump('mosaic.backlog_creation_seq', '');
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/schema.rs:15
+-- requires:
+--   card
+
+-- No foreign keys: the functions hold stronger locks on both cards than a foreign key
+-- would take, no function deletes a card, and two checks an edge would halve the speed
+-- of a large batch.
+create table mosaic.backlog_dependency (
+  card_id     text not null,
+  depends_on  text not null,
+  created_at  timestamptz not null,
+  primary key (card_id, depends_on),
+  constraint backlog_dependency_not_itself check (card_id <> depends_on)
+);
+
+create index backlog_dependency_dependents on mosaic.backlog_dependency (depends_on, card_id);
+
+comment on table mosaic.backlog_dependency is 'The edges of the dependency graph: card_id waits until depends_on is done.';
+
+select pg_catalog.pg_extension_config_dump('mosaic.backlog_dependency', '');
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/schema.rs:25
+-- requires:
+--   card
+
+-- What a claim with a request_id handed out, so that a retry gets the same answer.
+create table mosaic.backlog_claim_request (
+  request_id  uuid primary key,
+  arguments   jsonb not null,
+  card_ids    text[] not null,
+  tokens      bigint[] not null,
+  at          timestamptz not null
+);
+
+create index backlog_claim_request_at on mosaic.backlog_claim_request (at);
+
+comment on table mosaic.backlog_claim_request is 'internal: answers to claims that were made with a request_id';
+
+select pg_catalog.pg_extension_config_dump('mosaic.backlog_claim_request', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -281,50 +350,6 @@ comment on function mosaic.backlog_watch_hand is
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/schema.rs:25
--- requires:
---   card
-
--- What a claim with a request_id handed out, so that a retry gets the same answer.
-create table mosaic.backlog_claim_request (
-  request_id  uuid primary key,
-  arguments   jsonb not null,
-  card_ids    text[] not null,
-  tokens      bigint[] not null,
-  at          timestamptz not null
-);
-
-create index backlog_claim_request_at on mosaic.backlog_claim_request (at);
-
-comment on table mosaic.backlog_claim_request is 'internal: answers to claims that were made with a request_id';
-
-select pg_catalog.pg_extension_config_dump('mosaic.backlog_claim_request', '');
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/schema.rs:15
--- requires:
---   card
-
--- No foreign keys: the functions hold stronger locks on both cards than a foreign key
--- would take, no function deletes a card, and two checks an edge would halve the speed
--- of a large batch.
-create table mosaic.backlog_dependency (
-  card_id     text not null,
-  depends_on  text not null,
-  created_at  timestamptz not null,
-  primary key (card_id, depends_on),
-  constraint backlog_dependency_not_itself check (card_id <> depends_on)
-);
-
-create index backlog_dependency_dependents on mosaic.backlog_dependency (depends_on, card_id);
-
-comment on table mosaic.backlog_dependency is 'The edges of the dependency graph: card_id waits until depends_on is done.';
-
-select pg_catalog.pg_extension_config_dump('mosaic.backlog_dependency', '');
-/* </end connected objects> */
-
-/* <begin connected objects> */
 -- mosaic_backlog_ext/src/schema.rs:20
 -- requires:
 --   card
@@ -357,6 +382,10 @@ create index backlog_event_card on mosaic.backlog_event (card_id, event_id);
 -- The newest token that was handed out, with which the sequence is compared.
 create index backlog_event_token on mosaic.backlog_event (claim_token) where kind = 'claimed';
 
+-- What was said about a card. No claim, completion or renewal writes it.
+create index backlog_event_said on mosaic.backlog_event (card_id, kind, event_id)
+  where kind in ('noted', 'released', 'unblocked');
+
 comment on table mosaic.backlog_event is 'Append-only history: one row a change of a card, or of the backlog as a whole.';
 comment on column mosaic.backlog_event.actor is 'who did it, as the caller says';
 comment on column mosaic.backlog_event.login_role is 'who did it, as the server knows';
@@ -368,36 +397,171 @@ select pg_catalog.pg_extension_config_dump('mosaic.backlog_event_id_seq', '');
 /* </end connected objects> */
 
 /* <begin connected objects> */
+-- mosaic_backlog_ext/src/card/search.rs:13
+-- mosaic_backlog_ext::card::search::card_has_words
+
+create function mosaic.card_has_words(
+  words  text,
+  id     text,
+  title  text,
+  body   text
+) returns boolean immutable parallel safe
+language c as 'MODULE_PATHNAME', 'card_has_words_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
 -- mosaic_backlog_ext/src/schema.rs:6
 CREATE SCHEMA IF NOT EXISTS mosaic; /* mosaic_backlog_ext::schema::mosaic */
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/reclaim.rs:194
--- mosaic_backlog_ext::verb::reclaim::backlog_reclaim
-CREATE  FUNCTION mosaic."backlog_reclaim"(
-	"id" TEXT DEFAULT NULL, /* Option < String > */
-	"force" bool DEFAULT false, /* Option < bool > */
-	"grace" interval DEFAULT '0', /* Option < Interval > */
-	"max_cards" INT DEFAULT 1000, /* Option < i32 > */
+-- mosaic_backlog_ext/src/verb/resume.rs:41
+-- mosaic_backlog_ext::verb::resume::backlog_resume_after_restore
+CREATE  FUNCTION mosaic."backlog_resume_after_restore"(
+	"last_token" bigint DEFAULT NULL, /* Option < i64 > */
 	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, previous_owner text, attempts integer, action text) /* Result < Rows < ReclaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+) RETURNS TABLE (name text, before bigint, after bigint) /* Result < Rows < ResumeRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_reclaim_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_resume_after_restore_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/list.rs:49
+-- mosaic_backlog_ext/src/verb/transfer/export.rs:83
+-- mosaic_backlog_ext::verb::transfer::export::backlog_export
+CREATE  FUNCTION mosaic."backlog_export"(
+	"with_dependencies" bool DEFAULT true, /* Option < bool > */
+	"with_events" bool DEFAULT true /* Option < bool > */
+) RETURNS TABLE (line text) /* Stream < LineRow > */
+STABLE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_export_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/verb/stats.rs:96
+-- mosaic_backlog_ext::verb::stats::backlog_stats
+CREATE  FUNCTION mosaic."backlog_stats"(
+	"phase" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (ready bigint, claimed bigint, blocked bigint, done bigint, cancelled bigint, claimable bigint, gated bigint, deferred bigint, expired_leases bigint, oldest_claimable_seconds bigint, by_owner jsonb, created_last_hour bigint, completed_last_hour bigint, failed_last_hour bigint, lapsed_last_hour bigint, wait_p50_seconds double precision, wait_p95_seconds double precision, cycle_p50_seconds double precision, cycle_p95_seconds double precision) /* Result < Rows < StatsRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_stats_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/verb/list.rs:96
 -- mosaic_backlog_ext::verb::list::backlog_get
 CREATE  FUNCTION mosaic."backlog_get"(
 	"id" TEXT /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], last_failure text, notes jsonb, notes_total integer, last_release text, last_answer text) /* Result < Rows < GotRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE  
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_get_02_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/verb/block.rs:33
+-- mosaic_backlog_ext::verb::block::backlog_block
+CREATE  FUNCTION mosaic."backlog_block"(
+	"id" TEXT, /* Option < String > */
+	"reason" TEXT, /* Option < String > */
+	"kind" TEXT DEFAULT 'other', /* Option < String > */
+	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
 ) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_get_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_block_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/verb/lease.rs:104
+-- mosaic_backlog_ext::verb::lease::backlog_release
+CREATE  FUNCTION mosaic."backlog_release"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint, /* Option < i64 > */
+	"retry_in" interval DEFAULT NULL, /* Option < Interval > */
+	"reason" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_release_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/verb/lease.rs:172
+-- mosaic_backlog_ext::verb::lease::backlog_fail
+CREATE  FUNCTION mosaic."backlog_fail"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint, /* Option < i64 > */
+	"reason" TEXT, /* Option < String > */
+	"retry_in" interval DEFAULT NULL /* Option < Interval > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_fail_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/verb/why.rs:149
+-- mosaic_backlog_ext::verb::why::backlog_why
+CREATE  FUNCTION mosaic."backlog_why"(
+	"id" TEXT /* Option < String > */
+) RETURNS TABLE (kind text, id text, title text, status mosaic.backlog_status, owner text, until timestamptz, block_kind text, reason text, depth integer) /* Result < Rows < WhyRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_why_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/verb/note.rs:22
+-- mosaic_backlog_ext::verb::note::backlog_note
+CREATE  FUNCTION mosaic."backlog_note"(
+	"id" TEXT, /* Option < String > */
+	"note" TEXT, /* Option < String > */
+	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (event_id bigint, card_id text, at timestamptz, kind text, actor text, login_role text, claim_token bigint, old_status mosaic.backlog_status, new_status mosaic.backlog_status, detail jsonb, cursor text) /* Result < Rows < EventRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_note_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/verb/events.rs:67
+-- mosaic_backlog_ext::verb::events::backlog_events
+CREATE  FUNCTION mosaic."backlog_events"(
+	"id" TEXT DEFAULT NULL, /* Option < String > */
+	"after" TEXT DEFAULT NULL, /* Option < String > */
+	"max_events" INT DEFAULT 100 /* Option < i32 > */
+) RETURNS TABLE (event_id bigint, card_id text, at timestamptz, kind text, actor text, login_role text, claim_token bigint, old_status mosaic.backlog_status, new_status mosaic.backlog_status, detail jsonb, cursor text) /* Result < Stream < EventRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_events_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/verb/lease.rs:265
+-- mosaic_backlog_ext::verb::lease::backlog_assert_held
+CREATE  FUNCTION mosaic."backlog_assert_held"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint /* Option < i64 > */
+) RETURNS VOID /* Result < (), pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_assert_held_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -411,7 +575,21 @@ AS 'MODULE_PATHNAME', 'backlog_doctor_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/list.rs:62
+-- mosaic_backlog_ext/src/verb/link.rs:175
+-- mosaic_backlog_ext::verb::link::backlog_link
+CREATE  FUNCTION mosaic."backlog_link"(
+	"id" TEXT, /* Option < String > */
+	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_link_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/verb/list.rs:140
 -- mosaic_backlog_ext::verb::list::backlog_list
 CREATE  FUNCTION mosaic."backlog_list"(
 	"statuses" mosaic.backlog_status[] DEFAULT NULL, /* Option < Statuses > */
@@ -421,91 +599,29 @@ CREATE  FUNCTION mosaic."backlog_list"(
 	"ready_only" bool DEFAULT false, /* Option < bool > */
 	"max_cards" INT DEFAULT 50, /* Option < i32 > */
 	"after" TEXT DEFAULT NULL, /* Option < String > */
-	"with_total" bool DEFAULT false /* Option < bool > */
+	"with_total" bool DEFAULT false, /* Option < bool > */
+	"search" TEXT DEFAULT NULL /* Option < String > */
 ) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], cursor text, total bigint) /* Result < Stream < ListedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE  
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_list_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_list_02_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/create.rs:87
--- mosaic_backlog_ext::verb::create::backlog_create_many
-CREATE  FUNCTION mosaic."backlog_create_many"(
-	"cards" jsonb, /* Option < Jsonb > */
+-- mosaic_backlog_ext/src/verb/complete.rs:128
+-- mosaic_backlog_ext::verb::complete::backlog_complete
+CREATE  FUNCTION mosaic."backlog_complete"(
+	"id" TEXT, /* Option < String > */
+	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
+	"result" jsonb DEFAULT NULL, /* Option < Jsonb > */
+	"force" bool DEFAULT false, /* Option < bool > */
 	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, created boolean) /* Result < Rows < BatchRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], unblocked text[]) /* Result < Rows < CompletedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_create_many_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/lease.rs:38
--- mosaic_backlog_ext::verb::lease::backlog_renew
-CREATE  FUNCTION mosaic."backlog_renew"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint, /* Option < i64 > */
-	"ttl" interval DEFAULT NULL /* Option < Interval > */
-) RETURNS timestamp with time zone /* Result < TimestampWithTimeZone, pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_renew_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/lease.rs:241
--- mosaic_backlog_ext::verb::lease::backlog_assert_held
-CREATE  FUNCTION mosaic."backlog_assert_held"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint /* Option < i64 > */
-) RETURNS VOID /* Result < (), pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_assert_held_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/transfer/export.rs:82
--- mosaic_backlog_ext::verb::transfer::export::backlog_export
-CREATE  FUNCTION mosaic."backlog_export"(
-	"with_dependencies" bool DEFAULT true, /* Option < bool > */
-	"with_events" bool DEFAULT true /* Option < bool > */
-) RETURNS TABLE (line text) /* Stream < LineRow > */
-STABLE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_export_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/link.rs:217
--- mosaic_backlog_ext::verb::link::backlog_unlink
-CREATE  FUNCTION mosaic."backlog_unlink"(
-	"id" TEXT, /* Option < String > */
-	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_unlink_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/failing.rs:53
--- mosaic_backlog_ext::verb::failing::backlog_failing_workers
-CREATE  FUNCTION mosaic."backlog_failing_workers"(
-	"min_cards" INT DEFAULT 3 /* Option < i32 > */
-) RETURNS TABLE (worker text, cards bigint, since timestamptz, last_at timestamptz, last_card text, last_reason text) /* Result < Rows < FailingRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_failing_workers_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_complete_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -533,35 +649,39 @@ AS 'MODULE_PATHNAME', 'backlog_create_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/why.rs:149
--- mosaic_backlog_ext::verb::why::backlog_why
-CREATE  FUNCTION mosaic."backlog_why"(
-	"id" TEXT /* Option < String > */
-) RETURNS TABLE (kind text, id text, title text, status mosaic.backlog_status, owner text, until timestamptz, block_kind text, reason text, depth integer) /* Result < Rows < WhyRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+-- mosaic_backlog_ext/src/verb/claim.rs:62
+-- mosaic_backlog_ext::verb::claim::backlog_claim
+CREATE  FUNCTION mosaic."backlog_claim"(
+	"worker" TEXT, /* Option < String > */
+	"ttl" interval DEFAULT '15 minutes', /* Option < Interval > */
+	"max_cards" INT DEFAULT 1, /* Option < i32 > */
+	"phase" TEXT DEFAULT NULL, /* Option < String > */
+	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"offers" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
+	"id" TEXT DEFAULT NULL, /* Option < String > */
+	"request_id" uuid DEFAULT NULL /* Option < Uuid > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], dependencies jsonb, last_failure text, dependencies_total integer, notes jsonb, notes_total integer, last_release text, last_answer text) /* Result < Stream < ClaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE  
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_why_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_claim_02_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/complete.rs:128
--- mosaic_backlog_ext::verb::complete::backlog_complete
-CREATE  FUNCTION mosaic."backlog_complete"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
-	"result" jsonb DEFAULT NULL, /* Option < Jsonb > */
-	"force" bool DEFAULT false, /* Option < bool > */
+-- mosaic_backlog_ext/src/verb/create.rs:87
+-- mosaic_backlog_ext::verb::create::backlog_create_many
+CREATE  FUNCTION mosaic."backlog_create_many"(
+	"cards" jsonb, /* Option < Jsonb > */
 	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], unblocked text[]) /* Result < Rows < CompletedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+) RETURNS TABLE (id text, created boolean) /* Result < Rows < BatchRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_complete_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_create_many_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/transfer/import.rs:101
+-- mosaic_backlog_ext/src/verb/transfer/import.rs:102
 -- mosaic_backlog_ext::verb::transfer::import::backlog_import
 CREATE  FUNCTION mosaic."backlog_import"(
 	"lines" jsonb, /* Option < Jsonb > */
@@ -576,20 +696,50 @@ AS 'MODULE_PATHNAME', 'backlog_import_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/lease.rs:206
--- mosaic_backlog_ext::verb::lease::backlog_token
-CREATE  FUNCTION mosaic."backlog_token"(
+-- mosaic_backlog_ext/src/verb/lease.rs:38
+-- mosaic_backlog_ext::verb::lease::backlog_renew
+CREATE  FUNCTION mosaic."backlog_renew"(
 	"id" TEXT, /* Option < String > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS bigint /* Result < i64, pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+	"claim_token" bigint, /* Option < i64 > */
+	"ttl" interval DEFAULT NULL, /* Option < Interval > */
+	"note" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS timestamp with time zone /* Result < TimestampWithTimeZone, pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE  
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_token_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_renew_02_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/cancel.rs:145
+-- mosaic_backlog_ext/src/verb/block.rs:106
+-- mosaic_backlog_ext::verb::block::backlog_unblock
+CREATE  FUNCTION mosaic."backlog_unblock"(
+	"id" TEXT, /* Option < String > */
+	"answer" TEXT DEFAULT NULL, /* Option < String > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE  
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_unblock_02_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/verb/link.rs:218
+-- mosaic_backlog_ext::verb::link::backlog_unlink
+CREATE  FUNCTION mosaic."backlog_unlink"(
+	"id" TEXT, /* Option < String > */
+	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_unlink_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/verb/cancel.rs:146
 -- mosaic_backlog_ext::verb::cancel::backlog_reopen
 CREATE  FUNCTION mosaic."backlog_reopen"(
 	"id" TEXT, /* Option < String > */
@@ -603,95 +753,28 @@ AS 'MODULE_PATHNAME', 'backlog_reopen_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/lease.rs:83
--- mosaic_backlog_ext::verb::lease::backlog_release
-CREATE  FUNCTION mosaic."backlog_release"(
+-- mosaic_backlog_ext/src/verb/lease.rs:230
+-- mosaic_backlog_ext::verb::lease::backlog_token
+CREATE  FUNCTION mosaic."backlog_token"(
 	"id" TEXT, /* Option < String > */
-	"claim_token" bigint, /* Option < i64 > */
-	"retry_in" interval DEFAULT NULL, /* Option < Interval > */
-	"reason" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_release_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/resume.rs:39
--- mosaic_backlog_ext::verb::resume::backlog_resume_after_restore
-CREATE  FUNCTION mosaic."backlog_resume_after_restore"(
-	"last_token" bigint DEFAULT NULL, /* Option < i64 > */
 	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (name text, before bigint, after bigint) /* Result < Rows < ResumeRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+) RETURNS bigint /* Result < i64, pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_resume_after_restore_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_token_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/events.rs:63
--- mosaic_backlog_ext::verb::events::backlog_events
-CREATE  FUNCTION mosaic."backlog_events"(
-	"id" TEXT DEFAULT NULL, /* Option < String > */
-	"after" TEXT DEFAULT NULL, /* Option < String > */
-	"max_events" INT DEFAULT 100 /* Option < i32 > */
-) RETURNS TABLE (event_id bigint, card_id text, at timestamptz, kind text, actor text, login_role text, claim_token bigint, old_status mosaic.backlog_status, new_status mosaic.backlog_status, detail jsonb, cursor text) /* Result < Stream < EventRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+-- mosaic_backlog_ext/src/verb/failing.rs:53
+-- mosaic_backlog_ext::verb::failing::backlog_failing_workers
+CREATE  FUNCTION mosaic."backlog_failing_workers"(
+	"min_cards" INT DEFAULT 3 /* Option < i32 > */
+) RETURNS TABLE (worker text, cards bigint, since timestamptz, last_at timestamptz, last_card text, last_reason text) /* Result < Rows < FailingRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_events_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/lease.rs:148
--- mosaic_backlog_ext::verb::lease::backlog_fail
-CREATE  FUNCTION mosaic."backlog_fail"(
-	"id" TEXT, /* Option < String > */
-	"claim_token" bigint, /* Option < i64 > */
-	"reason" TEXT, /* Option < String > */
-	"retry_in" interval DEFAULT NULL /* Option < Interval > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_fail_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/claim.rs:62
--- mosaic_backlog_ext::verb::claim::backlog_claim
-CREATE  FUNCTION mosaic."backlog_claim"(
-	"worker" TEXT, /* Option < String > */
-	"ttl" interval DEFAULT '15 minutes', /* Option < Interval > */
-	"max_cards" INT DEFAULT 1, /* Option < i32 > */
-	"phase" TEXT DEFAULT NULL, /* Option < String > */
-	"labels" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"offers" TEXT[] DEFAULT NULL, /* :: std :: option :: Option < Vec < Option < String > > > */
-	"id" TEXT DEFAULT NULL, /* Option < String > */
-	"request_id" uuid DEFAULT NULL /* Option < Uuid > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[], dependencies jsonb, last_failure text, dependencies_total integer) /* Result < Stream < ClaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE  
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_claim_02_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/cancel.rs:103
--- mosaic_backlog_ext::verb::cancel::backlog_cancel
-CREATE  FUNCTION mosaic."backlog_cancel"(
-	"id" TEXT, /* Option < String > */
-	"reason" TEXT, /* Option < String > */
-	"cascade" bool DEFAULT false, /* Option < bool > */
-	"force" bool DEFAULT false, /* Option < bool > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_cancel_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_failing_workers_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -702,48 +785,6 @@ STRICT VOLATILE SECURITY DEFINER PARALLEL UNSAFE
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
 AS 'MODULE_PATHNAME', 'backlog_frontier_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/link.rs:174
--- mosaic_backlog_ext::verb::link::backlog_link
-CREATE  FUNCTION mosaic."backlog_link"(
-	"id" TEXT, /* Option < String > */
-	"depends_on" TEXT[], /* :: std :: option :: Option < Vec < Option < String > > > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_link_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/stats.rs:96
--- mosaic_backlog_ext::verb::stats::backlog_stats
-CREATE  FUNCTION mosaic."backlog_stats"(
-	"phase" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (ready bigint, claimed bigint, blocked bigint, done bigint, cancelled bigint, claimable bigint, gated bigint, deferred bigint, expired_leases bigint, oldest_claimable_seconds bigint, by_owner jsonb, created_last_hour bigint, completed_last_hour bigint, failed_last_hour bigint, lapsed_last_hour bigint, wait_p50_seconds double precision, wait_p95_seconds double precision, cycle_p50_seconds double precision, cycle_p95_seconds double precision) /* Result < Rows < StatsRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_stats_wrapper';
-/* </end connected objects> */
-
-/* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/block.rs:33
--- mosaic_backlog_ext::verb::block::backlog_block
-CREATE  FUNCTION mosaic."backlog_block"(
-	"id" TEXT, /* Option < String > */
-	"reason" TEXT, /* Option < String > */
-	"kind" TEXT DEFAULT 'other', /* Option < String > */
-	"claim_token" bigint DEFAULT NULL, /* Option < i64 > */
-	"actor" TEXT DEFAULT NULL /* Option < String > */
-) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
-VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
-SET search_path TO pg_catalog, pg_temp
-LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_block_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -770,16 +811,35 @@ AS 'MODULE_PATHNAME', 'backlog_update_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
--- mosaic_backlog_ext/src/verb/block.rs:105
--- mosaic_backlog_ext::verb::block::backlog_unblock
-CREATE  FUNCTION mosaic."backlog_unblock"(
+-- mosaic_backlog_ext/src/verb/cancel.rs:104
+-- mosaic_backlog_ext::verb::cancel::backlog_cancel
+CREATE  FUNCTION mosaic."backlog_cancel"(
 	"id" TEXT, /* Option < String > */
+	"reason" TEXT, /* Option < String > */
+	"cascade" bool DEFAULT false, /* Option < bool > */
+	"force" bool DEFAULT false, /* Option < bool > */
 	"actor" TEXT DEFAULT NULL /* Option < String > */
 ) RETURNS TABLE (id text, title text, body text, phase text, labels text[], requires text[], priority integer, status mosaic.backlog_status, acceptance jsonb, idempotency_key text, not_before timestamptz, claim_owner text, claim_token bigint, claim_ttl_seconds integer, claimed_at timestamptz, claim_expires_at timestamptz, attempts integer, max_attempts integer, block_kind text, block_reason text, result jsonb, open_dependencies integer, created_at timestamptz, updated_at timestamptz, completed_at timestamptz, depends_on text[]) /* Result < Rows < CardRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
 VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
 SET search_path TO pg_catalog, pg_temp
 LANGUAGE c /* Rust */
-AS 'MODULE_PATHNAME', 'backlog_unblock_wrapper';
+AS 'MODULE_PATHNAME', 'backlog_cancel_wrapper';
+/* </end connected objects> */
+
+/* <begin connected objects> */
+-- mosaic_backlog_ext/src/verb/reclaim.rs:194
+-- mosaic_backlog_ext::verb::reclaim::backlog_reclaim
+CREATE  FUNCTION mosaic."backlog_reclaim"(
+	"id" TEXT DEFAULT NULL, /* Option < String > */
+	"force" bool DEFAULT false, /* Option < bool > */
+	"grace" interval DEFAULT '0', /* Option < Interval > */
+	"max_cards" INT DEFAULT 1000, /* Option < i32 > */
+	"actor" TEXT DEFAULT NULL /* Option < String > */
+) RETURNS TABLE (id text, previous_owner text, attempts integer, action text) /* Result < Rows < ReclaimedRow > , pgrx :: pg_sys :: panic :: ErrorReport > */
+VOLATILE SECURITY DEFINER PARALLEL UNSAFE 
+SET search_path TO pg_catalog, pg_temp
+LANGUAGE c /* Rust */
+AS 'MODULE_PATHNAME', 'backlog_reclaim_wrapper';
 /* </end connected objects> */
 
 /* <begin connected objects> */
@@ -844,7 +904,7 @@ grant execute on function mosaic.backlog_get, mosaic.backlog_list, mosaic.backlo
 grant execute on function mosaic.backlog_create, mosaic.backlog_create_many, mosaic.backlog_claim,
   mosaic.backlog_renew, mosaic.backlog_release, mosaic.backlog_fail, mosaic.backlog_complete,
   mosaic.backlog_block, mosaic.backlog_unblock, mosaic.backlog_link, mosaic.backlog_unlink,
-  mosaic.backlog_reclaim, mosaic.backlog_assert_held to mosaic_worker;
+  mosaic.backlog_reclaim, mosaic.backlog_note, mosaic.backlog_assert_held to mosaic_worker;
 
 grant execute on function mosaic.backlog_cancel, mosaic.backlog_reopen, mosaic.backlog_update, mosaic.backlog_import,
   mosaic.backlog_export, mosaic.backlog_token, mosaic.backlog_resume_after_restore to mosaic_operator;
@@ -856,13 +916,14 @@ comment on function mosaic.backlog_create is
   'Creates a card. With idempotency_key, the same request again finds the card that the first made (created = false). Errors: invalid_argument, not_found, id_conflict, key_conflict, cycle.';
 comment on function mosaic.backlog_create_many is
   'Creates the cards of a JSON array, all or none. The keys of each object are the arguments of backlog_create; depends_on may name cards of the same array. Errors: invalid_argument, not_found, id_conflict, key_conflict, cycle.';
-comment on function mosaic.backlog_get is 'One card, without its token. Errors: invalid_argument, not_found.';
+comment on function mosaic.backlog_get is
+  'One card, without its token, and what was said about it. Errors: invalid_argument, not_found.';
 comment on function mosaic.backlog_list is
-  'Cards in claim order, a page at a time; after is the cursor of the last card of the page before. Without statuses: ready, claimed and blocked. total is null unless asked for. Errors: invalid_argument.';
+  'Cards in claim order, a page at a time; after is the cursor of the last card of the page before. Without statuses: ready, claimed and blocked. search keeps cards that have all of its words in id, title, body or notes. total is null unless asked for. Errors: invalid_argument.';
 comment on function mosaic.backlog_claim is
   'Hands the next claimable cards to a worker: at most max_cards, highest priority first, then oldest. With id: that card, or an error that says why not. With request_id, a retry gets the same answer. Errors: invalid_argument, not_found, already_claimed, open_dependencies, bad_transition, key_conflict, claim_lost.';
 comment on function mosaic.backlog_renew is
-  'Extends a lease from now on by ttl, by default the claim''s own ttl; gives the new end. Errors: invalid_argument, not_found, claim_lost.';
+  'Extends a lease from now on by ttl, by default the claim''s own ttl; gives the new end. note is kept as by backlog_note. Errors: invalid_argument, not_found, claim_lost.';
 comment on function mosaic.backlog_release is
   'Gives a card back without blame: the attempt is not counted. Errors: invalid_argument, not_found, claim_lost.';
 comment on function mosaic.backlog_fail is
@@ -872,7 +933,11 @@ comment on function mosaic.backlog_complete is
 comment on function mosaic.backlog_block is
   'Takes a card out of circulation with a reason; kind is input, dependency, capability, attempts or other. Errors: invalid_argument, not_found, claim_lost, already_claimed, bad_transition.';
 comment on function mosaic.backlog_unblock is
-  'Makes a blocked card ready again with a fresh budget of attempts. Errors: invalid_argument, not_found, bad_transition.';
+  'Makes a blocked card ready again with a fresh budget of attempts; the next claim of it is told the answer. Errors: invalid_argument, not_found, bad_transition.';
+comment on function mosaic.backlog_note is
+  'Keeps a note in the history of a card, in any state and whoever holds it; claims of the card are told the last ones. A claim_token must be current. Errors: invalid_argument, not_found, claim_lost.';
+comment on function mosaic.card_has_words is
+  'internal: whether each of the words is in the id, the title or the body of a card, whatever their case.';
 comment on function mosaic.backlog_link is
   'Makes a card depend on others. Errors: invalid_argument, not_found, cycle, bad_transition.';
 comment on function mosaic.backlog_unlink is

@@ -22,10 +22,15 @@ const BATCH_TEXT_MAX: u64 = 256 * 1024 * 1024;
 pub const DEPTH_MAX: usize = 100;
 /// Characters of a reason.
 pub const REASON_MAX: usize = 10_000;
+/// Bytes of a note and of an answer.
+pub const NOTE_MAX: usize = 16 * 1024;
 /// Labels of a card, and capabilities that it requires.
 pub const LABELS_MAX: usize = 64;
 /// Characters of a label or a capability.
 pub const LABEL_MAX: usize = 100;
+/// Bytes of a search, and its words.
+pub const SEARCH_MAX: usize = 1024;
+pub const WORDS_MAX: usize = 20;
 /// Cards in one claim, one page of a list, one reclaim.
 pub const CARDS_MAX: i32 = 10_000;
 /// Cards in one batch, dependencies of one call.
@@ -117,6 +122,46 @@ pub fn reason(value: Option<String>) -> Result<String, Refusal> {
             "reason is empty",
             "Say why, for whoever looks at the card next.",
         )),
+    }
+}
+
+/// A note, an answer: 1 to 16 KiB, not blank.
+pub fn note(field: &str, value: Option<String>) -> Result<String, Refusal> {
+    match value {
+        Some(value) if value.len() > NOTE_MAX => Err(Refusal::argument(
+            format!(
+                "{field} has {} bytes, at most {NOTE_MAX} are allowed",
+                value.len()
+            ),
+            "Store it elsewhere and name the place.",
+        )),
+        Some(value) if !value.trim().is_empty() => Ok(value),
+        _ => Err(Refusal::argument(
+            format!("{field} is empty"),
+            "Say what whoever looks at the card next should know.",
+        )),
+    }
+}
+
+/// What is searched for: 1 to 20 words in at most 1 KiB, with one blank between them.
+pub fn search(value: Option<String>) -> Result<Option<String>, Refusal> {
+    let Some(value) = value else { return Ok(None) };
+    let refused = |message: String, hint: &str| Err(Refusal::argument(message, hint));
+    if value.len() > SEARCH_MAX {
+        let message = format!(
+            "search has {} bytes, at most {SEARCH_MAX} are allowed",
+            value.len()
+        );
+        return refused(message, "Search for fewer words.");
+    }
+    let words: Vec<&str> = value.split_whitespace().collect();
+    match words.len() {
+        0 => refused("search is empty".to_owned(), "Give the words to look for."),
+        n if n > WORDS_MAX => refused(
+            format!("search has {n} words, at most {WORDS_MAX} are allowed"),
+            "Search for fewer words.",
+        ),
+        _ => Ok(Some(words.join(" "))),
     }
 }
 

@@ -10,6 +10,8 @@ mod dependent;
 pub mod history;
 mod refused;
 pub mod row;
+pub mod said;
+pub mod search;
 pub mod status;
 
 use std::collections::HashSet;

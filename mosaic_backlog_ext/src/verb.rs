@@ -12,6 +12,7 @@ pub mod failing;
 pub mod lease;
 pub mod link;
 pub mod list;
+pub mod note;
 pub mod reclaim;
 pub mod resume;
 pub mod stats;

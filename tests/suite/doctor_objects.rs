@@ -223,7 +223,7 @@ fn a_function_that_runs_otherwise_or_for_others_is_found() {
     assert_seen(
         &mut s,
         "create or replace function mosaic.backlog_renew(id text default null, claim_token bigint default null,
-           ttl interval default null) returns timestamptz language sql security definer
+           ttl interval default null, note text default null) returns timestamptz language sql security definer
            set search_path to pg_catalog, pg_temp as 'select now()'",
         "functions",
         "backlog_renew does not call the library",

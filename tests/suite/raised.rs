@@ -8,7 +8,7 @@ use mosaic_backlog_tests::replica::Pair;
 use mosaic_backlog_tests::session::Session;
 use mosaic_backlog_tests::wait;
 
-const WRITING: [&str; 18] = [
+const WRITING: [&str; 19] = [
     "create('t')",
     "create_many('[]')",
     "claim('w')",
@@ -20,6 +20,7 @@ const WRITING: [&str; 18] = [
     "complete('A')",
     "block('A', 'why')",
     "unblock('A')",
+    "note('A', 'so')",
     "cancel('A', 'why')",
     "reopen('A', 'why')",
     "update('A', title => 'new')",

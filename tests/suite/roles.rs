@@ -14,7 +14,7 @@ const READER: [&str; 8] = [
     "events()",
 ];
 
-const WORKER: [&str; 13] = [
+const WORKER: [&str; 14] = [
     "create('t')",
     "create_many('[]')",
     "claim('w', id => 'A')",
@@ -24,6 +24,7 @@ const WORKER: [&str; 13] = [
     "complete('held', $t)",
     "block('A', 'why')",
     "unblock('A')",
+    "note('A', 'so')",
     "link('A', '{B}')",
     "unlink('A', '{B}')",
     "reclaim()",

@@ -26,7 +26,7 @@ pub fn with_each(calls: &[&str], values: &[&str]) -> Vec<String> {
 }
 
 /// Every call that names a card; `$` stands for the name.
-const BY_ID: [&str; 17] = [
+const BY_ID: [&str; 18] = [
     "get($)",
     "renew($, 1)",
     "release($, 1)",
@@ -34,6 +34,7 @@ const BY_ID: [&str; 17] = [
     "complete($)",
     "block($, 'why')",
     "unblock($)",
+    "note($, 'so')",
     "cancel($, 'why')",
     "reopen($, 'why')",
     "update($)",
@@ -139,7 +140,8 @@ fn names_are_1_to_200_characters_and_not_blank() {
         "stats($)",
         "complete('A', actor => $)",
         "block('A', 'why', actor => $)",
-        "unblock('A', $)",
+        "unblock('A', actor => $)",
+        "note('A', 'so', actor => $)",
         "cancel('A', 'why', actor => $)",
         "reopen('A', 'why', $)",
         "update('A', actor => $)",

@@ -76,7 +76,8 @@ mod tests {
             24 => format!("backlog_complete('{a}', force => {})", random.bool()),
             25 | 26 => format!("backlog_block('{a}', 'why {retry}')"),
             27 => format!("backlog_block('{a}', 'why', claim_token => {token})"),
-            28..=30 => format!("backlog_unblock('{a}')"),
+            28 | 29 => format!("backlog_unblock('{a}')"),
+            30 => format!("backlog_note('{a}', 'so', {token})"),
             31 => format!(
                 "backlog_cancel('{a}', 'why', {}, {})",
                 random.bool(),
@@ -133,8 +134,8 @@ mod tests {
             rows(
                 "select distinct kind from backlog_event where kind <> 'quarantined' order by kind"
             ),
-            "blocked cancelled claimed completed created failed lapsed linked reclaimed released \
-             renewed reopened unblocked unlinked updated"
+            "blocked cancelled claimed completed created failed lapsed linked noted reclaimed \
+             released renewed reopened unblocked unlinked updated"
         );
     }
 }

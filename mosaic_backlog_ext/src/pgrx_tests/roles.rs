@@ -28,7 +28,7 @@ mod tests {
         "backlog_events('A')",
     ];
 
-    const WORKING: [&str; 13] = [
+    const WORKING: [&str; 14] = [
         "backlog_create('t')",
         "backlog_create_many('[{\"title\": \"t\"}]')",
         "backlog_claim('w')",
@@ -38,6 +38,7 @@ mod tests {
         "backlog_unlink('A', '{H}')",
         "backlog_block('A', 'why')",
         "backlog_unblock('A')",
+        "backlog_note('A', 'so')",
         "backlog_release('H', {token})",
         "backlog_fail('H', {token}, 'why')",
         "backlog_complete('H', {token})",

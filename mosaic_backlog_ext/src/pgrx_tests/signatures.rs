@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 mod tests {
     use crate::pgrx_tests::*;
 
-    const ARGUMENTS: [&str; 22] = [
+    const ARGUMENTS: [&str; 23] = [
         "assert_held(id text, claim_token bigint)",
         "block(id text, reason text, kind text?, claim_token bigint?, actor text?)",
         "cancel(id text, reason text, cascade boolean?, force boolean?, actor text?)",
@@ -18,24 +18,26 @@ mod tests {
         "fail(id text, claim_token bigint, reason text, retry_in interval?)",
         "get(id text)",
         "link(id text, depends_on text[], actor text?)",
-        "list(statuses backlog_status[]?, phase text?, labels text[]?, owner text?, ready_only boolean?, max_cards integer?, after text?, with_total boolean?)",
+        "list(statuses backlog_status[]?, phase text?, labels text[]?, owner text?, ready_only boolean?, max_cards integer?, after text?, with_total boolean?, search text?)",
+        "note(id text, note text, claim_token bigint?, actor text?)",
         "reclaim(id text?, force boolean?, grace interval?, max_cards integer?, actor text?)",
         "release(id text, claim_token bigint, retry_in interval?, reason text?)",
-        "renew(id text, claim_token bigint, ttl interval?)",
+        "renew(id text, claim_token bigint, ttl interval?, note text?)",
         "reopen(id text, reason text, actor text?)",
         "stats(phase text?)",
         "token(id text, actor text?)",
-        "unblock(id text, actor text?)",
+        "unblock(id text, answer text?, actor text?)",
         "unlink(id text, depends_on text[], actor text?)",
         "update(id text, title text?, body text?, phase text?, priority integer?, labels text[]?, requires text[]?, acceptance jsonb?, not_before timestamp with time zone?, max_attempts integer?, clear text[]?, actor text?)",
         "why(id text)",
     ];
 
     /// Of the functions that do not return cards.
-    const COLUMNS: [&str; 6] = [
+    const COLUMNS: [&str; 7] = [
         "create_many: id text, created boolean",
         "doctor: name text, state text, detail text, hint text",
         "events: event_id bigint, card_id text, at timestamp with time zone, kind text, actor text, login_role text, claim_token bigint, old_status backlog_status, new_status backlog_status, detail jsonb, cursor text",
+        "note: event_id bigint, card_id text, at timestamp with time zone, kind text, actor text, login_role text, claim_token bigint, old_status backlog_status, new_status backlog_status, detail jsonb, cursor text",
         "reclaim: id text, previous_owner text, attempts integer, action text",
         "stats: ready bigint, claimed bigint, blocked bigint, done bigint, cancelled bigint, claimable bigint, gated bigint, deferred bigint, expired_leases bigint, oldest_claimable_seconds bigint, by_owner jsonb, created_last_hour bigint, completed_last_hour bigint, failed_last_hour bigint, lapsed_last_hour bigint, wait_p50_seconds double precision, wait_p95_seconds double precision, cycle_p50_seconds double precision, cycle_p95_seconds double precision",
         "why: kind text, id text, title text, status backlog_status, owner text, until timestamp with time zone, block_kind text, reason text, depth integer",

@@ -5,7 +5,7 @@ mod tests {
     use crate::pgrx_tests::*;
 
     /// A call of each verb that takes the id of a card.
-    const BY_ID: [&str; 18] = [
+    const BY_ID: [&str; 19] = [
         "backlog_get({})",
         "backlog_claim('w', id => {})",
         "backlog_renew({}, 1)",
@@ -15,6 +15,7 @@ mod tests {
         "backlog_complete({})",
         "backlog_block({}, 'why')",
         "backlog_unblock({})",
+        "backlog_note({}, 'so')",
         "backlog_cancel({}, 'why')",
         "backlog_reopen({}, 'why')",
         "backlog_update({}, title => 't')",
@@ -77,6 +78,7 @@ mod tests {
             "backlog_block(null, 'why')",
             "backlog_block('A', null)",
             "backlog_unblock(null)",
+            "backlog_note('A', null)",
             "backlog_cancel(null, 'why')",
             "backlog_cancel('A', null)",
             "backlog_reopen('A', null)",
@@ -297,6 +299,7 @@ mod tests {
             format!("backlog_complete('A', {token})"),
             "backlog_block('A', 'why')".to_owned(),
             "backlog_unblock('A')".to_owned(),
+            "backlog_note('A', 'so')".to_owned(),
             "backlog_cancel('A', 'why')".to_owned(),
             "backlog_reopen('A', 'why')".to_owned(),
             "backlog_update('A')".to_owned(),

@@ -23,7 +23,7 @@ use crate::postgres::settings;
 use crate::postgres::transaction::{self, SubId};
 pub use installed::Writes;
 pub use known::{Store, known};
-pub use search::{Found, Hit, Key, Search, exists};
+pub use search::{Found, Hit, Key, Search, exists, exists_among};
 pub use writer::Writer;
 
 /// A table that is open, and closed when it is dropped.

@@ -7,10 +7,10 @@ use crate::argument;
 use crate::card::change::{set, without_lease};
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
-use crate::card::{self, BLOCK_KINDS, Card, CardRow};
+use crate::card::{self, BLOCK_KINDS, Card, CardRow, said};
 use crate::frontier::wake;
 use crate::guard;
-use crate::postgres::clock;
+use crate::postgres::clock::{self, Micros};
 use crate::postgres::rows::Rows;
 use crate::postgres::statement::{card_updates, param, session};
 use crate::refusal::Refusal;
@@ -103,43 +103,68 @@ fn backlog_block(
     })?)
 }
 
-/// Makes a blocked card ready again with a fresh budget of attempts. A ready card stays as it is.
-#[pg_extern(schema = "mosaic", volatile, parallel_unsafe, security_definer)]
+/// Makes a blocked card ready again with a fresh budget of attempts; its next worker is told the
+/// answer. A ready card stays as it is, but for an answer that it does not have yet.
+#[pg_extern(
+    schema = "mosaic",
+    name = "backlog_unblock",
+    volatile,
+    parallel_unsafe,
+    security_definer
+)]
 #[search_path(pg_catalog, pg_temp)]
-fn backlog_unblock(
+fn backlog_unblock_02(
     id: Option<String>,
+    answer: default!(Option<String>, "NULL"),
     actor: default!(Option<String>, "NULL"),
 ) -> Result<Rows<CardRow>, pgrx::pg_sys::panic::ErrorReport> {
     guard::writing()?;
     let id = argument::id("id", id)?;
+    let answer = answer
+        .map(|answer| argument::note("answer", Some(answer)))
+        .transpose()?;
     let actor = argument::optional_name("actor", actor)?;
     Ok(session(|session| {
         let card = Card::lock(session, &id)?;
+        let record = |attempts: i32, now: Micros| {
+            if answer.is_some() {
+                said::mark(session, &id);
+            }
+            history::record(
+                session,
+                now,
+                &Event {
+                    card_id: &id,
+                    kind: "unblocked",
+                    actor: actor.as_deref(),
+                    claim_token: None,
+                    old_status: Some(card.status),
+                    new_status: Status::Ready,
+                    detail: json!({"attempts": attempts, "answer": answer}),
+                },
+            );
+        };
         match card.status {
-            Status::Ready if !card.is_exhausted() => {}
+            Status::Ready if !card.is_exhausted() => {
+                let is_known = || {
+                    let said = said::read(session, &id);
+                    said.and_then(|said| said.answer) == answer
+                };
+                if answer.is_some() && !is_known() {
+                    record(card.attempts, clock::now());
+                }
+            }
             Status::Ready | Status::Blocked => {
                 let now = clock::now();
                 session.run(&UNBLOCK, &[param(id.as_str()), param(now)]);
                 wake::waiters();
-                history::record(
-                    session,
-                    now,
-                    &Event {
-                        card_id: &id,
-                        kind: "unblocked",
-                        actor: actor.as_deref(),
-                        claim_token: None,
-                        old_status: Some(card.status),
-                        new_status: Status::Ready,
-                        detail: json!({"attempts": 0}),
-                    },
-                );
+                record(0, now);
             }
             Status::Claimed => {
                 return Err(Refusal::bad_transition(
                     &card,
                     "unblock",
-                    "It is being worked on.",
+                    "It is being worked on; write a note.",
                 ));
             }
             Status::Done | Status::Cancelled => {
@@ -152,4 +177,13 @@ fn backlog_unblock(
         }
         card::get(session, &id)
     })?)
+}
+
+/// What the SQL of 0.1.0 calls.
+#[pg_extern(sql = false)]
+fn backlog_unblock(
+    id: Option<String>,
+    actor: Option<String>,
+) -> Result<Rows<CardRow>, pgrx::pg_sys::panic::ErrorReport> {
+    backlog_unblock_02(id, None, actor)
 }

@@ -27,7 +27,7 @@ use crate::verb::reclaim;
 use answer::{Answers, Unanswered};
 use next::take_next;
 use request::Request;
-use take::{ClaimedRow01, TOTAL_COLUMN, held, record, take};
+use take::{ClaimedRow01, LAST_COLUMN, TOTAL_COLUMN, held, record, take};
 
 pub use take::ClaimedRow;
 
@@ -51,9 +51,9 @@ statements! {
 const REMEMBERED: Micros = (argument::TTL_MAX + 86_400) * SECOND;
 
 /// Columns of the answer.
-const COLUMNS: usize = TOTAL_COLUMN as usize;
+const COLUMNS: usize = LAST_COLUMN as usize;
 /// The same as 0.1.0 declares them.
-const COLUMNS_01: usize = COLUMNS - 1;
+pub const COLUMNS_01: usize = TOTAL_COLUMN as usize - 1;
 
 /// Hands the next claimable cards to `worker`, highest priority first, then oldest: at most
 /// `max_cards`, fewer only if no more are claimable that no open transaction holds. With `id`:

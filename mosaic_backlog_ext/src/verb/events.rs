@@ -16,12 +16,15 @@ shapes! {
         new_status mosaic.backlog_status, detail jsonb, cursor text)";
 }
 
+/// The columns of an event of the table `e`.
 macro_rules! event_columns {
     () => {
         "e.event_id, e.card_id, e.at, e.kind, e.actor, e.login_role, null::bigint, e.old_status, \
          e.new_status, e.detail, e.event_id::text"
     };
 }
+
+pub(crate) use event_columns;
 
 statements! {
     /// The next events, with the horizon of those that a running transaction's age keeps back.

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::argument;
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
-use crate::card::{self, Card, CardRow};
+use crate::card::{self, Card, CardRow, said};
 use crate::frontier;
 use crate::guard;
 use crate::postgres::clock::{self, Micros, SECOND};
@@ -34,18 +34,26 @@ fn lock_held(session: &Session, id: &str, token: i64) -> Result<Card, Refusal> {
 }
 
 /// Extends the lease from now on by `ttl`, by default by the claim's own ttl again.
-/// Works until the lease is swept or reclaimed, also after it ended.
-#[pg_extern(schema = "mosaic", volatile, parallel_unsafe, security_definer)]
+/// Works until the lease is swept or reclaimed, also after it ended. Writes a note with it.
+#[pg_extern(
+    schema = "mosaic",
+    name = "backlog_renew",
+    volatile,
+    parallel_unsafe,
+    security_definer
+)]
 #[search_path(pg_catalog, pg_temp)]
-fn backlog_renew(
+fn backlog_renew_02(
     id: Option<String>,
     claim_token: Option<i64>,
     ttl: default!(Option<Interval>, "NULL"),
+    note: default!(Option<String>, "NULL"),
 ) -> Result<TimestampWithTimeZone, pgrx::pg_sys::panic::ErrorReport> {
     guard::writing()?;
     let id = argument::id("id", id)?;
     let token = argument::token(claim_token)?;
     let ttl = ttl.map(|ttl| argument::ttl(Some(ttl))).transpose()?;
+    let note = note.map(|n| argument::note("note", Some(n))).transpose()?;
     let expires_at = session(|session| {
         let card = lock_held(session, &id, token)?;
         let now = clock::now();
@@ -74,9 +82,22 @@ fn backlog_renew(
                 detail: json!({"claim_ttl_seconds": ttl, "claim_expires_at": clock::rfc3339(expires_at)}),
             },
         );
+        if let Some(note) = &note {
+            said::note(session, &card, note, Some(token), None, now);
+        }
         Ok::<_, Refusal>(expires_at)
     })?;
     Ok(TimestampWithTimeZone::try_from(expires_at).expect("a lease ends within 30 days"))
+}
+
+/// What the SQL of 0.1.0 calls.
+#[pg_extern(sql = false)]
+fn backlog_renew(
+    id: Option<String>,
+    claim_token: Option<i64>,
+    ttl: Option<Interval>,
+) -> Result<TimestampWithTimeZone, pgrx::pg_sys::panic::ErrorReport> {
+    backlog_renew_02(id, claim_token, ttl, None)
 }
 
 /// Gives a card back without blame: the attempt is not counted.
@@ -113,6 +134,9 @@ fn backlog_release(
             return card::get(session, &id);
         }
         ending::give_back(session, &card, card.attempts, not_before, None, now);
+        if reason.is_some() {
+            said::mark(session, &id);
+        }
         history::record(
             session,
             now,

@@ -108,6 +108,7 @@ const LIFE: &str = r#"
     select from mosaic.backlog_update('a', title => 'other');
     select from mosaic.backlog_claim('w', id => 'a');
     select mosaic.backlog_renew('a', 1);
+    select from mosaic.backlog_note('a', 'so');
     select from mosaic.backlog_release('a', 1);
     select from mosaic.backlog_claim('w', id => 'a');
     select from mosaic.backlog_fail('a', 2, 'why', retry_in => '0');
@@ -272,7 +273,7 @@ fn the_reasons_of_why_are_those_that_it_gives() {
 }
 
 /// What fits and what does not, for each row of the table of limits.
-const LIMITS: [(&str, &str, &str); 12] = [
+const LIMITS: [(&str, &str, &str); 14] = [
     (
         "id",
         "select from mosaic.backlog_create('t', id => repeat('x', 200))",
@@ -292,6 +293,16 @@ const LIMITS: [(&str, &str, &str); 12] = [
         "reason",
         "select from mosaic.backlog_block('card', repeat('x', 10000))",
         "select from mosaic.backlog_block('card', repeat('x', 10001))",
+    ),
+    (
+        "note, answer",
+        "select from mosaic.backlog_note('card', repeat('ä', 8192))",
+        "select from mosaic.backlog_unblock('card', answer => repeat('x', 16385))",
+    ),
+    (
+        "search",
+        "select from mosaic.backlog_list(search => repeat('x ', 20))",
+        "select from mosaic.backlog_list(search => repeat('x ', 21))",
     ),
     (
         "body, acceptance, result",

@@ -39,6 +39,10 @@ fn call_of(row: &str) -> String {
         "block" => {
             format!("select from mosaic.backlog_block('X', 'other', claim_token => {token})")
         }
+        "unblock" if how.contains("answer") => {
+            "select from mosaic.backlog_unblock('X', answer => 'so')".into()
+        }
+        "note" => format!("select from mosaic.backlog_note('X', 'so', {token})"),
         "unblock" => "select from mosaic.backlog_unblock('X')".into(),
         "cancel" => format!("select from mosaic.backlog_cancel('X', 'why'{force})"),
         "reopen" => "select from mosaic.backlog_reopen('X', 'why')".into(),

@@ -152,6 +152,10 @@ impl Search {
         }
     }
 
+    fn has(&mut self, key: &str) -> bool {
+        !matches!(self.find(Key::Text(key)), Found::None)
+    }
+
     fn next(&self, into: &Slot) -> bool {
         let forward = pg_sys::ScanDirection::ForwardScanDirection;
         // SAFETY: the scan is open, and the slot is for rows of its table.
@@ -232,11 +236,18 @@ impl Hit<'_> {
 /// Whether rows with `key` in a column of text, the first of an index, were committed by now or
 /// written by this transaction. `None` if a statement has to look.
 pub fn exists(table: &CStr, index: &CStr, column: &CStr, key: &str) -> Option<bool> {
+    let mut search = by_text(table, index, column)?;
+    let is_whole = search.index.is_whole();
+    is_whole.then(|| search.has(key))
+}
+
+/// The same of the rows that the index has, which need not be all.
+pub fn exists_among(table: &CStr, index: &CStr, column: &CStr, key: &str) -> Option<bool> {
+    by_text(table, index, column).map(|mut search| search.has(key))
+}
+
+fn by_text(table: &CStr, index: &CStr, column: &CStr) -> Option<Search> {
     let table = Table::to_read(table)?;
     let column = table.column_of(column, pg_sys::TEXTOID)?;
-    let mut search = Search::open(&table, index, column)?;
-    search
-        .index
-        .is_whole()
-        .then(|| !matches!(search.find(Key::Text(key)), Found::None))
+    Search::open(&table, index, column)
 }

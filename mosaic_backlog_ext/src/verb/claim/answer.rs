@@ -7,10 +7,12 @@ use std::panic::AssertUnwindSafe;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 
+use super::COLUMNS_01;
 use super::take::{
-    DEPENDENCIES_COLUMN, DEPENDS_ON_COLUMN, ID_COLUMN, LINKED_COLUMN, OWN_COLUMNS, TOKEN_COLUMN,
-    TOTAL_COLUMN, in_claim_order,
+    DEPENDENCIES_COLUMN, DEPENDS_ON_COLUMN, ID_COLUMN, LINKED_COLUMN, NOTES_COLUMN, OWN_COLUMNS,
+    TOKEN_COLUMN, TOTAL_COLUMN, in_claim_order,
 };
+use crate::card::said;
 use crate::postgres::document::{self, extent};
 use crate::postgres::room::Room;
 use crate::postgres::rows::Sink;
@@ -126,6 +128,15 @@ impl<'a> Answers<'a> {
         check(&columns[..OWN_COLUMNS])?;
         if !is_linked {
             return Ok(answer.tuple(row));
+        }
+        // A claim of 0.1.0 has no column for it.
+        if self.columns > COLUMNS_01
+            && let Some(said) = said::read(self.session, id)
+        {
+            let first = NOTES_COLUMN as usize - 1;
+            for (column, value) in columns[first..].iter_mut().zip(said.values()) {
+                column.value = value;
+            }
         }
         let links = self.session.run(&LINKS, &[param(id)]);
         let mut set = |column: i32, value| columns[column as usize - 1].value = value;

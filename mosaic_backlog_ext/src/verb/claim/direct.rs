@@ -72,13 +72,17 @@ fn is_for(places: &Places, card: &Row, request: &Request, now: Micros) -> bool {
 }
 
 /// What the macro `taken_columns` has behind the card's own columns.
-fn taken_columns(places: &Places, card: &Row) -> [Parameter; 7] {
+fn taken_columns(places: &Places, card: &Row) -> [Parameter; 11] {
     let since: Option<Micros> = card.get(places.claimable_since);
     [
         places.no_names(),
         places.no_objects(),
         card.value(places.last_failure),
         param(0),
+        places.no_objects(),
+        param(0),
+        None,
+        None,
         card.value(places.claim_order),
         param(since.max(card.get(places.not_before))),
         card.value(places.linked),

@@ -22,20 +22,21 @@ use crate::postgres::statement::{Answer, Session, card_updates, param, statement
 
 shapes! {
     /// A claimed card with everything that a worker needs to start.
-    ClaimedRow = concat!("TABLE (", card_table!(), ", dependencies jsonb, last_failure text, dependencies_total integer)");
+    ClaimedRow = concat!("TABLE (", card_table!(), ", dependencies jsonb, last_failure text, dependencies_total integer, \
+        notes jsonb, notes_total integer, last_release text, last_answer text)");
     /// The same as 0.1.0 declares it.
     ClaimedRow01 = concat!("TABLE (", card_table!(), ", dependencies jsonb, last_failure text)");
 }
 
-/// The columns of a claimed card as if it had no dependencies, and behind those that the caller
-/// sees: its place in the claim order, since when it was claimable, and whether it may have
-/// dependencies. To prepare for reading them costs as much as the rest, also where there are none.
+/// The columns of a claimed card as if it had no dependencies and nothing was said about it, and behind
+/// those that the caller sees: its place in the claim order, since when it was claimable, and whether
+/// there may be some of that. To prepare for reading it costs as much as the rest, also where there is none.
 macro_rules! taken_columns {
     () => {
         concat!(
             own_columns!(),
             ", '{}'::text[], '[]'::jsonb,
-           c.last_failure, 0, c.claim_order, greatest(c.claimable_since, c.not_before),
+           c.last_failure, 0, '[]'::jsonb, 0, null::text, null::text, c.claim_order, greatest(c.claimable_since, c.not_before),
            c.linked"
         )
     };
@@ -73,10 +74,13 @@ const LAST_OWN: i32 = OWN_COLUMNS as i32;
 pub const DEPENDS_ON_COLUMN: i32 = LAST_OWN + 1;
 pub const DEPENDENCIES_COLUMN: i32 = LAST_OWN + 2;
 pub const TOTAL_COLUMN: i32 = LAST_OWN + 4;
-/// Behind the columns that the caller sees.
-const ORDER_COLUMN: i32 = LAST_OWN + 5;
-const SINCE_COLUMN: i32 = LAST_OWN + 6;
-pub const LINKED_COLUMN: i32 = LAST_OWN + 7;
+/// The first of those of `Said`.
+pub const NOTES_COLUMN: i32 = LAST_OWN + 5;
+/// The last that the caller sees.
+pub const LAST_COLUMN: i32 = LAST_OWN + 8;
+const ORDER_COLUMN: i32 = LAST_OWN + 9;
+const SINCE_COLUMN: i32 = LAST_OWN + 10;
+pub const LINKED_COLUMN: i32 = LAST_OWN + 11;
 
 /// Claims those of the candidates that are claimable and that nobody else has locked.
 pub fn take_candidates<'a>(

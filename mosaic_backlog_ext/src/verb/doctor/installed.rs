@@ -108,7 +108,7 @@ of_catalogue! {
            join pg_extension e on d.refclassid = 'pg_extension'::regclass and e.oid = d.refobjid
              and e.extname = 'mosaic_backlog_ext'
            cross join lateral (
-             select p.prorettype = 'trigger'::regtype or p.proname = 'card_fits') t(runs_as_caller)
+             select p.prorettype = 'trigger'::regtype or p.proname in ('card_fits', 'card_has_words')) t(runs_as_caller)
            where p.pronamespace = (select oid from pg_namespace where nspname = 'mosaic')
            union all
            select e.name || ' ' || case when p.oid is null then 'is missing'

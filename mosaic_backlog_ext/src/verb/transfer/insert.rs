@@ -62,6 +62,7 @@ statements! {
            n.old_status::mosaic.backlog_status, n.new_status::mosaic.backlog_status, n.detail::jsonb, $11::xid8
          from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
            as n(event_id, card_id, at, kind, actor, login_role, claim_token, old_status, new_status, detail)";
+    SAID(TEXTARRAYOID) = "update mosaic.backlog set linked = true where id = any($1) and not linked";
     HOLDERS(TEXTARRAYOID, TEXTARRAYOID) =
         "select id, idempotency_key from mosaic.backlog where id = any($1) or idempotency_key = any($2)";
 }
@@ -223,6 +224,26 @@ pub fn events(session: &Session, rows: &[Event]) {
             param(horizon.to_string()),
         ],
     );
+    let said: Vec<String> = rows
+        .iter()
+        .filter(|event| says_something(event))
+        .map(|event| event.card_id.clone())
+        .collect();
+    if !said.is_empty() {
+        session.run(&SAID, &[param(said)]);
+    }
+}
+
+/// Whether claims of the card tell of the event.
+fn says_something(event: &Event) -> bool {
+    let key = match event.kind.as_str() {
+        "noted" => return true,
+        "released" => "reason",
+        "unblocked" => "answer",
+        _ => return false,
+    };
+    let detail: serde_json::Value = serde_json::from_str(&event.detail).unwrap_or_default();
+    detail.get(key).is_some_and(serde_json::Value::is_string)
 }
 
 /// The event of a card's arrival.
