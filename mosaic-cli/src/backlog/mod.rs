@@ -16,6 +16,7 @@ mod lease;
 mod link;
 mod list;
 mod metrics;
+mod note;
 pub mod prime;
 mod reason;
 mod reclaim;
@@ -27,9 +28,10 @@ mod waiting;
 mod wanted;
 mod watch;
 mod why;
+mod words;
 mod worker;
 
-pub use card::fields as fields_of_a_card;
+pub use card::{SAID, claimed_fields, fields as fields_of_a_card};
 pub use prime::PRIMER;
 pub use worker::{agent, identity};
 
@@ -53,6 +55,7 @@ pub enum Verb {
     Fail(lease::Fail),
     Block(block::Block),
     Unblock(block::Unblock),
+    Note(note::Note),
     Cancel(cancel::Cancel),
     Reopen(cancel::Reopen),
     Update(update::Update),
@@ -83,6 +86,7 @@ pub fn run(verb: Verb, global: &Global) -> Result<Reply, Failure> {
         Verb::Fail(fail) => fail.run(global),
         Verb::Block(block) => block.run(global),
         Verb::Unblock(unblock) => unblock.run(global),
+        Verb::Note(note) => note.run(global),
         Verb::Cancel(cancel) => cancel.run(global),
         Verb::Reopen(reopen) => reopen.run(global),
         Verb::Update(update) => update.run(global),
@@ -105,13 +109,9 @@ impl Verb {
     pub fn prints(&self) -> Prints {
         match self {
             Verb::Create(create) => create.prints(),
-            Verb::Claim(_) => Prints::Cards(card::fields(&[
-                "dependencies",
-                "last_failure",
-                "dependencies_total",
-            ])),
+            Verb::Claim(_) => Prints::Cards(card::claimed_fields()),
+            Verb::Show(_) => Prints::Cards(card::fields(&card::SAID)),
             Verb::List(_)
-            | Verb::Show(_)
             | Verb::Release(_)
             | Verb::Complete(_)
             | Verb::Fail(_)
@@ -123,7 +123,9 @@ impl Verb {
             | Verb::Link(_)
             | Verb::Unlink(_) => Prints::Cards(card::fields(&[])),
             Verb::Reclaim(_) => Prints::Cards(reclaim::FIELDS.to_vec()),
-            Verb::Run(_) | Verb::Renew(_) | Verb::Export(_) | Verb::Import(_) => Prints::Outcome,
+            Verb::Run(_) | Verb::Renew(_) | Verb::Note(_) | Verb::Export(_) | Verb::Import(_) => {
+                Prints::Outcome
+            }
             _ => Prints::Report,
         }
     }

@@ -6,7 +6,7 @@ use super::bound::{self, bounded};
 use super::request::Request;
 use super::tool::{Answer, Effect, Tool};
 use crate::answer;
-use crate::backlog::fields_of_a_card;
+use crate::backlog::{SAID, claimed_fields, fields_of_a_card};
 use crate::failure::{Code, Failure};
 use crate::store::Record;
 
@@ -37,6 +37,7 @@ impl Tool {
                 | Answer::Reasons
                 | Answer::Reclaimed
                 | Answer::Events
+                | Answer::Event
                 | Answer::Numbers
         );
         if is_of_cards {
@@ -72,6 +73,14 @@ impl Tool {
                     event.retain(|_, value| has_value(value));
                 }
                 json!({"events": rows, "next": next})
+            }
+            Answer::Event => {
+                let mut event = self.only(rows)?;
+                // What was said is known to who said it.
+                event.retain(|column, _| {
+                    ["event_id", "card_id", "at", "actor"].contains(&column.as_str())
+                });
+                json!({"event": event})
             }
             Answer::Numbers => Value::Object(self.only(rows)?),
         };
@@ -112,9 +121,8 @@ impl Tool {
     /// The fields of the cards that it answers with.
     pub fn fields(&self) -> Vec<&'static str> {
         match self.answer {
-            Answer::Work => {
-                fields_of_a_card(&["dependencies", "last_failure", "dependencies_total"])
-            }
+            Answer::Work => claimed_fields(),
+            Answer::WholeCard => fields_of_a_card(&SAID),
             _ => fields_of_a_card(&[]),
         }
     }
