@@ -142,8 +142,8 @@ fn a_title_that_looks_like_a_flag_goes_behind_a_double_dash() {
 fn help_of_every_command_shows_an_example_and_exits_with_0() {
     for verb in [
         "create", "list", "show", "claim", "renew", "release", "fail", "complete", "block",
-        "unblock", "cancel", "reopen", "update", "link", "unlink", "reclaim", "stats", "why",
-        "doctor", "events",
+        "unblock", "note", "cancel", "reopen", "update", "link", "unlink", "reclaim", "stats",
+        "why", "doctor", "events",
     ] {
         let outcome = mosaic(&["fleet", "backlog", verb, "--help"]).run();
         assert_eq!(outcome.exit, 0, "{verb}");
@@ -189,7 +189,7 @@ fn every_argument_of_a_function_has_a_flag() {
             "list",
             &[
                 "--ready", "--status", "--phase", "--label", "--owner", "--limit", "--after",
-                "--count",
+                "--count", "--search",
             ],
         ),
         (
@@ -204,12 +204,13 @@ fn every_argument_of_a_function_has_a_flag() {
                 "--request-id",
             ],
         ),
-        ("renew", &["--token", "--ttl"]),
+        ("renew", &["--token", "--ttl", "--note", "--note-file"]),
         ("release", &["--token", "--retry-in", "--reason"]),
         ("fail", &["--token", "--retry-in", "--reason"]),
         ("complete", &["--token", "--result", "--force", "--actor"]),
         ("block", &["--reason", "--kind", "--token", "--actor"]),
-        ("unblock", &["--actor"]),
+        ("unblock", &["--actor", "--answer", "--answer-file"]),
+        ("note", &["--token", "--actor", "--note-file"]),
         ("cancel", &["--reason", "--cascade", "--force", "--actor"]),
         ("reopen", &["--reason", "--actor"]),
         (

@@ -21,6 +21,7 @@ mod installer;
 mod listing;
 mod mcp;
 mod metrics;
+mod note;
 mod people;
 mod person;
 mod places;

@@ -86,8 +86,31 @@ fn an_unknown_command_flag_or_value_suggests_the_nearest() {
 fn the_words_of_other_trackers_have_an_answer_and_none_does_harm() {
     let db = Database::fresh();
     for (call, answer) in [
-        (&["comment", "A", "text"][..], "--reason"),
-        (&["note", "A", "text"], "--reason"),
+        (
+            &["comment", "A", "text"][..],
+            "`mosaic backlog note ID TEXT`",
+        ),
+        (&["annotate", "A", "text"], "`mosaic backlog note ID TEXT`"),
+        (
+            &["update", "A", "--notes", "text"],
+            "`mosaic backlog note ID TEXT`",
+        ),
+        (
+            &["create", "t", "--comment", "text"],
+            "`mosaic backlog note ID TEXT`",
+        ),
+        (
+            &["renew", "A", "--token", "1", "--comment", "c"],
+            "--note TEXT",
+        ),
+        (&["unblock", "A", "--comment", "c"], "--answer TEXT"),
+        (
+            &["answer", "A", "text"],
+            "`mosaic backlog unblock ID --answer TEXT`",
+        ),
+        (&["list", "--query", "text"], "--search WORDS"),
+        (&["find", "text"], "`mosaic backlog list --search WORDS`"),
+        (&["grep", "text"], "`mosaic backlog list --search WORDS`"),
         (&["close", "A"], "`mosaic backlog complete ID --token N`"),
         (&["done", "A"], "`mosaic backlog complete ID --token N`"),
         (&["next"], "`mosaic backlog claim`"),
@@ -97,7 +120,7 @@ fn the_words_of_other_trackers_have_an_answer_and_none_does_harm() {
         (&["unlock", "A"], "`mosaic backlog release ID --token N`"),
         (&["delete", "A"], "`mosaic backlog cancel ID --reason TEXT`"),
         (&["rm", "A"], "`mosaic backlog cancel ID --reason TEXT`"),
-        (&["search", "text"], "`mosaic backlog list`"),
+        (&["search", "text"], "`mosaic backlog list --search WORDS`"),
         (&["add", "t"], "`mosaic backlog create TITLE`"),
         (&["dep", "A", "B"], "`mosaic backlog link ID --needs ID`"),
         (&["view", "A"], "`mosaic backlog show ID`"),
@@ -128,10 +151,6 @@ fn the_words_of_other_trackers_have_an_answer_and_none_does_harm() {
             "The status follows from what is done",
         ),
         (&["list", "--assignee", "w"], "--owner WORKER"),
-        (
-            &["list", "--search", "text"],
-            "--status, --phase, --label or --owner",
-        ),
         (&["claim", "--lease", "1h"], "--ttl DURATION"),
         (&["claim", "--limit", "2"], "--max N"),
         (

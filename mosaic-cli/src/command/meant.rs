@@ -16,9 +16,8 @@ const NEVER: [&str; 4] = ["--force", "--cascade", "--clear", "--no-dependencies"
 /// Words for verbs, and what to do instead.
 const VERBS: &[(&[&str], &str)] = &[
     (
-        &["comment", "note", "annotate", "remark", "notes", "comments"],
-        "There are no notes yet: what the next worker has to know goes into `mosaic backlog complete ID --result JSON`, \
-         or into the --reason of `mosaic backlog fail`, `mosaic backlog release` and `mosaic backlog block`.",
+        &["comment", "annotate", "remark", "notes", "comments", "say"],
+        "What whoever works on the card next should know is kept by `mosaic backlog note ID TEXT`.",
     ),
     (
         &[
@@ -61,11 +60,12 @@ const VERBS: &[(&[&str], &str)] = &[
         "A card that you hold is given back by `mosaic backlog release ID --token N`.",
     ),
     (
-        &[
-            "search", "find", "query", "grep", "filter", "ls", "cards", "issues", "board", "all",
-            "backlog",
-        ],
-        "Cards are listed by `mosaic backlog list`, by status, phase, label and owner.",
+        &["search", "find", "query", "grep"],
+        "Words are looked for by `mosaic backlog list --search WORDS`.",
+    ),
+    (
+        &["filter", "ls", "cards", "issues", "board", "all", "backlog"],
+        "Cards are listed by `mosaic backlog list`, by status, phase, label, owner and words.",
     ),
     (
         &[
@@ -137,7 +137,11 @@ const VERBS: &[(&[&str], &str)] = &[
          one that is to be tried later is given back by `mosaic backlog release ID --token N --retry-in DURATION`.",
     ),
     (
-        &["retry", "restart", "redo", "resume", "answer"],
+        &["answer", "reply", "respond"],
+        "What a card was blocked for is told by `mosaic backlog unblock ID --answer TEXT`.",
+    ),
+    (
+        &["retry", "restart", "redo", "resume"],
         "A blocked card is made ready by `mosaic backlog unblock ID`, a done or cancelled one by `mosaic backlog reopen ID --reason TEXT` (operators).",
     ),
     (
@@ -186,10 +190,40 @@ const FLAGS: &[(&[&str], &str, &str)] = &[
             "--content",
             "--text",
             "--details",
-            "--notes",
         ],
         "--body",
         "The full description is --body TEXT, or --body-file FILE.",
+    ),
+    (
+        &[
+            "--notes",
+            "--note",
+            "--comment",
+            "--comments",
+            "--message",
+            "-m",
+        ],
+        "--body",
+        "What is found out about a card is kept by `mosaic backlog note ID TEXT`; its description is --body TEXT.",
+    ),
+    (
+        &["--comment", "--message", "-m", "--msg", "--notes"],
+        "--note",
+        "A note is --note TEXT, or --note-file FILE.",
+    ),
+    (
+        &[
+            "--comment",
+            "--message",
+            "-m",
+            "--msg",
+            "--note",
+            "--reason",
+            "--reply",
+            "--response",
+        ],
+        "--answer",
+        "The answer is --answer TEXT, or --answer-file FILE.",
     ),
     (&["-b"], "--body", "Written out: --body TEXT."),
     (
@@ -418,9 +452,9 @@ const FLAGS: &[(&[&str], &str, &str)] = &[
         "What can be claimed now is --ready.",
     ),
     (
-        &["--search", "--query", "--grep", "--text", "--match"],
-        "--ready",
-        "Text cannot be searched for: narrow the list by --status, --phase, --label or --owner.",
+        &["--find", "--query", "--grep", "--text", "--match", "-q"],
+        "--search",
+        "Words are looked for by --search WORDS.",
     ),
     (
         &["--cursor", "--page", "--offset", "--next", "--start-after"],

@@ -44,11 +44,12 @@ fn read(client: &mut Client, ids: &mut Vec<String>) -> Result<(), Error> {
 }
 
 /// Where another card than the one that was meant would be taken for done, dropped or changed.
-const CAREFUL: [&str; 9] = [
+const CAREFUL: [&str; 10] = [
     "backlog_complete",
     "backlog_fail",
     "backlog_block",
     "backlog_unblock",
+    "backlog_note",
     "backlog_cancel",
     "backlog_reopen",
     "backlog_update",

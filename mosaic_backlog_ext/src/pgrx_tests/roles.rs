@@ -74,7 +74,7 @@ mod tests {
     fn a_reader_reads_and_no_more() {
         begin();
         assert_eq!(calls("mosaic_reader", &READING), ["ok"; 6]);
-        assert_eq!(calls("mosaic_reader", &WORKING), ["42501"; 13]);
+        assert_eq!(calls("mosaic_reader", &WORKING), ["42501"; 14]);
         assert_eq!(calls("mosaic_reader", &OPERATING), ["42501"; 6]);
     }
 
@@ -82,7 +82,7 @@ mod tests {
     fn a_worker_works_and_forces_nothing() {
         begin();
         assert_eq!(calls("mosaic_worker", &READING), ["ok"; 6]);
-        assert_eq!(calls("mosaic_worker", &WORKING), ["ok"; 13]);
+        assert_eq!(calls("mosaic_worker", &WORKING), ["ok"; 14]);
         assert_eq!(
             calls("mosaic_worker", &OPERATING),
             [
@@ -100,7 +100,7 @@ mod tests {
     fn an_operator_does_everything() {
         begin();
         assert_eq!(calls("mosaic_operator", &READING), ["ok"; 6]);
-        assert_eq!(calls("mosaic_operator", &WORKING), ["ok"; 13]);
+        assert_eq!(calls("mosaic_operator", &WORKING), ["ok"; 14]);
         assert_eq!(calls("mosaic_operator", &OPERATING), ["ok"; 6]);
     }
 

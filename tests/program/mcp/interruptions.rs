@@ -53,7 +53,7 @@ impl Locked {
 fn a_call_that_waits_does_not_keep_the_server_from_answering() {
     let answer = Locked::new().block_while(|client| {
         client.ping();
-        assert_eq!(client.tools().len(), 15);
+        assert_eq!(client.tools().len(), 16);
     });
     assert_eq!(answer["card"]["status"], "blocked");
 }
@@ -102,7 +102,7 @@ fn it_goes_on_after_its_connection_was_cut() {
 fn it_answers_before_the_first_start_and_starts_the_server_with_the_first_call() {
     let home = Home::new();
     let client = Client::of(mosaic(&["mcp"]).at(&home));
-    assert_eq!(client.tools().len(), 15);
+    assert_eq!(client.tools().len(), 16);
     assert!(!home.data().exists());
     assert_eq!(client.call("claim", json!({})), json!({"cards": []}));
     client.call("create", json!({"title": "t", "id": "A"}));

@@ -202,3 +202,50 @@ fn clients_of_the_newest_protocol_are_served_without_a_handshake() {
     let client = Client::begin(mosaic(&["mcp"]).on(&db), newest);
     assert_eq!(client.claim().0["id"], "A");
 }
+
+#[test]
+fn what_is_noted_and_answered_reaches_the_next_agent_and_can_be_searched() {
+    let db = Database::fresh();
+    let (boss, first) = (Client::on(&db, "boss"), Client::on(&db, "first"));
+    boss.call("create", json!({"title": "Parse", "id": "A"}));
+    boss.call(
+        "create",
+        json!({"title": "Ship", "id": "B", "priority": -1}),
+    );
+    let (_, token) = first.claim();
+    let noted = boss.call("note", json!({"id": "A", "note": "the old one is in git"}));
+    let event = &noted["event"];
+    assert_eq!(
+        (&event["card_id"], &event["actor"]),
+        (&json!("A"), &json!("boss"))
+    );
+    assert!(
+        event["event_id"].is_i64() && event.get("detail").is_none(),
+        "{event}"
+    );
+    let stale = json!({"id": "A", "note": "mine", "claim_token": token + 1});
+    assert_eq!(boss.code("note", stale), "claim_lost");
+    first.call(
+        "renew",
+        json!({"id": "A", "claim_token": token, "note": "half of it"}),
+    );
+    first.call(
+        "block",
+        json!({"id": "A", "claim_token": token, "reason": "tabs?", "kind": "input"}),
+    );
+    boss.call("unblock", json!({"id": "A", "answer": "spaces"}));
+    let (card, _) = Client::on(&db, "second").claim();
+    let texts: Vec<&Value> = card["notes"]
+        .as_array()
+        .expect("notes")
+        .iter()
+        .map(|note| &note["note"])
+        .collect();
+    assert_eq!(texts, ["the old one is in git", "half of it"]);
+    assert_eq!(card["last_answer"], "spaces");
+    let shown = boss.call("show", json!({"id": "A", "fields": ["notes_total"]}));
+    assert_eq!(shown["card"]["notes_total"], 2);
+    let found = boss.call("list", json!({"search": "GIT parse"}));
+    assert_eq!(found["cards"][0]["id"], "A");
+    assert_eq!(found["cards"].as_array().map(Vec::len), Some(1));
+}

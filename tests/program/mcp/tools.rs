@@ -81,7 +81,7 @@ fn check(place: &str, schema: &Value) {
 fn the_schemas_are_what_every_client_takes() {
     let db = Database::fresh();
     let tools = Client::operator(&db).tools();
-    assert_eq!(tools.len(), 20);
+    assert_eq!(tools.len(), 21);
     for tool in tools {
         check(&tool.name, &tool.schema_as_json_value());
         assert!(
@@ -171,6 +171,7 @@ fn the_tools_have_the_arguments_of_the_functions() {
             "backlog_release",
             "backlog_block",
             "backlog_unblock",
+            "backlog_note",
             "backlog_create",
             "backlog_create_many",
             "backlog_link",

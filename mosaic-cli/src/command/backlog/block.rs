@@ -4,6 +4,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 
 use super::card;
 use super::reason::Reason;
+use super::words::{self, Words};
 use super::worker::Actor;
 use crate::database::call::Call;
 use crate::database::store::{self, Address};
@@ -82,11 +83,21 @@ impl Block {
 #[derive(Args)]
 #[command(after_help = "\
 Example:
-  mosaic backlog unblock A4")]
+  mosaic backlog unblock A4 --answer \"the second format\"
+
+The next worker sees the answer as last_answer.")]
 pub struct Unblock {
     /// The card
     #[arg(value_parser = filled)]
     id: String,
+
+    /// What was asked for, for the next worker
+    #[arg(long, value_name = "TEXT", value_parser = words::text(), allow_hyphen_values = true)]
+    answer: Option<String>,
+
+    /// Read the answer from a file, or from standard input (-)
+    #[arg(long, value_name = "FILE", value_parser = filled, conflicts_with = "answer")]
+    answer_file: Option<String>,
 
     #[command(flatten)]
     actor: Actor,
@@ -94,8 +105,14 @@ pub struct Unblock {
 
 impl Unblock {
     pub fn run(self, address: &Address) -> Result<Reply, Failure> {
+        let answer = Words {
+            text: self.answer,
+            file: self.answer_file,
+            flags: ["--answer", "--answer-file"],
+        };
         let call = Call::new("backlog_unblock")
             .text("id", self.id)
+            .text("answer", answer.said()?)
             .text("actor", self.actor.name());
         Ok(card::reply(store::row(address, call)?))
     }

@@ -38,6 +38,28 @@ const FIELDS: [&str; 26] = [
     "depends_on",
 ];
 
+/// What its next worker is told, beside the card.
+pub const SAID: [&str; 5] = [
+    "last_failure",
+    "notes",
+    "notes_total",
+    "last_release",
+    "last_answer",
+];
+
+/// The fields of a card that was claimed.
+pub fn claimed_fields() -> Vec<&'static str> {
+    fields(&[
+        "dependencies",
+        "last_failure",
+        "dependencies_total",
+        "notes",
+        "notes_total",
+        "last_release",
+        "last_answer",
+    ])
+}
+
 /// The fields of a card, and those that a verb adds.
 pub fn fields(more: &[&'static str]) -> Vec<&'static str> {
     [&FIELDS, more].concat()
@@ -210,6 +232,9 @@ pub fn page(card: &Value, screen: &Screen) -> String {
             field(name, &local_time(time));
         }
     }
+    for (name, column) in BEFORE {
+        field(name, &one_line(text(card, column)));
+    }
     if let Some(body) = card["body"].as_str() {
         page.push_str(&format!("\n{}\n", many_lines(body.trim_end())));
     }
@@ -219,7 +244,66 @@ pub fn page(card: &Value, screen: &Screen) -> String {
             page.push_str(&format!("\n{title}\n{}\n", pretty(&card[column])));
         }
     }
+    page.push_str(&notes(card, screen));
     page
+}
+
+/// What was said before, and the column that has it.
+const BEFORE: [(&str, &str); 3] = [
+    ("failed", "last_failure"),
+    ("released", "last_release"),
+    ("answer", "last_answer"),
+];
+
+/// The notes that the card came with, each with who said it and when.
+fn notes(card: &Value, screen: &Screen) -> String {
+    let (told, total) = (items(&card["notes"]), number(card, "notes_total"));
+    if told.is_empty() {
+        return String::new();
+    }
+    let title = match told.len() as i64 {
+        n if n == total => "notes".to_owned(),
+        n => format!("notes (the last {n} of {total})"),
+    };
+    let mut page = format!("\n{}\n", screen.paint(Paint::Dim, &title));
+    for note in told {
+        let who = format!(
+            "{} {}:",
+            local_time(text(note, "at")),
+            one_line(text(note, "actor"))
+        );
+        let said = match note["note_omitted"].as_i64() {
+            Some(bytes) => format!("({bytes} bytes left out: `mosaic backlog events` has them)"),
+            None => many_lines(text(note, "note").trim_end()),
+        };
+        page.push_str(&format!("{} {said}\n", screen.paint(Paint::Dim, &who)));
+    }
+    page
+}
+
+/// In a claim's answer: what was said before, in a line each.
+pub fn said(card: &Value) -> String {
+    let mut lines = String::new();
+    for (name, column) in [
+        ("failed before", "last_failure"),
+        ("released before", "last_release"),
+        ("answer", "last_answer"),
+    ] {
+        let said = text(card, column);
+        if !said.is_empty() {
+            lines.push_str(&format!("  {name}: {}\n", one_line(said)));
+        }
+    }
+    let (count, last) = (number(card, "notes_total"), items(&card["notes"]).last());
+    if let Some(last) = last {
+        let notes = if count == 1 { "note" } else { "notes" };
+        let said = format!("{}: {}", text(last, "actor"), text(last, "note"));
+        lines.push_str(&format!(
+            "  {count} {notes}, the last by {}\n",
+            one_line(&said)
+        ));
+    }
+    lines
 }
 
 /// JSON for people. JSON escapes control characters by itself, but not the marks that reorder a line.

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::card::{self, items, text};
+use super::card::{self, items};
 use super::holding::Lease;
 use super::waiting::Waiter;
 use super::wanted::Wanted;
@@ -16,7 +16,7 @@ use crate::failure::{Exit, Failure};
 use crate::input::{duration, filled};
 use crate::output::answer;
 use crate::output::reply::Reply;
-use crate::output::screen::{Screen, one_line};
+use crate::output::screen::Screen;
 
 /// Claim the next card, or the card that is named
 #[derive(Args)]
@@ -117,10 +117,7 @@ fn view(document: &Value, screen: &Screen) -> String {
     let mut lines = String::new();
     for card in cards {
         lines.push_str(&card::line(card, screen));
-        let failure = text(card, "last_failure");
-        if !failure.is_empty() {
-            lines.push_str(&format!("  failed before: {}\n", one_line(failure)));
-        }
+        lines.push_str(&card::said(card));
     }
     lines
 }

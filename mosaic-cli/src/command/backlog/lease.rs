@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::card::{self, text};
 use super::reason::Reason;
+use super::words::{self, Words};
 use crate::database::call::Call;
 use crate::database::store::{self, Address};
 use crate::failure::Failure;
@@ -37,7 +38,7 @@ impl Lease {
 #[derive(Args)]
 #[command(after_help = "\
 Example:
-  mosaic backlog renew A4 --token 42 --ttl 30m
+  mosaic backlog renew A4 --token 42 --ttl 30m --note \"half of the keys are read\"
 
 Exit code 6 (claim_lost): the card is no longer yours; stop working on it.")]
 pub struct Renew {
@@ -47,15 +48,30 @@ pub struct Renew {
     /// How long from now [default: as long as the claim asked for]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     ttl: Option<u64>,
+
+    /// A note that is kept with it
+    #[arg(long, value_name = "TEXT", value_parser = words::text(), allow_hyphen_values = true)]
+    note: Option<String>,
+
+    /// Read the note from a file, or from standard input (-)
+    #[arg(long, value_name = "FILE", value_parser = filled, conflicts_with = "note")]
+    note_file: Option<String>,
 }
 
 impl Renew {
     pub fn run(self, address: &Address) -> Result<Reply, Failure> {
         let id = self.lease.id.clone();
+        let note = Words {
+            text: self.note,
+            file: self.note_file,
+            flags: ["--note", "--note-file"],
+        };
         let call = self
             .lease
             .call("backlog_renew")
             .seconds("ttl", self.ttl)
+            // The lease is not to be lost for want of words.
+            .text("note", note.if_any())
             .returning("claim_expires_at");
         let lease = store::row(address, call)?;
         Ok(Reply::new(answer::lease(id, &lease), view_renewed))

@@ -7,7 +7,7 @@ use super::card::{self, items, text};
 use crate::database::call::Call;
 use crate::database::store::{Address, Store};
 use crate::failure::Failure;
-use crate::input::{filled, item};
+use crate::input::{filled, item, prose};
 use crate::output::answer;
 use crate::output::reply::Reply;
 use crate::output::screen::{Paint, Screen, one_line};
@@ -19,6 +19,7 @@ use crate::output::shape::Shape;
 Examples:
   mosaic backlog list --ready --label parser
   mosaic backlog list --status blocked --status claimed --json
+  mosaic backlog list --search \"parser config\"
   mosaic backlog list --all
   mosaic backlog list --limit 100 --after CURSOR
 
@@ -48,6 +49,10 @@ pub struct List {
     /// Only cards that this worker holds
     #[arg(long, value_name = "WORKER", value_parser = filled)]
     owner: Option<String>,
+
+    /// Only cards that have all of these words, in id, title, body or notes
+    #[arg(long, value_name = "WORDS", value_parser = prose, allow_hyphen_values = true)]
+    search: Option<String>,
 
     /// Cards on a page
     #[arg(long, value_name = "N", default_value_t = 50)]
@@ -111,6 +116,7 @@ impl List {
             (false, false) => self.statuses,
         };
         let (phase, labels, owner) = (self.phase, self.labels, self.owner);
+        let search = self.search;
         let filtered = |statuses: &[Status]| {
             let statuses = statuses.iter().map(|status| status.word()).collect();
             Call::new("backlog_list")
@@ -118,6 +124,7 @@ impl List {
                 .text("phase", phase.clone())
                 .texts("labels", labels.clone())
                 .text("owner", owner.clone())
+                .text("search", search.clone())
         };
         let call = filtered(&statuses)
             .switch("ready_only", self.ready)

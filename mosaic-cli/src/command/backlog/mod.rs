@@ -16,6 +16,7 @@ mod lease;
 mod link;
 mod list;
 mod metrics;
+mod note;
 mod prime;
 mod reason;
 mod reclaim;
@@ -27,9 +28,10 @@ mod waiting;
 mod wanted;
 mod watch;
 mod why;
+mod words;
 mod worker;
 
-pub use card::fields as fields_of_a_card;
+pub use card::{SAID, claimed_fields, fields as fields_of_a_card};
 
 use clap::Subcommand;
 
@@ -51,6 +53,7 @@ pub enum Verb {
     Fail(lease::Fail),
     Block(block::Block),
     Unblock(block::Unblock),
+    Note(note::Note),
     Cancel(cancel::Cancel),
     Reopen(cancel::Reopen),
     Update(update::Update),
@@ -81,6 +84,7 @@ pub fn run(verb: Verb, address: &Address, shape: &Shape) -> Result<Reply, Failur
         Verb::Fail(fail) => fail.run(address),
         Verb::Block(block) => block.run(address),
         Verb::Unblock(unblock) => unblock.run(address),
+        Verb::Note(note) => note.run(address),
         Verb::Cancel(cancel) => cancel.run(address),
         Verb::Reopen(reopen) => reopen.run(address),
         Verb::Update(update) => update.run(address),
@@ -103,13 +107,9 @@ impl Verb {
     pub fn prints(&self) -> Prints {
         match self {
             Verb::Create(create) => create.prints(),
-            Verb::Claim(_) => Prints::Cards(card::fields(&[
-                "dependencies",
-                "last_failure",
-                "dependencies_total",
-            ])),
+            Verb::Claim(_) => Prints::Cards(card::claimed_fields()),
+            Verb::Show(_) => Prints::Cards(card::fields(&card::SAID)),
             Verb::List(_)
-            | Verb::Show(_)
             | Verb::Release(_)
             | Verb::Complete(_)
             | Verb::Fail(_)
@@ -121,7 +121,9 @@ impl Verb {
             | Verb::Link(_)
             | Verb::Unlink(_) => Prints::Cards(card::fields(&[])),
             Verb::Reclaim(_) => Prints::Cards(reclaim::FIELDS.to_vec()),
-            Verb::Run(_) | Verb::Renew(_) | Verb::Export(_) | Verb::Import(_) => Prints::Outcome,
+            Verb::Run(_) | Verb::Renew(_) | Verb::Note(_) | Verb::Export(_) | Verb::Import(_) => {
+                Prints::Outcome
+            }
             _ => Prints::Report,
         }
     }

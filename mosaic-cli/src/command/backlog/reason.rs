@@ -13,7 +13,7 @@ use crate::output::reply::warn;
 /// Characters that the backlog takes.
 const MOST: usize = 10_000;
 /// What stands in place of the beginning of a longer one.
-const MARK: &str = "[the beginning was left out]\n";
+pub const MARK: &str = "[the beginning was left out]\n";
 /// The reason of a failure that comes without one.
 const NONE: &str = "no reason was given";
 
@@ -30,13 +30,15 @@ pub struct Reason {
 
 /// Text that may be empty; bytes that are no UTF-8 are replaced.
 fn text() -> impl TypedValueParser<Value = String> {
-    OsStringValueParser::new().try_map(|given: OsString| {
-        let given = given.to_string_lossy().into_owned();
-        match given.trim() {
-            "" => Ok(given),
-            _ => prose(&given),
-        }
-    })
+    OsStringValueParser::new().try_map(given)
+}
+
+pub fn given(given: OsString) -> Result<String, String> {
+    let given = given.to_string_lossy().into_owned();
+    match given.trim() {
+        "" => Ok(given),
+        _ => prose(&given),
+    }
 }
 
 impl Reason {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::bound::{self, bounded};
 use super::request::Request;
 use super::tool::{Answer, Effect, Tool};
-use crate::command::backlog::fields_of_a_card;
+use crate::command::backlog::{SAID, claimed_fields, fields_of_a_card};
 use crate::database::store::Record;
 use crate::failure::{Code, Failure};
 use crate::output::answer;
@@ -37,6 +37,7 @@ impl Tool {
                 | Answer::Reasons
                 | Answer::Reclaimed
                 | Answer::Events
+                | Answer::Event
                 | Answer::Numbers
         );
         if is_of_cards {
@@ -72,6 +73,14 @@ impl Tool {
                     event.retain(|_, value| has_value(value));
                 }
                 json!({"events": rows, "next": next})
+            }
+            Answer::Event => {
+                let mut event = self.only(rows)?;
+                // What was said is known to who said it.
+                event.retain(|column, _| {
+                    ["event_id", "card_id", "at", "actor"].contains(&column.as_str())
+                });
+                json!({"event": event})
             }
             Answer::Numbers => Value::Object(self.only(rows)?),
         };
@@ -112,9 +121,8 @@ impl Tool {
     /// The fields of the cards that it answers with.
     pub fn fields(&self) -> Vec<&'static str> {
         match self.answer {
-            Answer::Work => {
-                fields_of_a_card(&["dependencies", "last_failure", "dependencies_total"])
-            }
+            Answer::Work => claimed_fields(),
+            Answer::WholeCard => fields_of_a_card(&SAID),
             _ => fields_of_a_card(&[]),
         }
     }

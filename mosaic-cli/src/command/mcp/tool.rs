@@ -68,6 +68,8 @@ pub enum Answer {
     Reasons,
     Reclaimed,
     Events,
+    /// The one that was written.
+    Event,
     Numbers,
 }
 
