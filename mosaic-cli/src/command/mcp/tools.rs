@@ -5,7 +5,7 @@ use super::kind::Kind::{
     Texts, Token, Uuid, Word,
 };
 use super::kind::{Argument, may, must};
-use super::tool::{Answer, Effect, Role, Tool};
+use super::tool::{Effect, Returns, Role, Tool};
 
 /// Clients show the tools of all servers in one list.
 const PREFIX: &str = "backlog_";
@@ -101,7 +101,7 @@ pub const TOOLS: &[Tool] = &[
             FIELDS,
         ],
         effect: Effect::Claims,
-        answer: Answer::Work,
+        returns: Returns::Work,
     },
     Tool {
         name: "backlog_renew",
@@ -114,7 +114,7 @@ pub const TOOLS: &[Tool] = &[
             may("ttl", Duration, "from now; default: as claimed"),
         ],
         effect: Effect::Renews,
-        answer: Answer::Lease,
+        returns: Returns::Lease,
     },
     Tool {
         name: "backlog_complete",
@@ -123,7 +123,7 @@ pub const TOOLS: &[Tool] = &[
         function: "backlog_complete",
         arguments: &[ID, FREED, RESULT, FIELDS],
         effect: Effect::Settles,
-        answer: Answer::CardAnd("unblocked"),
+        returns: Returns::CardAnd("unblocked"),
     },
     Tool {
         name: "backlog_fail",
@@ -138,7 +138,7 @@ pub const TOOLS: &[Tool] = &[
             FIELDS,
         ],
         effect: Effect::Returns,
-        answer: Answer::Card,
+        returns: Returns::Card,
     },
     Tool {
         name: "backlog_release",
@@ -147,7 +147,7 @@ pub const TOOLS: &[Tool] = &[
         function: "backlog_release",
         arguments: &[ID, TOKEN, may("reason", Text, ""), RETRY_IN, FIELDS],
         effect: Effect::Returns,
-        answer: Answer::Card,
+        returns: Returns::Card,
     },
     Tool {
         name: "backlog_block",
@@ -166,7 +166,7 @@ pub const TOOLS: &[Tool] = &[
             FIELDS,
         ],
         effect: Effect::Settles,
-        answer: Answer::Card,
+        returns: Returns::Card,
     },
     Tool {
         name: "backlog_unblock",
@@ -175,7 +175,7 @@ pub const TOOLS: &[Tool] = &[
         function: "backlog_unblock",
         arguments: &[ID, FIELDS],
         effect: Effect::Changes,
-        answer: Answer::Card,
+        returns: Returns::Card,
     },
     Tool {
         name: "backlog_create",
@@ -198,7 +198,7 @@ pub const TOOLS: &[Tool] = &[
             FIELDS,
         ],
         effect: Effect::Changes,
-        answer: Answer::CardAnd("created"),
+        returns: Returns::CardAnd("created"),
     },
     Tool {
         name: "backlog_create_many",
@@ -211,7 +211,7 @@ pub const TOOLS: &[Tool] = &[
             "each as in backlog_create; depends_on may name cards of the same call; not_before as RFC 3339 only",
         )],
         effect: Effect::Changes,
-        answer: Answer::Created,
+        returns: Returns::Created,
     },
     Tool {
         name: "backlog_link",
@@ -220,7 +220,7 @@ pub const TOOLS: &[Tool] = &[
         function: "backlog_link",
         arguments: &[ID, must("depends_on", Texts, "ids"), FIELDS],
         effect: Effect::Changes,
-        answer: Answer::Card,
+        returns: Returns::Card,
     },
     Tool {
         name: "backlog_list",
@@ -243,7 +243,7 @@ pub const TOOLS: &[Tool] = &[
             ),
         ],
         effect: Effect::Reads,
-        answer: Answer::Page,
+        returns: Returns::Page,
     },
     Tool {
         name: "backlog_show",
@@ -260,7 +260,7 @@ pub const TOOLS: &[Tool] = &[
             ),
         ],
         effect: Effect::Reads,
-        answer: Answer::WholeCard,
+        returns: Returns::WholeCard,
     },
     Tool {
         name: "backlog_why",
@@ -269,7 +269,7 @@ pub const TOOLS: &[Tool] = &[
         function: "backlog_why",
         arguments: &[ID],
         effect: Effect::Reads,
-        answer: Answer::Reasons,
+        returns: Returns::Reasons,
     },
     Tool {
         name: "backlog_events",
@@ -287,7 +287,7 @@ pub const TOOLS: &[Tool] = &[
             ),
         ],
         effect: Effect::Reads,
-        answer: Answer::Events,
+        returns: Returns::Events,
     },
     Tool {
         name: "backlog_stats",
@@ -296,7 +296,7 @@ pub const TOOLS: &[Tool] = &[
         function: "backlog_stats",
         arguments: &[PHASE],
         effect: Effect::Reads,
-        answer: Answer::Numbers,
+        returns: Returns::Numbers,
     },
     Tool {
         name: "backlog_unlink",
@@ -305,7 +305,7 @@ pub const TOOLS: &[Tool] = &[
         function: "backlog_unlink",
         arguments: &[ID, must("depends_on", Texts, "ids"), FIELDS],
         effect: Effect::Changes,
-        answer: Answer::Card,
+        returns: Returns::Card,
     },
     Tool {
         name: "backlog_update",
@@ -327,7 +327,7 @@ pub const TOOLS: &[Tool] = &[
             FIELDS,
         ],
         effect: Effect::Changes,
-        answer: Answer::Card,
+        returns: Returns::Card,
     },
     Tool {
         name: "backlog_cancel",
@@ -342,7 +342,7 @@ pub const TOOLS: &[Tool] = &[
             FIELDS,
         ],
         effect: Effect::Ends,
-        answer: Answer::Cards,
+        returns: Returns::Cards,
     },
     Tool {
         name: "backlog_reopen",
@@ -351,7 +351,7 @@ pub const TOOLS: &[Tool] = &[
         function: "backlog_reopen",
         arguments: &[ID, REASON, FIELDS],
         effect: Effect::Changes,
-        answer: Answer::Cards,
+        returns: Returns::Cards,
     },
     Tool {
         name: "backlog_reclaim",
@@ -369,7 +369,7 @@ pub const TOOLS: &[Tool] = &[
             may("max_cards", Integer, "default 1000"),
         ],
         effect: Effect::Changes,
-        answer: Answer::Reclaimed,
+        returns: Returns::Reclaimed,
     },
 ];
 
