@@ -24,7 +24,7 @@ use crate::input;
 use crate::output::notes::{self, Level};
 use crate::output::reply::Reply;
 use crate::output::screen::Colour;
-use crate::output::shape::{Asked, Prints, Shape};
+use crate::output::selection::{Asked, Prints, Selection};
 use config::Flags;
 
 /// Mosaic: a fleet of agents and the backlog that they share.
@@ -132,7 +132,7 @@ enum Fleet {
 }
 
 /// Parses and runs; says as soon as it is known how to print.
-pub fn run(arguments: &[OsString], shape: &mut Shape) -> Result<Reply, Failure> {
+pub fn run(arguments: &[OsString], selection: &mut Selection) -> Result<Reply, Failure> {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return parser::outcome(error, arguments, Cli::command()),
@@ -145,7 +145,7 @@ pub fn run(arguments: &[OsString], shape: &mut Shape) -> Result<Reply, Failure> 
         verbose,
         fields: global.fields,
     };
-    *shape = Shape::of(asked, &prints(cli.command.as_ref()), shape.words)?;
+    *selection = Selection::of(asked, &prints(cli.command.as_ref()), selection.words)?;
     if quiet {
         notes::set(Level::Quiet);
     }
@@ -168,7 +168,7 @@ pub fn run(arguments: &[OsString], shape: &mut Shape) -> Result<Reply, Failure> 
             Err(Failure::usage("the command is incomplete")
                 .hint("`mosaic --help` shows the commands."))
         }
-        (false, Some(command)) => run_command(command, flags, shape),
+        (false, Some(command)) => run_command(command, flags, selection),
     }
 }
 
@@ -186,14 +186,14 @@ fn prints(command: Option<&Command>) -> Prints {
     }
 }
 
-fn run_command(command: Command, flags: Flags, shape: &Shape) -> Result<Reply, Failure> {
+fn run_command(command: Command, flags: Flags, selection: &Selection) -> Result<Reply, Failure> {
     let address = flags.address.clone();
     match command {
         Command::Fleet(Fleet::Backlog(verb)) | Command::Backlog(verb) => {
-            backlog::run(verb, &address, shape)
+            backlog::run(verb, &address, selection)
         }
-        Command::Db(verb) => db::run(verb, &address, shape),
-        Command::Wizard(wizard) => wizard.run(address, shape),
+        Command::Db(verb) => db::run(verb, &address, selection),
+        Command::Wizard(wizard) => wizard.run(address, selection),
         Command::Completions(_)
         | Command::Man(_)
         | Command::Init(_)
@@ -206,13 +206,13 @@ fn run_command(command: Command, flags: Flags, shape: &Shape) -> Result<Reply, F
                     .detail("It asks no database but the embedded one."),
             )
         }
-        Command::Mcp(mcp) => mcp.run(address, shape),
+        Command::Mcp(mcp) => mcp.run(address, selection),
         Command::Config(verb) => verb.run(&flags),
         Command::Update(update) => update.run(&address),
-        Command::Uninstall(uninstall) => uninstall.run(shape),
+        Command::Uninstall(uninstall) => uninstall.run(selection),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(Cli::command()),
-        Command::Init(init) => init.run(shape),
+        Command::Init(init) => init.run(selection),
     }
 }
 

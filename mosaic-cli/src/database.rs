@@ -6,6 +6,6 @@ pub mod embedded;
 pub mod extension;
 pub mod ids;
 pub mod limit;
-pub mod session;
+pub mod reconnecting;
 pub mod store;
 pub mod tls;

@@ -1,7 +1,7 @@
 //! What can go wrong, under one stable code each, and the exit code that follows from it.
 
-pub mod nearest;
 pub mod passing;
+pub mod suggest;
 
 use std::fmt::Display;
 use std::io;

@@ -30,7 +30,7 @@ use output::hint::Words;
 use output::notes;
 use output::reply;
 use output::screen::Colour;
-use output::shape::Shape;
+use output::selection::Selection;
 
 fn main() -> ExitCode {
     let start = Instant::now();
@@ -44,13 +44,13 @@ fn main() -> ExitCode {
         colour.choose();
     }
     interrupt::exit_on_sigint(json);
-    let mut shape = Shape::unknown(json, Words::of(Cli::command));
+    let mut selection = Selection::unknown(json, Words::of(Cli::command));
     let outcome = match completions::answer(Cli::command) {
         Ok(true) => return ExitCode::SUCCESS,
-        Ok(false) => command::run(&arguments, &mut shape),
+        Ok(false) => command::run(&arguments, &mut selection),
         Err(failure) => Err(failure),
     };
-    let exit = reply::deliver(outcome, &shape);
+    let exit = reply::deliver(outcome, &selection);
     notes::took(|| format!("exit code {}", exit as u8), start.elapsed());
     exit.into()
 }

@@ -1,6 +1,6 @@
 //! What the program prints: answers, errors and remarks, for people and for programs.
 
-pub mod answer;
+pub mod document;
 pub mod error;
 pub mod hint;
 pub mod notes;
@@ -8,6 +8,6 @@ pub mod progress;
 pub mod redact;
 pub mod reply;
 pub mod screen;
-pub mod shape;
+pub mod selection;
 pub mod stdout;
 pub mod table;

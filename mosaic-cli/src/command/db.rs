@@ -18,7 +18,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::error::whole;
 use crate::output::reply::{Reply, warn};
 use crate::output::screen::{Paint, Screen, one_line};
-use crate::output::shape::{Prints, Shape};
+use crate::output::selection::{Prints, Selection};
 
 #[derive(Subcommand)]
 pub enum Verb {
@@ -72,15 +72,15 @@ impl Verb {
     }
 }
 
-pub fn run(verb: Verb, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
+pub fn run(verb: Verb, address: &Address, selection: &Selection) -> Result<Reply, Failure> {
     if let Verb::Step(step) = verb {
         step.run()?;
         return Ok(Reply::new(json!({}), |_, _| String::new()));
     }
     let verb = match verb {
         Verb::Migrate => return migrate(address),
-        Verb::Backup(backup) => return backup.run(address, shape),
-        Verb::Restore(restore) => return restore.run(address, shape),
+        Verb::Backup(backup) => return backup.run(address, selection),
+        Verb::Restore(restore) => return restore.run(address, selection),
         Verb::ResumeAfterRestore(resume) => return resume.run(address),
         verb => verb,
     };
@@ -93,11 +93,11 @@ pub fn run(verb: Verb, address: &Address, shape: &Shape) -> Result<Reply, Failur
     if let Choice::External(_) = store::choose(address)? {
         warn("an external server is configured; this is about the embedded one");
     }
-    let store = embedded::Store::locate()?;
+    let cluster = embedded::Cluster::locate()?;
     match verb {
         Verb::Start => {
-            let started = store.start()?;
-            let mut document = document(&store.report()?);
+            let started = cluster.start()?;
+            let mut document = document(&cluster.report()?);
             document["started"] = json!(started);
             Ok(Reply::new(document, |document, screen| {
                 let what = if document["started"] == true {
@@ -109,7 +109,7 @@ pub fn run(verb: Verb, address: &Address, shape: &Shape) -> Result<Reply, Failur
             }))
         }
         Verb::Stop => {
-            let stopped = store.stop()?;
+            let stopped = cluster.stop()?;
             Ok(Reply::new(
                 json!({"stopped": stopped.is_some(), "running": false, "manner": stopped}),
                 |document, _| {
@@ -123,14 +123,14 @@ pub fn run(verb: Verb, address: &Address, shape: &Shape) -> Result<Reply, Failur
                 },
             ))
         }
-        Verb::Status => Ok(Reply::new(document(&store.report()?), status_view)),
+        Verb::Status => Ok(Reply::new(document(&cluster.report()?), status_view)),
         Verb::Url { admin } => Ok(Reply::new(
-            json!({"url": store.url(admin)?}),
+            json!({"url": cluster.url(admin)?}),
             |document, _| document["url"].as_str().unwrap_or_default().to_owned(),
         )),
-        Verb::Psql { .. } if shape.is_json() => Err(Failure::usage("psql does not speak JSON")
+        Verb::Psql { .. } if selection.is_json() => Err(Failure::usage("psql does not speak JSON")
             .hint("`mosaic db url --json` gives the address; `psql --csv` and SQL's own JSON functions give data.")),
-        Verb::Psql { admin, arguments } => psql(&store, admin, arguments),
+        Verb::Psql { admin, arguments } => psql(&cluster, admin, arguments),
         Verb::Migrate
         | Verb::Backup(_)
         | Verb::Restore(_)
@@ -231,9 +231,13 @@ fn status_view(document: &Value, screen: &Screen) -> String {
 }
 
 /// Becomes psql.
-fn psql(store: &embedded::Store, admin: bool, arguments: Vec<OsString>) -> Result<Reply, Failure> {
-    let url = store.url(admin)?;
-    let program = store.program("psql").unwrap_or_else(|| "psql".into());
+fn psql(
+    cluster: &embedded::Cluster,
+    admin: bool,
+    arguments: Vec<OsString>,
+) -> Result<Reply, Failure> {
+    let url = cluster.url(admin)?;
+    let program = cluster.program("psql").unwrap_or_else(|| "psql".into());
     let mut command = Command::new(&program);
     // The caller's settings for other servers must not lead this one astray.
     for (name, _) in std::env::vars_os() {
@@ -254,7 +258,7 @@ fn psql(store: &embedded::Store, admin: bool, arguments: Vec<OsString>) -> Resul
 fn migrate(address: &Address) -> Result<Reply, Failure> {
     let Migration { from, to } = match store::choose(address)? {
         Choice::External(dsn) => extension::migrate(&mut store::connect(dsn)?)?,
-        Choice::Embedded => embedded::Store::locate()?.migrate()?,
+        Choice::Embedded => embedded::Cluster::locate()?.migrate()?,
     };
     let changed = from.as_ref() != Some(&to);
     Ok(Reply::exiting(

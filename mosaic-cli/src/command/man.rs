@@ -14,7 +14,7 @@ use crate::failure::{Failure, sentence};
 use crate::files::replacement::{self, Replacement};
 use crate::output::reply::Reply;
 use crate::output::screen::one_line;
-use crate::output::shape::Prints;
+use crate::output::selection::Prints;
 
 /// Print the manual page of a command, or write those of all
 #[derive(Args)]

@@ -34,7 +34,7 @@ use crate::input;
 use crate::interrupt;
 use crate::output::hint::Words;
 use crate::output::reply::{Reply, say};
-use crate::output::shape::Shape;
+use crate::output::selection::Selection;
 use crate::output::stdout;
 
 use server::Server;
@@ -84,8 +84,8 @@ enum Ended {
 }
 
 impl Mcp {
-    pub fn run(self, address: Address, shape: &Shape) -> Result<Reply, Failure> {
-        if shape.is_json() {
+    pub fn run(self, address: Address, selection: &Selection) -> Result<Reply, Failure> {
+        if selection.is_json() {
             return Err(Failure::usage("`mosaic mcp` has no use for --json")
                 .hint("Standard output carries the protocol, which is JSON."));
         }
@@ -104,7 +104,7 @@ impl Mcp {
         if self.keep {
             keeper::start(session.clone());
         }
-        let ended = runtime.block_on(serve(session.clone(), self.role, shape.words));
+        let ended = runtime.block_on(serve(session.clone(), self.role, selection.words));
         // A read of standard input, or a call that hangs, must not keep the program.
         runtime.shutdown_background();
         session.end();

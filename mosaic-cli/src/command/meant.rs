@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::failure::nearest::{nearest, question};
+use crate::failure::suggest::{question, similar};
 
 /// They take what others hold, or widen what a call does: never a guess.
 const NEVER: [&str; 4] = ["--force", "--cascade", "--clear", "--no-dependencies"];
@@ -538,7 +538,7 @@ pub fn instead(
             known_verb(word).filter(|_| has_cards).or_else(|| {
                 let names = command.get_subcommands().filter(|verb| !verb.is_hide_set());
                 let names: Vec<&str> = names.map(Command::get_name).collect();
-                question(&nearest(word, names))
+                question(&similar(word, names))
             })
         }
         ErrorKind::UnknownArgument => {
@@ -549,7 +549,7 @@ pub fn instead(
                 let harmless = names.iter().map(String::as_str);
                 let harmless = harmless.filter(|name| !NEVER.contains(name));
                 question(
-                    &nearest(flag, harmless)
+                    &similar(flag, harmless)
                         .into_iter()
                         .filter(|_| flag.starts_with("--"))
                         .collect::<Vec<_>>(),
@@ -561,7 +561,7 @@ pub fn instead(
             let Some(ContextValue::Strings(valid)) = error.get(ContextKind::ValidValue) else {
                 return None;
             };
-            question(&nearest(value, valid.iter().map(String::as_str)))
+            question(&similar(value, valid.iter().map(String::as_str)))
         }
         _ => None,
     }

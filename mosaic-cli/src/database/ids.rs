@@ -7,7 +7,7 @@ use postgres::types::Type;
 use postgres::{Client, Error};
 
 use crate::failure::Failure;
-use crate::failure::nearest::{nearest, question};
+use crate::failure::suggest::{question, similar};
 
 const MOST: usize = 10_000;
 const TIME: Duration = Duration::from_millis(300);
@@ -65,7 +65,7 @@ pub fn suggest(mut failure: Failure, function: &str, client: &mut Client) -> Fai
     let ids = listed(client);
     // Ids with other numbers are other cards, however near they are.
     let is_safe = |other: &&str| !CAREFUL.contains(&function) || digits(other) == digits(id);
-    let near = nearest(id, ids.iter().map(String::as_str).filter(is_safe));
+    let near = similar(id, ids.iter().map(String::as_str).filter(is_safe));
     if let Some(question) = question(&near) {
         let hint = failure.hint.unwrap_or_default();
         failure.hint = Some(format!("{question} {hint}").trim_end().to_owned());

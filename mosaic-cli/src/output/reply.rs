@@ -9,7 +9,7 @@ use crate::interrupt;
 use crate::output::error;
 pub use crate::output::notes::{say, warn};
 use crate::output::screen::{Screen, harmless};
-use crate::output::shape::{Shape, View, json_text};
+use crate::output::selection::{Selection, View, json_text};
 use crate::output::stdout;
 
 /// Takes back what nobody gets to know of, and says so in a sentence.
@@ -53,40 +53,40 @@ impl Reply {
 }
 
 /// Prints the outcome and says how the program shall exit.
-pub fn deliver(outcome: Result<Reply, Failure>, shape: &Shape) -> Exit {
+pub fn deliver(outcome: Result<Reply, Failure>, selection: &Selection) -> Exit {
     let failure = match outcome {
-        Ok(reply) => match print(reply, shape) {
+        Ok(reply) => match print(reply, selection) {
             Ok(exit) => return exit,
             Err(failure) => {
-                complain(&failure, shape);
+                complain(&failure, selection);
                 return failure.exit();
             }
         },
         Err(failure) => failure,
     };
     // Where stdout cannot be written, stderr is the place that is left.
-    if !(shape.is_json()
-        && write_stdout(&json_text(&error::document(&failure, shape.words))).is_ok())
+    if !(selection.is_json()
+        && write_stdout(&json_text(&error::document(&failure, selection.words))).is_ok())
     {
-        complain(&failure, shape);
+        complain(&failure, selection);
     }
     failure.exit()
 }
 
 /// Nothing sensible is left to do if the error cannot be printed either.
-fn complain(failure: &Failure, shape: &Shape) {
-    let text = error::text(failure, shape.words, &Screen::stderr());
+fn complain(failure: &Failure, selection: &Selection) {
+    let text = error::text(failure, selection.words, &Screen::stderr());
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-fn print(reply: Reply, shape: &Shape) -> Result<Exit, Failure> {
+fn print(reply: Reply, selection: &Selection) -> Result<Exit, Failure> {
     let (text, exit, unwritten) = match reply {
         Reply::Document {
             document,
             view,
             exit,
             unwritten,
-        } => (shape.text(document, view), exit, unwritten),
+        } => (selection.text(document, view), exit, unwritten),
         Reply::Help(text) => (text, Exit::Success, None),
         Reply::Written(exit) => return Ok(exit),
     };

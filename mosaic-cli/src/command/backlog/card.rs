@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::database::store::Record;
-use crate::output::answer;
+use crate::output::document;
 use crate::output::reply::Reply;
 use crate::output::screen::{Paint, Screen, local_time, many_lines, one_line};
 use crate::output::table::{Cell, Table};
@@ -89,14 +89,14 @@ pub fn items(value: &Value) -> &[Value] {
 
 /// The answer `{"card":{…}}`.
 pub fn reply(card: Record) -> Reply {
-    Reply::new(answer::card(card), |document, screen| {
+    Reply::new(document::card(card), |document, screen| {
         line(&document["card"], screen)
     })
 }
 
 /// The answer `{"cards":[…]}` of a verb that touches several.
 pub fn replies(cards: Vec<Record>) -> Reply {
-    Reply::new(answer::cards(cards), |document, screen| {
+    Reply::new(document::cards(cards), |document, screen| {
         let cards = items(&document["cards"]);
         if cards.is_empty() {
             return "nothing to change\n".into();

@@ -10,11 +10,11 @@ use super::card::{self, items};
 use super::holding::Lease;
 use super::waiting::Waiter;
 use super::wanted::Wanted;
-use crate::agents::session;
+use crate::agents::claude_session;
 use crate::database::store::{self, Address, Choice, Store};
 use crate::failure::{Exit, Failure};
 use crate::input::{duration, filled};
-use crate::output::answer;
+use crate::output::document;
 use crate::output::reply::Reply;
 use crate::output::screen::Screen;
 
@@ -77,9 +77,9 @@ impl Claim {
         } else {
             Exit::Success
         };
-        session::remember(&cards);
+        claude_session::remember(&cards);
         let held: Vec<Lease> = cards.iter().map(Lease::of).collect::<Result<_, _>>()?;
-        let reply = Reply::exiting(answer::cards(cards), view, exit);
+        let reply = Reply::exiting(document::cards(cards), view, exit);
         if held.is_empty() {
             return Ok(reply);
         }

@@ -9,7 +9,7 @@ use crate::database::call::Call;
 use crate::database::store::{self, Address};
 use crate::failure::Failure;
 use crate::input::{self, filled};
-use crate::output::answer;
+use crate::output::document;
 use crate::output::reply::Reply;
 use crate::output::screen::{Screen, one_line};
 
@@ -56,7 +56,7 @@ impl Complete {
             .switch("force", self.force)
             .text("actor", self.actor.name());
         let card = store::row(address, call)?;
-        Ok(Reply::new(answer::card_and("unblocked", card), view))
+        Ok(Reply::new(document::card_and("unblocked", card), view))
     }
 }
 

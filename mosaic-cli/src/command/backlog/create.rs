@@ -9,10 +9,10 @@ use crate::database::call::Call;
 use crate::database::store::{self, Address};
 use crate::failure::Failure;
 use crate::input::{self, Moment, filled, item, moment, name, new_id, prose};
-use crate::output::answer;
+use crate::output::document;
 use crate::output::reply::{Reply, say};
 use crate::output::screen::{Paint, Screen};
-use crate::output::shape::{Prints, Shape};
+use crate::output::selection::{Prints, Selection};
 use crate::output::table::{Cell, Table};
 
 /// Cards from which on a batch takes long enough to say so.
@@ -106,11 +106,11 @@ impl Create {
         }
     }
 
-    pub fn run(self, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address, selection: &Selection) -> Result<Reply, Failure> {
         match &self.batch {
             Some(path) => {
                 let batch = Batch::read(&input::file("--batch", path)?)?;
-                if batch.lines.len() >= LONG_BATCH && !shape.is_json() {
+                if batch.lines.len() >= LONG_BATCH && !selection.is_json() {
                     say(&format!("creating {} cards", batch.lines.len()));
                 }
                 let call = Call::new("backlog_create_many")
@@ -118,12 +118,12 @@ impl Create {
                     .text("actor", self.actor.name());
                 let cards = store::rows(address, call)
                     .map_err(|failure| with_line(failure, &batch.lines))?;
-                Ok(Reply::new(answer::cards(cards), view_batch))
+                Ok(Reply::new(document::cards(cards), view_batch))
             }
             None => {
                 let call = self.card.call()?.text("actor", self.actor.name());
                 let card = store::row(address, call)?;
-                Ok(Reply::new(answer::card_and("created", card), view_card))
+                Ok(Reply::new(document::card_and("created", card), view_card))
             }
         }
     }

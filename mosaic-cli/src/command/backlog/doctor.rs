@@ -16,7 +16,7 @@ use crate::input::duration;
 use crate::output::hint::Words;
 use crate::output::reply::Reply;
 use crate::output::screen::{Paint, Screen, one_line};
-use crate::output::shape::Shape;
+use crate::output::selection::Selection;
 
 /// Look for what is wrong with the backlog and its server, and say what to do
 #[derive(Args)]
@@ -34,8 +34,8 @@ pub struct Doctor {
 }
 
 impl Doctor {
-    pub fn run(self, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
-        let (document, exit) = examine(address, self.max_age, shape.words)?;
+    pub fn run(self, address: &Address, selection: &Selection) -> Result<Reply, Failure> {
+        let (document, exit) = examine(address, self.max_age, selection.words)?;
         Ok(Reply::exiting(document, view, exit))
     }
 }

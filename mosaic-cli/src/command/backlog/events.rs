@@ -8,7 +8,7 @@ use crate::database::call::Call;
 use crate::database::store::{self, Address};
 use crate::failure::Failure;
 use crate::input::filled;
-use crate::output::answer::split_off;
+use crate::output::document::split_off;
 use crate::output::reply::Reply;
 use crate::output::screen::{Paint, Screen, local_time, one_line};
 use crate::output::table::{Cell, Table};

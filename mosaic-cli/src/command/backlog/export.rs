@@ -15,7 +15,7 @@ use crate::files::replacement::Replacement;
 use crate::output::progress::Progress;
 use crate::output::reply::Reply;
 use crate::output::screen::{Screen, escaped_json, one_line};
-use crate::output::shape::Shape;
+use crate::output::selection::Selection;
 
 /// Write the whole backlog to a file, as JSON lines
 #[derive(Args)]
@@ -49,10 +49,10 @@ struct Header {
 }
 
 impl Export {
-    pub fn run(self, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address, selection: &Selection) -> Result<Reply, Failure> {
         let file = self.file.as_deref().filter(|path| *path != Path::new("-"));
         let Some(file) = file else {
-            if shape.is_json() {
+            if selection.is_json() {
                 return Err(
                     Failure::usage("export --json needs a FILE for the lines").hint(
                         "The lines are JSON by themselves; --json prints one document about them.",

@@ -20,11 +20,11 @@ use crate::failure::{Code, Failure};
 use crate::input::{filled, item};
 use crate::output::reply::Reply;
 use crate::output::screen::Screen;
-use crate::output::shape::Shape;
+use crate::output::selection::Selection;
 
 use dag::Dag;
 use drawing::Drawing;
-use picture::{Picture, Selection};
+use picture::{Picture, Subgraph};
 
 /// Show which card waits for which: as a tree, or as a drawing
 #[derive(Args)]
@@ -70,8 +70,8 @@ enum Format {
 }
 
 impl Graph {
-    pub fn run(self, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
-        let format = match (shape.is_json(), self.format) {
+    pub fn run(self, address: &Address, selection: &Selection) -> Result<Reply, Failure> {
+        let format = match (selection.is_json(), self.format) {
             (true, None | Some(Format::Json)) => Format::Json,
             (true, Some(_)) => {
                 return Err(Failure::usage("--json and --format contradict each other")
@@ -80,13 +80,13 @@ impl Graph {
             (false, format) => format.unwrap_or(Format::Tree),
         };
         let dag = Dag::new(load::cards(&mut Store::open(address)?)?);
-        let selection = self.selection(&dag)?;
+        let subgraph = self.subgraph(&dag)?;
         if format == Format::Json {
-            return Ok(Reply::new(document(&dag, &selection), |document, _| {
+            return Ok(Reply::new(document(&dag, &subgraph), |document, _| {
                 document.to_string()
             }));
         }
-        let picture = Picture::new(&dag, selection, self.all);
+        let picture = Picture::new(&dag, subgraph, self.all);
         let drawing = || Drawing::of(&picture);
         let text = match format {
             Format::Tree => tree::render(&picture, &Screen::stdout()),
@@ -99,19 +99,19 @@ impl Graph {
         }))
     }
 
-    fn selection(&self, dag: &Dag) -> Result<Selection, Failure> {
+    fn subgraph(&self, dag: &Dag) -> Result<Subgraph, Failure> {
         if let Some(id) = &self.id {
             let card = dag.find(id).ok_or_else(|| {
                 Failure::new(Code::NotFound, format!("card {id:?} does not exist"))
                     .detail("No card has this id.")
                     .hint("`mosaic backlog list` shows the cards that there are.")
             })?;
-            return Ok(Selection::around(dag, card));
+            return Ok(Subgraph::around(dag, card));
         }
         if self.phase.is_none() && self.labels.is_empty() {
-            return Ok(Selection::everything(dag));
+            return Ok(Subgraph::everything(dag));
         }
-        Ok(Selection::of(dag, |card| {
+        Ok(Subgraph::of(dag, |card| {
             let labels = super::card::items(&card["labels"]);
             self.phase
                 .as_deref()
@@ -124,11 +124,11 @@ impl Graph {
     }
 }
 
-/// Every card of the selection, finished or not.
-fn document(dag: &Dag, selection: &Selection) -> Value {
-    let critical = critical_path::find(dag, &selection.inside);
+/// Every card of the subgraph, finished or not.
+fn document(dag: &Dag, subgraph: &Subgraph) -> Value {
+    let critical = critical_path::find(dag, &subgraph.inside);
     let cards: Vec<&Value> = (0..dag.len())
-        .filter(|card| selection.inside[*card])
+        .filter(|card| subgraph.inside[*card])
         .map(|card| dag.card(card))
         .collect();
     let critical: Vec<&Value> = critical.iter().map(|card| &dag.card(*card)["id"]).collect();

@@ -78,31 +78,31 @@ impl Import {
             actor: self.actor.name(),
         };
         let mut chunk = Some(first);
-        let mut answer = Answer::default();
+        let mut imported = Imported::default();
         while let Some(text) = chunk {
-            if answer.finished {
+            if imported.finished {
                 return Err(Failure::usage(format!(
                     "{} goes on after its end line, at line {}",
                     self.file,
-                    answer.lines + 1
+                    imported.lines + 1
                 ))
                 .detail("Nothing was changed."));
             }
-            answer = call.send(&text)?;
-            progress.reach(answer.lines.unsigned_abs());
+            imported = call.send(&text)?;
+            progress.reach(imported.lines.unsigned_abs());
             chunk = lines.chunk()?;
         }
-        if !answer.finished {
+        if !imported.finished {
             return Err(Failure::new(
                 Code::InvalidArgument,
-                format!("{} is cut off after line {}", self.file, answer.lines),
+                format!("{} is cut off after line {}", self.file, imported.lines),
             )
             .detail("Its end line is missing. Nothing was changed.")
             .hint("Export again, or find the whole file."));
         }
         call.transaction.commit()?;
         Ok(Reply::new(
-            json!({"cards": answer.cards, "dependencies": answer.dependencies, "events": answer.events}),
+            json!({"cards": imported.cards, "dependencies": imported.dependencies, "events": imported.events}),
             |document: &Value, _: &Screen| format!("imported {}\n", counted(document)),
         ))
     }
@@ -110,7 +110,7 @@ impl Import {
 
 /// How far the import has come.
 #[derive(Default)]
-struct Answer {
+struct Imported {
     lines: i64,
     cards: i64,
     dependencies: i64,
@@ -126,7 +126,7 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    fn send(&mut self, lines: &str) -> Result<Answer, Failure> {
+    fn send(&mut self, lines: &str) -> Result<Imported, Failure> {
         let row = self.transaction.query_typed_one(
             "select lines, cards, dependencies, events, finished \
              from mosaic.backlog_import($1::jsonb, $2, $3, $4)",
@@ -137,7 +137,7 @@ impl Call<'_> {
                 (&self.actor, Type::TEXT),
             ],
         )?;
-        Ok(Answer {
+        Ok(Imported {
             lines: row.try_get(0)?,
             cards: row.try_get(1)?,
             dependencies: row.try_get(2)?,

@@ -10,13 +10,13 @@ use crate::database::call::Call;
 use crate::database::store::{self, Address};
 use crate::failure::Failure;
 use crate::input::{duration, filled};
-use crate::output::answer;
+use crate::output::document;
 use crate::output::reply::Reply;
 use crate::output::screen::{Screen, local_time};
 
 /// The card and the token that proves the claim.
 #[derive(Args)]
-struct Lease {
+struct LeaseArguments {
     /// The card
     #[arg(value_parser = filled)]
     id: String,
@@ -26,7 +26,7 @@ struct Lease {
     token: i64,
 }
 
-impl Lease {
+impl LeaseArguments {
     fn call(self, function: &'static str) -> Call {
         Call::new(function)
             .text("id", self.id)
@@ -43,7 +43,7 @@ Example:
 Exit code 6 (claim_lost): the card is no longer yours; stop working on it.")]
 pub struct Renew {
     #[command(flatten)]
-    lease: Lease,
+    lease: LeaseArguments,
 
     /// How long from now [default: as long as the claim asked for]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -74,7 +74,7 @@ impl Renew {
             .text("note", note.if_any())
             .returning("claim_expires_at");
         let lease = store::row(address, call)?;
-        Ok(Reply::new(answer::lease(id, &lease), view_renewed))
+        Ok(Reply::new(document::lease(id, &lease), view_renewed))
     }
 }
 
@@ -95,7 +95,7 @@ Example:
 The attempt is given back. Use `fail` if the work itself went wrong.")]
 pub struct Release {
     #[command(flatten)]
-    lease: Lease,
+    lease: LeaseArguments,
 
     /// Not to be claimed again for so long
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -128,7 +128,7 @@ The card is handed out again after a pause that grows, until its attempts are us
 The next worker sees the reason as last_failure. A long one keeps its end.")]
 pub struct Fail {
     #[command(flatten)]
-    lease: Lease,
+    lease: LeaseArguments,
 
     #[command(flatten)]
     reason: Reason,

@@ -8,10 +8,10 @@ use crate::database::call::Call;
 use crate::database::store::{Address, Store};
 use crate::failure::Failure;
 use crate::input::{filled, item, prose};
-use crate::output::answer;
+use crate::output::document;
 use crate::output::reply::Reply;
 use crate::output::screen::{Paint, Screen, one_line};
-use crate::output::shape::Shape;
+use crate::output::selection::Selection;
 
 /// List cards in the order in which they are claimed
 #[derive(Args)]
@@ -100,14 +100,14 @@ impl Status {
 }
 
 impl List {
-    pub fn run(self, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
-        if shape.is_quiet() && self.count {
+    pub fn run(self, address: &Address, selection: &Selection) -> Result<Reply, Failure> {
+        if selection.is_quiet() && self.count {
             return Err(Failure::usage("--quiet does not go with --count")
                 .hint("--quiet prints ids alone, one a line."));
         }
         let first_page = self.after.is_none();
         // People are told how many there are wherever a list is cut.
-        let with_total = self.count || !(shape.is_json() || shape.is_quiet());
+        let with_total = self.count || !(selection.is_json() || selection.is_quiet());
         let is_default = self.statuses.is_empty() && !self.all && !self.ready;
         let statuses = match (self.all, is_default) {
             (true, _) => Status::value_variants().to_vec(),
@@ -134,17 +134,18 @@ impl List {
         let mut store = Store::open(address)?;
         let cards = store.rows(&call)?;
         // Nobody holds a card that is closed.
-        let closed = match is_default && owner.is_none() && !(shape.is_json() || shape.is_quiet()) {
-            true => count(&mut store, filtered(&CLOSED))?,
-            false => 0,
-        };
+        let closed =
+            match is_default && owner.is_none() && !(selection.is_json() || selection.is_quiet()) {
+                true => count(&mut store, filtered(&CLOSED))?,
+                false => 0,
+            };
         // The total comes with the cards. Without any it is none, unless they ended before this page.
         let total = match cards.last() {
             Some(card) => card.get("total").cloned().unwrap_or_default(),
             None if first_page => json!(0),
             None => Value::Null,
         };
-        let mut document = answer::page(cards);
+        let mut document = document::page(cards);
         if with_total {
             document["total"] = total;
         }

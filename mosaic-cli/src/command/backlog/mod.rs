@@ -38,7 +38,7 @@ use clap::Subcommand;
 use crate::database::store::Address;
 use crate::failure::Failure;
 use crate::output::reply::Reply;
-use crate::output::shape::{Prints, Shape};
+use crate::output::selection::{Prints, Selection};
 
 #[derive(Subcommand)]
 pub enum Verb {
@@ -71,13 +71,13 @@ pub enum Verb {
     Prime(prime::Prime),
 }
 
-pub fn run(verb: Verb, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
+pub fn run(verb: Verb, address: &Address, selection: &Selection) -> Result<Reply, Failure> {
     match verb {
-        Verb::Create(create) => create.run(address, shape),
-        Verb::List(list) => list.run(address, shape),
+        Verb::Create(create) => create.run(address, selection),
+        Verb::List(list) => list.run(address, selection),
         Verb::Show(show) => show.run(address),
         Verb::Claim(claim) => claim.run(address),
-        Verb::Run(run) => run.run(address, shape),
+        Verb::Run(run) => run.run(address, selection),
         Verb::Renew(renew) => renew.run(address),
         Verb::Release(release) => release.run(address),
         Verb::Complete(complete) => complete.run(address),
@@ -93,11 +93,11 @@ pub fn run(verb: Verb, address: &Address, shape: &Shape) -> Result<Reply, Failur
         Verb::Reclaim(reclaim) => reclaim.run(address),
         Verb::Stats(stats) => stats.run(address),
         Verb::Why(why) => why.run(address),
-        Verb::Doctor(doctor) => doctor.run(address, shape),
+        Verb::Doctor(doctor) => doctor.run(address, selection),
         Verb::Events(events) => events.run(address),
-        Verb::Watch(watch) => watch.run(address, shape),
-        Verb::Graph(graph) => graph.run(address, shape),
-        Verb::Export(export) => export.run(address, shape),
+        Verb::Watch(watch) => watch.run(address, selection),
+        Verb::Graph(graph) => graph.run(address, selection),
+        Verb::Export(export) => export.run(address, selection),
         Verb::Import(import) => import.run(address),
         Verb::Prime(prime) => prime.run(),
     }

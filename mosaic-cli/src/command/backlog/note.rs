@@ -11,7 +11,7 @@ use crate::database::store::{self, Address};
 use crate::environment::actor::identity;
 use crate::failure::Failure;
 use crate::input::{filled, name, prose};
-use crate::output::answer::split_off;
+use crate::output::document::split_off;
 use crate::output::reply::Reply;
 use crate::output::screen::{Paint, Screen, one_line};
 

@@ -30,14 +30,14 @@ use signal_hook::consts::{SIGHUP, SIGINT};
 
 use super::waiting::{Catch, Waiter};
 use super::wanted::Wanted;
-use crate::database::session::Session;
+use crate::database::reconnecting::ReconnectingStore;
 use crate::database::store::{self, Address, Choice};
 use crate::failure::{Exit, Failure};
 use crate::input::duration;
 use crate::interrupt;
 use crate::output::error;
 use crate::output::reply::{Reply, say};
-use crate::output::shape::Shape;
+use crate::output::selection::Selection;
 use job::{Job, stopped_by};
 use outcome::{End, Outcome, Tally};
 use plan::Plan;
@@ -95,11 +95,11 @@ pub struct Run {
 enum Event {
     Signal(i32),
     Claimed(Result<Catch, Failure>),
-    Ended(usize, Outcome, Option<Session>),
+    Ended(usize, Outcome, Option<ReconnectingStore>),
 }
 
 impl Run {
-    pub fn run(self, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address, selection: &Selection) -> Result<Reply, Failure> {
         command::check(&self.command[0])?;
         command::check_folder()?;
         let choice = store::choose(address)?;
@@ -115,7 +115,7 @@ impl Run {
             worker: self.wanted.worker(),
             ttl: Duration::from_secs(self.wanted.ttl),
             grace: Duration::from_secs(self.grace),
-            json: shape.is_json(),
+            json: selection.is_json(),
             database_url: address.0.clone(),
             streak: Streak::new(self.max_failures),
         };
@@ -136,12 +136,12 @@ impl Run {
             stop,
             signal: None,
             running: HashMap::new(),
-            sessions: Vec::new(),
-            tally: Tally::new(shape.is_json()),
+            stores: Vec::new(),
+            tally: Tally::new(selection.is_json()),
             failure: None,
         };
         fleet.work(&events, self.is_loop);
-        fleet.reply(shape)
+        fleet.reply(selection)
     }
 }
 
@@ -184,7 +184,7 @@ struct Fleet {
     signal: Option<(i32, Instant)>,
     running: HashMap<usize, Sender<event::Event>>,
     /// Connections of jobs that ended, for the next ones.
-    sessions: Vec<Session>,
+    stores: Vec<ReconnectingStore>,
     tally: Tally,
     failure: Option<Failure>,
 }
@@ -211,7 +211,7 @@ impl Fleet {
             match events.recv_timeout(pause) {
                 Ok(Event::Signal(signal)) => self.stop(signal),
                 Ok(Event::Claimed(claimed)) => self.take(claimed),
-                Ok(Event::Ended(number, outcome, session)) => self.end(number, outcome, session),
+                Ok(Event::Ended(number, outcome, store)) => self.end(number, outcome, store),
                 Err(RecvTimeoutError::Timeout) if self.signal.is_none() => self.is_dry = false,
                 Err(_) => return,
             }
@@ -240,10 +240,10 @@ impl Fleet {
             plan: self.plan.clone(),
             card,
             since,
-            session: self
-                .sessions
+            store: self
+                .stores
                 .pop()
-                .unwrap_or_else(|| Session::new(self.choice.clone())),
+                .unwrap_or_else(|| ReconnectingStore::new(self.choice.clone())),
             sender: sender.clone(),
             events,
             // A card that was claimed while the run was told to end goes back at once.
@@ -256,15 +256,15 @@ impl Fleet {
         let number = self.tally.next();
         let ended = self.sender.clone();
         thread::spawn(move || {
-            let (outcome, session) = job.run();
-            let _ = ended.send(Event::Ended(number, outcome, session));
+            let (outcome, store) = job.run();
+            let _ = ended.send(Event::Ended(number, outcome, store));
         });
         self.running.insert(number, sender);
     }
 
-    fn end(&mut self, number: usize, outcome: Outcome, session: Option<Session>) {
+    fn end(&mut self, number: usize, outcome: Outcome, store: Option<ReconnectingStore>) {
         self.running.remove(&number);
-        self.sessions.extend(session);
+        self.stores.extend(store);
         self.is_dry = false;
         // A command that cannot be run would send back one card after the other.
         self.is_last |= outcome.exit == Exit::Usage;
@@ -298,7 +298,7 @@ impl Fleet {
         }
     }
 
-    fn reply(mut self, shape: &Shape) -> Result<Reply, Failure> {
+    fn reply(mut self, selection: &Selection) -> Result<Reply, Failure> {
         if self.failure.is_none() && self.signal.is_none() {
             self.failure = self.plan.streak.failure();
         }
@@ -310,13 +310,13 @@ impl Fleet {
             (None, None) => self.tally.exit(),
         };
         match self.failure {
-            Some(failure) if !shape.is_json() || self.tally.is_empty() => Err(failure),
+            Some(failure) if !selection.is_json() || self.tally.is_empty() => Err(failure),
             Some(failure) => {
                 let mut document = json!({"cards": self.tally.cards});
-                document["error"] = error::document(&failure, shape.words)["error"].take();
+                document["error"] = error::document(&failure, selection.words)["error"].take();
                 Ok(Reply::exiting(document, nothing, exit))
             }
-            None if shape.is_json() => Ok(Reply::exiting(
+            None if selection.is_json() => Ok(Reply::exiting(
                 json!({"cards": self.tally.cards}),
                 nothing,
                 exit,

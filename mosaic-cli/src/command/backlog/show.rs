@@ -8,7 +8,7 @@ use crate::database::call::Call;
 use crate::database::store::{Address, Store};
 use crate::failure::Failure;
 use crate::input::filled;
-use crate::output::answer;
+use crate::output::document;
 use crate::output::reply::Reply;
 
 /// Show everything about a card
@@ -49,7 +49,7 @@ impl Show {
         if let Some(token) = token {
             card.insert("claim_token".to_owned(), token);
         }
-        Ok(Reply::new(answer::card(card), |document, screen| {
+        Ok(Reply::new(document::card(card), |document, screen| {
             card::page(&document["card"], screen)
         }))
     }

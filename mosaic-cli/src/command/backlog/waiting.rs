@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::wanted::Wanted;
 use crate::database::call::Call;
 use crate::database::limit::ANSWER;
-use crate::database::session::Session;
+use crate::database::reconnecting::ReconnectingStore;
 use crate::database::store::{Choice, Record};
 use crate::failure::{Code, Failure};
 use crate::output::reply::say;
@@ -32,7 +32,7 @@ const GRACE: Duration = Duration::from_secs(2);
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 pub struct Waiter {
-    session: Session,
+    store: ReconnectingStore,
     /// Set from outside: the wait is over.
     stop: Arc<AtomicBool>,
     /// Whether the wait is over as well when nobody reads standard output any more.
@@ -55,7 +55,7 @@ pub struct Catch {
 impl Waiter {
     pub fn new(choice: Choice, stop: Arc<AtomicBool>) -> Self {
         Waiter {
-            session: Session::new(choice),
+            store: ReconnectingStore::new(choice),
             stop,
             for_reader: false,
             spread: THROTTLE,
@@ -83,7 +83,7 @@ impl Waiter {
     ) -> Result<Catch, Failure> {
         let end = Instant::now() + wait.min(FOREVER);
         let caught = self.wait(wanted, max, request_id, end);
-        self.session.ignore();
+        self.store.ignore();
         caught
     }
 
@@ -108,7 +108,7 @@ impl Waiter {
             }
             let is_last = since >= end || self.is_stopped();
             let call = wanted.call(max).uuid("request_id", Some(request));
-            match self.session.call_by(call, deadline.min(since + ANSWER)) {
+            match self.store.call_by(call, deadline.min(since + ANSWER)) {
                 Ok(cards) if lost_answer && !cards.is_empty() => return Ok(self.renewed(cards)),
                 Ok(cards) if is_last || !cards.is_empty() => return Ok(Catch { cards, since }),
                 Ok(_) => {
@@ -143,7 +143,7 @@ impl Waiter {
                     .bigint("claim_token", card["claim_token"].as_i64())
                     .returning("claim_expires_at");
                 let end = Instant::now() + ANSWER;
-                self.session.call_by(renew, end).is_ok()
+                self.store.call_by(renew, end).is_ok()
             })
             .collect();
         Catch { cards, since }
@@ -153,7 +153,7 @@ impl Waiter {
     fn rest(&mut self, end: Instant, deadline: Instant) {
         if std::mem::take(&mut self.echo) {
             self.sleep(THROTTLE + random(THROTTLE), end);
-        } else if self.session.listen(deadline.min(Instant::now() + ANSWER)) {
+        } else if self.store.listen(deadline.min(Instant::now() + ANSWER)) {
             // A card that came before wakes nobody: look at once.
         } else if self.is_woken(IDLE + random(IDLE / 4), end) {
             self.sleep(random(self.spread), end);
@@ -179,7 +179,7 @@ impl Waiter {
         while let Some(left) = left(until).filter(|_| !self.is_stopped()) {
             let step = left.min(STEP);
             let begin = Instant::now();
-            if self.session.is_woken(step) {
+            if self.store.is_woken(step) {
                 return true;
             }
             if begin.elapsed() < step {

@@ -17,7 +17,7 @@ use crate::database::store::Address;
 use crate::failure::Failure;
 use crate::input::{duration, filled};
 use crate::output::reply::Reply;
-use crate::output::shape::Shape;
+use crate::output::selection::Selection;
 
 /// Watch the backlog live, or follow its events as JSON lines
 #[derive(Args)]
@@ -53,8 +53,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn run(self, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
-        if shape.is_json() {
+    pub fn run(self, address: &Address, selection: &Selection) -> Result<Reply, Failure> {
+        if selection.is_json() {
             return self.stream(address);
         }
         if self.id.is_some() || self.after.is_some() || self.from_start {

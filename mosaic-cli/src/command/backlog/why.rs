@@ -8,7 +8,7 @@ use crate::database::call::Call;
 use crate::database::store::{self, Address};
 use crate::failure::Failure;
 use crate::input::filled;
-use crate::output::answer;
+use crate::output::document;
 use crate::output::reply::Reply;
 use crate::output::screen::{Paint, Screen, local_time, one_line};
 
@@ -27,7 +27,7 @@ impl Why {
     pub fn run(self, address: &Address) -> Result<Reply, Failure> {
         let call = Call::new("backlog_why").text("id", self.id.clone());
         let reasons = store::rows(address, call)?;
-        Ok(Reply::new(answer::reasons(self.id, reasons), view))
+        Ok(Reply::new(document::reasons(self.id, reasons), view))
     }
 }
 

@@ -23,7 +23,7 @@ use crate::output::error::whole;
 use crate::output::notes::warn;
 use crate::output::reply::Reply;
 use crate::output::screen::{Screen, one_line};
-use crate::output::shape::Prints;
+use crate::output::selection::Prints;
 use crate::output::table::{Cell, Table};
 
 use reading::{Entry, Settings};

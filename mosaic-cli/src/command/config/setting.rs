@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::database::dsn;
 use crate::failure::Failure;
-use crate::failure::nearest::{nearest, question};
+use crate::failure::suggest::{question, similar};
 use crate::input;
 
 pub struct Setting {
@@ -243,7 +243,7 @@ impl Setting {
 
 /// "Did you mean …?"
 pub fn near(key: &str) -> Option<String> {
-    question(&nearest(
+    question(&similar(
         &key.replace('-', "_"),
         SETTINGS.iter().map(|setting| setting.key),
     ))
@@ -251,7 +251,8 @@ pub fn near(key: &str) -> Option<String> {
 
 impl Kind {
     fn check(self, value: &str) -> Result<(), String> {
-        let fits = |fits: bool, shape: &str| fits.then_some(()).ok_or_else(|| shape.to_owned());
+        let fits =
+            |fits: bool, expected: &str| fits.then_some(()).ok_or_else(|| expected.to_owned());
         input::filled(value).map_err(|_| "must not be empty".to_owned())?;
         if value.chars().any(char::is_control) {
             return Err("holds a character that cannot be typed".into());

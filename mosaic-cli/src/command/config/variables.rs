@@ -2,7 +2,7 @@
 
 use super::setting::variables;
 use crate::failure::Failure;
-use crate::failure::nearest::{nearest, question};
+use crate::failure::suggest::{question, similar};
 use crate::output::notes::warn;
 
 const PREFIX: &str = "MOSAIC";
@@ -66,7 +66,7 @@ fn unused(given: &[String]) -> Vec<(&str, String)> {
             let remark = match name.strip_prefix(PREFIX) {
                 Some(rest) if known.iter().any(|known| known == rest) => None,
                 Some(rest) => of_no_file(rest, &known).or_else(|| {
-                    let near = nearest(rest, unset.iter().copied()).into_iter();
+                    let near = similar(rest, unset.iter().copied()).into_iter();
                     let near: Vec<String> = near.map(|known| format!("{PREFIX}{known}")).collect();
                     question(&near.iter().map(String::as_str).collect::<Vec<_>>())
                 }),

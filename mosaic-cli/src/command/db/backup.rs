@@ -14,7 +14,7 @@ use crate::failure::{Code, Failure};
 use crate::files::replacement::Replacement;
 use crate::output::reply::{Reply, say};
 use crate::output::screen::{Screen, one_line};
-use crate::output::shape::Shape;
+use crate::output::selection::Selection;
 
 /// Save the whole database to a file
 #[derive(Args)]
@@ -43,7 +43,7 @@ pub struct Restore {
 }
 
 impl Backup {
-    pub fn run(self, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address, selection: &Selection) -> Result<Reply, Failure> {
         let (mut client, place) = Place::open(address)?;
         let server = server_of(&mut client)?;
         let Some(extension) = &server.extension else {
@@ -54,7 +54,7 @@ impl Backup {
         };
         let dump = place.program("pg_dump", server.major)?;
         let replacement = Replacement::begin(&self.file)?;
-        if !shape.is_json() {
+        if !selection.is_json() {
             say("saving the database");
         }
         dump.write(
@@ -86,7 +86,7 @@ impl Backup {
 }
 
 impl Restore {
-    pub fn run(self, address: &Address, shape: &Shape) -> Result<Reply, Failure> {
+    pub fn run(self, address: &Address, selection: &Selection) -> Result<Reply, Failure> {
         if let Err(error) = std::fs::File::open(&self.file) {
             return Err(
                 Failure::usage(format!("cannot read {}", self.file.display()))
@@ -97,13 +97,13 @@ impl Restore {
         let server = server_of(&mut client)?;
         let restore = place.program("pg_restore", server.major)?;
         self.check(&restore)?;
-        if !shape.is_json() {
+        if !selection.is_json() {
             say("restoring the database");
         }
         let restored = match &place {
-            Place::Embedded(store) => {
+            Place::Embedded(cluster) => {
                 drop(client);
-                store.restore(|database| load(&restore, &self.file, database))?
+                cluster.restore(|database| load(&restore, &self.file, database))?
             }
             Place::External(_) => {
                 let last_token = embedded::refuse_cards(&mut client)?;
@@ -177,7 +177,7 @@ fn load(restore: &ClientProgram, file: &Path, database: &OsStr) -> Result<(), Fa
 
 /// Where the backlog is.
 enum Place {
-    Embedded(embedded::Store),
+    Embedded(embedded::Cluster),
     External(Vec<(&'static str, std::ffi::OsString)>),
 }
 
@@ -189,16 +189,16 @@ impl Place {
                 Ok((store::connect(dsn)?, Place::External(environment)))
             }
             Choice::Embedded => {
-                let store = embedded::Store::locate()?;
-                Ok((store.connect()?, Place::Embedded(store)))
+                let cluster = embedded::Cluster::locate()?;
+                Ok((cluster.connect()?, Place::Embedded(cluster)))
             }
         }
     }
 
     fn program(&self, name: &str, major: u32) -> Result<ClientProgram, Failure> {
         match self {
-            Place::Embedded(store) => {
-                ClientProgram::find(name, major, store.program(name), store.environment()?)
+            Place::Embedded(cluster) => {
+                ClientProgram::find(name, major, cluster.program(name), cluster.environment()?)
             }
             Place::External(environment) => {
                 ClientProgram::find(name, major, None, environment.clone())

@@ -31,7 +31,7 @@ impl Resume {
     pub fn run(self, address: &Address) -> Result<Reply, Failure> {
         let mut client = match store::choose(address)? {
             Choice::External(dsn) => store::connect(dsn)?,
-            Choice::Embedded => embedded::Store::locate()?.connect()?,
+            Choice::Embedded => embedded::Cluster::locate()?.connect()?,
         };
         let rows = client.query(
             "select name, before, after from mosaic.backlog_resume_after_restore($1, $2)",

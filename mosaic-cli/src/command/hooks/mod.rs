@@ -21,7 +21,7 @@ use crate::input::filled;
 use crate::output::notes::warn;
 use crate::output::reply::Reply;
 use crate::output::screen::{Screen, one_line};
-use crate::output::shape::Prints;
+use crate::output::selection::Prints;
 use crate::output::table::{Cell, Table};
 
 pub use examine::examine;

@@ -9,8 +9,8 @@ use std::panic::catch_unwind;
 
 use serde_json::{Map, Value};
 
+use crate::agents::claude_session::{ClaudeSession, Held, claims, now};
 use crate::agents::primer::PRIMER;
-use crate::agents::session::{Held, Session, claims, now};
 use crate::database::call::Call;
 use crate::database::limit;
 use crate::database::store::{Address, Store};
@@ -48,7 +48,7 @@ fn run(event: &str) -> Result<String, Failure> {
     let _ = std::io::stdin().take(LONGEST).read_to_string(&mut input);
     let input: Value = serde_json::from_str(&input).unwrap_or_default();
     let id = input["session_id"].as_str().unwrap_or_default();
-    match (event, Session::of(id)?) {
+    match (event, ClaudeSession::of(id)?) {
         ("session-start", session) => Ok(start(session)),
         ("post-tool-use", Some(session)) => {
             session.hold(&claimed(&input))?;
@@ -69,7 +69,7 @@ fn run(event: &str) -> Result<String, Failure> {
 }
 
 /// The primer, and the cards that a session that goes on still holds.
-fn start(session: Option<Session>) -> String {
+fn start(session: Option<ClaudeSession>) -> String {
     let mut said = PRIMER.to_owned();
     let Some(session) = session else {
         return said;
@@ -162,7 +162,7 @@ fn parts(fields: &Map<String, Value>) -> impl Iterator<Item = &Value> {
 }
 
 /// Renews what is due, or all of it, and tells what is still held. No call where nothing is.
-fn renew(session: &Session, all: bool) -> Result<Vec<Held>, Failure> {
+fn renew(session: &ClaudeSession, all: bool) -> Result<Vec<Held>, Failure> {
     let due: Vec<Held> = session
         .held()
         .into_iter()
@@ -188,11 +188,11 @@ fn renew(session: &Session, all: bool) -> Result<Vec<Held>, Failure> {
             Err(_) => {}
         }
     }
-    session.settle(&outcome)?;
+    session.record(&outcome)?;
     Ok(session.held())
 }
 
-fn give_back(session: &Session) -> Result<(), Failure> {
+fn give_back(session: &ClaudeSession) -> Result<(), Failure> {
     let held = session.held();
     if !held.is_empty() {
         let mut store = Store::reopen(&Address::default())?;
@@ -200,7 +200,7 @@ fn give_back(session: &Session) -> Result<(), Failure> {
             let call = call("backlog_release", held).text("reason", "the session ended".to_owned());
             match store.rows(&call) {
                 Err(failure) if !is_over(&failure) => return Err(failure),
-                _ => session.settle(&[(held.clone(), None)])?,
+                _ => session.record(&[(held.clone(), None)])?,
             }
         }
     }

@@ -12,7 +12,7 @@ use super::handlers::{Handler, handlers, with, with_command, without};
 use super::ledger::{Before, Disabled, Ledger};
 use super::ours::{OURS, Ours, of_command};
 use crate::failure::Failure;
-use crate::failure::nearest::{nearest, question};
+use crate::failure::suggest::{question, similar};
 use crate::files::jsonc::{
     Container, Layout, insert, is_strict, line_indent, object, property, remove, replace,
 };
@@ -52,9 +52,9 @@ pub struct After {
 impl State {
     /// An error says where the settings are not what they should be.
     pub fn of(text: Option<String>, ledger: Option<Ledger>) -> Result<State, String> {
-        let shape = text.clone().unwrap_or_else(|| format!("{NONE}\n"));
-        let (current, indent) = current(&shape)?;
-        let layout = Layout::of(&shape);
+        let written = text.clone().unwrap_or_else(|| format!("{NONE}\n"));
+        let (current, indent) = current(&written)?;
+        let layout = Layout::of(&written);
         let mut state = State {
             ledger: ledger.unwrap_or_default(),
             full: current.clone().unwrap_or_else(|| NONE.to_owned()),
@@ -362,7 +362,7 @@ fn unknown(name: &str, hooks: &[Hook]) -> Failure {
     let failure = Failure::usage(format!("there is no hook {name:?}"))
         .detail("Nothing was changed. The hooks of plugins are switched with their plugin.");
     failure.hint(
-        question(&nearest(name, names))
+        question(&similar(name, names))
             .unwrap_or_else(|| "`mosaic config hooks list` shows them.".to_owned()),
     )
 }

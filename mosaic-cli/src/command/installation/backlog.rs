@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
-use crate::database::embedded::{Home, Store, Version};
+use crate::database::embedded::{Cluster, Home, Version};
 use crate::failure::Failure;
 
 /// An embedded backlog that has data.
@@ -21,10 +21,10 @@ impl Backlog {
         if home.data_major()?.is_none() {
             return Ok(Vec::new());
         }
-        let store = Store::locate()?;
+        let cluster = Cluster::locate()?;
         Ok(vec![Backlog {
-            version: store.schema_version()?,
-            is_running: store.is_running(),
+            version: cluster.schema_version()?,
+            is_running: cluster.is_running(),
             home,
         }])
     }

@@ -77,7 +77,7 @@ impl<'a> Previous<'a> {
     }
 
     /// All files are of one version again.
-    pub fn settle(&self) -> Result<(), Failure> {
+    pub fn unmark(&self) -> Result<(), Failure> {
         remove(&self.mark)
     }
 

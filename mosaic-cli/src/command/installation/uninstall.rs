@@ -15,14 +15,14 @@ use super::previous::of_server;
 use super::receipt::{self, Receipt};
 use crate::agents;
 use crate::command::hooks;
-use crate::database::embedded::{Home, Store};
+use crate::database::embedded::{Cluster, Home};
 use crate::failure::{Code, Exit, Failure};
 use crate::input::prompt;
 use crate::output::error::whole;
 use crate::output::notes::warn;
 use crate::output::reply::Reply;
 use crate::output::screen::{Screen, one_line};
-use crate::output::shape::{Prints, Shape};
+use crate::output::selection::{Prints, Selection};
 
 /// Remove what install.sh installed, and our hooks; the data stays
 #[derive(Args)]
@@ -73,7 +73,7 @@ impl Uninstall {
         }
     }
 
-    pub fn run(self, shape: &Shape) -> Result<Reply, Failure> {
+    pub fn run(self, selection: &Selection) -> Result<Reply, Failure> {
         if self.keep_files {
             let (taken_out, failed) = take_out();
             return match failed.is_empty() {
@@ -108,7 +108,7 @@ impl Uninstall {
             .hint("Run `install.sh --uninstall` of a clone of Mosaic."));
         }
         place.check_writable()?;
-        if !(self.yes || shape.is_json() || shape.is_quiet()) {
+        if !(self.yes || selection.is_json() || selection.is_quiet()) {
             eprint!(
                 "{}",
                 view(
@@ -122,7 +122,7 @@ impl Uninstall {
         }
         let _lock = place.lock()?;
         if home.data_major()?.is_some() {
-            Store::locate()?.stop()?;
+            Cluster::locate()?.stop()?;
         }
         let (taken_out, mut failed) = take_out();
         if let Err(failure) = remove_files(&script, &place, receipt.as_ref(), self.purge) {

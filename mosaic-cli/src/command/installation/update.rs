@@ -19,7 +19,7 @@ use crate::output::error::whole;
 use crate::output::notes::{say, warn};
 use crate::output::reply::Reply;
 use crate::output::screen::{Screen, one_line};
-use crate::output::shape::Prints;
+use crate::output::selection::Prints;
 
 /// Install the newest version in the place of this one
 #[derive(Args)]
@@ -106,7 +106,7 @@ impl Update {
             if let Err(failure) = done {
                 return Err(undone(&place, &backlogs, failure));
             }
-            Previous::of(&place).settle()?;
+            Previous::of(&place).unmark()?;
             plan["updated"] = json!(true);
             remind_of_the_external(address);
         }
@@ -247,7 +247,7 @@ fn put_back(place: &Place, backlogs: &[Backlog]) -> Result<Option<String>, Failu
             program.start()?;
         }
     }
-    previous.settle()?;
+    previous.unmark()?;
     Ok(match extension {
         Extension::Newer(version) => Some(version),
         Extension::Back { .. } => None,

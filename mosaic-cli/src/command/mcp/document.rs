@@ -4,11 +4,11 @@ use serde_json::{Map, Value, json};
 
 use super::bound::{self, bounded};
 use super::request::Request;
-use super::tool::{Answer, Effect, Tool};
+use super::tool::{Effect, Returns, Tool};
 use crate::command::backlog::{SAID, claimed_fields, fields_of_a_card};
 use crate::database::store::Record;
 use crate::failure::{Code, Failure};
-use crate::output::answer;
+use crate::output::document;
 
 /// What can be long. Agents get it where they ask for it: with `claim`, `show` and `fields`.
 const LONG: [&str; 3] = ["body", "acceptance", "result"];
@@ -26,46 +26,46 @@ impl Tool {
             .filter_map(|row| row.get("cursor").cloned())
             .collect();
         let wanted = given.fields();
-        let left_out: &[&str] = match self.answer {
-            Answer::Work | Answer::WholeCard => &[],
+        let left_out: &[&str] = match self.returns {
+            Returns::Work | Returns::WholeCard => &[],
             _ => &LONG,
         };
         let is_of_cards = !matches!(
-            self.answer,
-            Answer::Created
-                | Answer::Lease
-                | Answer::Reasons
-                | Answer::Reclaimed
-                | Answer::Events
-                | Answer::Event
-                | Answer::Numbers
+            self.returns,
+            Returns::Created
+                | Returns::Lease
+                | Returns::Reasons
+                | Returns::Reclaimed
+                | Returns::Events
+                | Returns::Event
+                | Returns::Numbers
         );
         if is_of_cards {
-            let beside = match self.answer {
-                Answer::CardAnd(column) => column,
+            let beside = match self.returns {
+                Returns::CardAnd(column) => column,
                 _ => "cursor",
             };
             rows.iter_mut()
-                .for_each(|card| shape(card, wanted.as_deref(), left_out, beside));
+                .for_each(|card| select_fields(card, wanted.as_deref(), left_out, beside));
         }
         let tokens = (rows.len() > 1).then(|| tokens(&rows));
-        let document = match self.answer {
-            Answer::Work => match tokens {
+        let document = match self.returns {
+            Returns::Work => match tokens {
                 Some(tokens) => json!({"claim_tokens": tokens, "cards": rows}),
-                None => answer::cards(rows),
+                None => document::cards(rows),
             },
-            Answer::WholeCard | Answer::Card => answer::card(self.only(rows)?),
-            Answer::Cards | Answer::Created => answer::cards(rows),
-            Answer::CardAnd(column) => answer::card_and(column, self.only(rows)?),
-            Answer::Page => answer::page(rows),
-            Answer::Lease => answer::lease(id, &self.only(rows)?),
-            Answer::Reasons => {
+            Returns::WholeCard | Returns::Card => document::card(self.only(rows)?),
+            Returns::Cards | Returns::Created => document::cards(rows),
+            Returns::CardAnd(column) => document::card_and(column, self.only(rows)?),
+            Returns::Page => document::page(rows),
+            Returns::Lease => document::lease(id, &self.only(rows)?),
+            Returns::Reasons => {
                 rows.iter_mut()
                     .for_each(|reason| reason.retain(|_, value| has_value(value)));
-                answer::reasons(id, rows)
+                document::reasons(id, rows)
             }
-            Answer::Reclaimed => json!({"reclaimed": rows}),
-            Answer::Events => {
+            Returns::Reclaimed => json!({"reclaimed": rows}),
+            Returns::Events => {
                 // Without news the reader stays where it is.
                 let next = cursors.last().cloned().or(given.0.get("after").cloned());
                 for event in &mut rows {
@@ -74,7 +74,7 @@ impl Tool {
                 }
                 json!({"events": rows, "next": next})
             }
-            Answer::Event => {
+            Returns::Event => {
                 let mut event = self.only(rows)?;
                 // What was said is known to who said it.
                 event.retain(|column, _| {
@@ -82,15 +82,15 @@ impl Tool {
                 });
                 json!({"event": event})
             }
-            Answer::Numbers => Value::Object(self.only(rows)?),
+            Returns::Numbers => Value::Object(self.only(rows)?),
         };
         Ok(bounded(document, &cursors, given.text("after").as_deref()))
     }
 
     /// One text, from a character on.
     fn part(&self, rows: &[Record], given: &Request, offset: usize) -> Result<Value, Failure> {
-        let column = match self.answer {
-            Answer::Events => "detail".to_owned(),
+        let column = match self.returns {
+            Returns::Events => "detail".to_owned(),
             _ => given.fields().unwrap_or_default().remove(0),
         };
         let record = rows
@@ -120,9 +120,9 @@ impl Tool {
 
     /// The fields of the cards that it answers with.
     pub fn fields(&self) -> Vec<&'static str> {
-        match self.answer {
-            Answer::Work => claimed_fields(),
-            Answer::WholeCard => fields_of_a_card(&SAID),
+        match self.returns {
+            Returns::Work => claimed_fields(),
+            Returns::WholeCard => fields_of_a_card(&SAID),
             _ => fields_of_a_card(&[]),
         }
     }
@@ -136,8 +136,8 @@ impl Tool {
 
 /// Leaves of a card what was asked for; else what has a value, which alone is worth an agent's tokens. The column that
 /// belongs beside the card stays in any case.
-fn shape(card: &mut Record, wanted: Option<&[String]>, left_out: &[&str], beside: &str) {
-    let mut shaped = Record::new();
+fn select_fields(card: &mut Record, wanted: Option<&[String]>, left_out: &[&str], beside: &str) {
+    let mut selected = Record::new();
     let is_held = card
         .get("claim_token")
         .is_some_and(|token| !token.is_null());
@@ -153,10 +153,10 @@ fn shape(card: &mut Record, wanted: Option<&[String]>, left_out: &[&str], beside
             None => has_value(&value) && !left_out.contains(&column.as_str()),
         };
         if stays {
-            shaped.insert(column, value);
+            selected.insert(column, value);
         }
     }
-    *card = shaped;
+    *card = selected;
 }
 
 fn has_value(value: &Value) -> bool {
@@ -188,7 +188,7 @@ mod tests {
             json!({"id": "A1", "labels": [], "phase": null, "attempts": 0,
             "result": {"notes": null, "files": []}, "body": "long"}),
         );
-        shape(&mut card, None, &["body"], "cursor");
+        select_fields(&mut card, None, &["body"], "cursor");
         assert_eq!(
             json!(card),
             json!({"id": "A1", "attempts": 0, "result": {"notes": null, "files": []}})
@@ -198,14 +198,19 @@ mod tests {
     #[test]
     fn fields_are_what_was_asked_for_and_the_token_comes_first() {
         let card = record(json!({"id": "A", "title": "t", "body": null, "claim_token": 7}));
-        let mut shaped = card.clone();
-        shape(&mut shaped, Some(&["body".to_owned()]), &["body"], "cursor");
+        let mut selected = card.clone();
+        select_fields(
+            &mut selected,
+            Some(&["body".to_owned()]),
+            &["body"],
+            "cursor",
+        );
         assert_eq!(
-            json!(shaped),
+            json!(selected),
             json!({"id": "A", "claim_token": 7, "body": null})
         );
         let mut whole = card;
-        shape(&mut whole, None, &[], "cursor");
+        select_fields(&mut whole, None, &[], "cursor");
         let order: Vec<&str> = whole.keys().map(String::as_str).collect();
         assert_eq!(order, ["id", "claim_token", "title"]);
     }

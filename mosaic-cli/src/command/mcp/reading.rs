@@ -6,10 +6,10 @@ use serde_json::{Map, json};
 use super::given;
 use super::kind::LISTS;
 use super::request::Request;
-use super::tool::{Answer, Effect, Tool};
+use super::tool::{Effect, Returns, Tool};
 use crate::failure::Failure;
-use crate::failure::nearest::{nearest, question};
-use crate::output::shape::check_fields;
+use crate::failure::suggest::{question, similar};
+use crate::output::selection::check_fields;
 
 /// Cards of one claim, so that each fits into the answer.
 const MOST_CLAIMED: i64 = 20;
@@ -63,14 +63,14 @@ impl Tool {
             if offset < 0 {
                 return Err(Failure::usage("offset must not be negative"));
             }
-            let is_one = match self.answer {
-                Answer::Events => given.has("id") && given.number("max_events") == Some(1),
+            let is_one = match self.returns {
+                Returns::Events => given.has("id") && given.number("max_events") == Some(1),
                 _ => given.fields().is_some_and(|fields| fields.len() == 1),
             };
             if !is_one {
                 return Err(Failure::usage("offset is for one text alone").hint(
-                    match self.answer {
-                        Answer::Events => {
+                    match self.returns {
+                        Returns::Events => {
                             "Give id, max_events 1 and the cursor before the event as after."
                         }
                         _ => "As in {\"id\":\"A1\",\"fields\":[\"body\"],\"offset\":10000}",
@@ -112,7 +112,7 @@ impl Tool {
             return Ok(());
         };
         let message = format!("{} does not know the argument {name:?}", self.name);
-        let hint = match question(&nearest(name, known())) {
+        let hint = match question(&similar(name, known())) {
             Some(question) => format!("{question} {}", self.takes()),
             None => self.takes(),
         };

@@ -32,14 +32,14 @@ pub struct Session {
 
 #[derive(Default)]
 struct Leases {
-    held: HashMap<String, Lease>,
+    held: HashMap<String, KeptLease>,
     /// Leases that could not be kept, with what the backlog said.
     lost: HashMap<String, String>,
     ended: bool,
 }
 
 #[derive(Clone)]
-pub struct Lease {
+pub struct KeptLease {
     pub token: i64,
     pub ttl: Duration,
     worker: String,
@@ -47,7 +47,7 @@ pub struct Lease {
     due: Instant,
 }
 
-impl Lease {
+impl KeptLease {
     pub fn call(&self, function: &'static str, id: &str) -> Call {
         Call::new(function)
             .text("id", id.to_owned())
@@ -111,7 +111,7 @@ impl Session {
         };
         let ttl = number("claim_ttl_seconds").and_then(|ttl| ttl.try_into().ok());
         let ttl = Duration::from_secs(ttl.unwrap_or_default());
-        let lease = Lease {
+        let lease = KeptLease {
             token,
             ttl,
             worker: worker.to_owned(),
@@ -149,7 +149,7 @@ impl Session {
     }
 
     /// The lease that is to be renewed now; waits for it. `None`: the session has ended.
-    pub fn due(&self) -> Option<(String, Lease)> {
+    pub fn due(&self) -> Option<(String, KeptLease)> {
         let mut leases = lock(&self.leases);
         loop {
             if leases.ended {
@@ -168,7 +168,7 @@ impl Session {
     }
 
     /// A lease that is to be tried again after a while.
-    pub fn put_off(&self, id: &str, lease: &Lease, pause: Duration) {
+    pub fn put_off(&self, id: &str, lease: &KeptLease, pause: Duration) {
         let mut leases = lock(&self.leases);
         if let Some(held) = leases.held.get_mut(id)
             && held.token == lease.token
@@ -178,7 +178,7 @@ impl Session {
     }
 
     /// A lease that could not be kept.
-    pub fn lose(&self, id: &str, lease: &Lease, why: &str) {
+    pub fn lose(&self, id: &str, lease: &KeptLease, why: &str) {
         let mut leases = lock(&self.leases);
         if leases
             .held

@@ -22,7 +22,7 @@ pub struct Tool {
     pub function: &'static str,
     pub arguments: &'static [Argument],
     pub effect: Effect,
-    pub answer: Answer,
+    pub returns: Returns,
 }
 
 /// Whose tool it is. What somebody may do is decided by the database.
@@ -54,7 +54,7 @@ pub enum Effect {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum Returns {
     /// Cards with all that it takes to start.
     Work,
     WholeCard,
@@ -122,7 +122,7 @@ impl Tool {
             }
         }
         let is_open_alone = !given.is_on("ready_only") && given.texts("statuses").next().is_none();
-        if self.answer == Answer::Page && is_open_alone {
+        if self.returns == Returns::Page && is_open_alone {
             // Said, as an older extension has another default.
             let statuses = if given.is_on("all") { STATUSES } else { OPEN };
             call = call.statuses("statuses", words(statuses));

@@ -5,7 +5,7 @@ use super::kind::Kind::{
     Texts, Token, Uuid, Word,
 };
 use super::kind::{Argument, may, must};
-use super::tool::{Answer, Effect, Role, Tool};
+use super::tool::{Effect, Returns, Role, Tool};
 
 /// Clients show the tools of all servers in one list.
 const PREFIX: &str = "backlog_";
@@ -101,7 +101,7 @@ pub const TOOLS: &[Tool] = &[
             FIELDS,
         ],
         effect: Effect::Claims,
-        answer: Answer::Work,
+        returns: Returns::Work,
     },
     Tool {
         name: "backlog_renew",
@@ -115,7 +115,7 @@ pub const TOOLS: &[Tool] = &[
             may("note", Text, "as in backlog_note"),
         ],
         effect: Effect::Renews,
-        answer: Answer::Lease,
+        returns: Returns::Lease,
     },
     Tool {
         name: "backlog_complete",
@@ -124,7 +124,7 @@ pub const TOOLS: &[Tool] = &[
         function: "backlog_complete",
         arguments: &[ID, FREED, RESULT, FIELDS],
         effect: Effect::Settles,
-        answer: Answer::CardAnd("unblocked"),
+        returns: Returns::CardAnd("unblocked"),
     },
     Tool {
         name: "backlog_fail",
@@ -139,7 +139,7 @@ pub const TOOLS: &[Tool] = &[
             FIELDS,
         ],
         effect: Effect::Returns,
-        answer: Answer::Card,
+        returns: Returns::Card,
     },
     Tool {
         name: "backlog_release",
@@ -148,7 +148,7 @@ pub const TOOLS: &[Tool] = &[
         function: "backlog_release",
         arguments: &[ID, TOKEN, may("reason", Text, ""), RETRY_IN, FIELDS],
         effect: Effect::Returns,
-        answer: Answer::Card,
+        returns: Returns::Card,
     },
     Tool {
         name: "backlog_block",
@@ -167,7 +167,7 @@ pub const TOOLS: &[Tool] = &[
             FIELDS,
         ],
         effect: Effect::Settles,
-        answer: Answer::Card,
+        returns: Returns::Card,
     },
     Tool {
         name: "backlog_unblock",
@@ -176,7 +176,7 @@ pub const TOOLS: &[Tool] = &[
         function: "backlog_unblock",
         arguments: &[ID, may("answer", Text, "told to the next worker"), FIELDS],
         effect: Effect::Changes,
-        answer: Answer::Card,
+        returns: Returns::Card,
     },
     Tool {
         name: "backlog_note",
@@ -185,7 +185,7 @@ pub const TOOLS: &[Tool] = &[
         function: "backlog_note",
         arguments: &[ID, must("note", Text, ""), may("claim_token", Token, "")],
         effect: Effect::Changes,
-        answer: Answer::Event,
+        returns: Returns::Event,
     },
     Tool {
         name: "backlog_create",
@@ -208,7 +208,7 @@ pub const TOOLS: &[Tool] = &[
             FIELDS,
         ],
         effect: Effect::Changes,
-        answer: Answer::CardAnd("created"),
+        returns: Returns::CardAnd("created"),
     },
     Tool {
         name: "backlog_create_many",
@@ -221,7 +221,7 @@ pub const TOOLS: &[Tool] = &[
             "each as in backlog_create; depends_on may name cards of the same call; not_before as RFC 3339 only",
         )],
         effect: Effect::Changes,
-        answer: Answer::Created,
+        returns: Returns::Created,
     },
     Tool {
         name: "backlog_link",
@@ -230,7 +230,7 @@ pub const TOOLS: &[Tool] = &[
         function: "backlog_link",
         arguments: &[ID, must("depends_on", Texts, "ids"), FIELDS],
         effect: Effect::Changes,
-        answer: Answer::Card,
+        returns: Returns::Card,
     },
     Tool {
         name: "backlog_list",
@@ -258,7 +258,7 @@ pub const TOOLS: &[Tool] = &[
             ),
         ],
         effect: Effect::Reads,
-        answer: Answer::Page,
+        returns: Returns::Page,
     },
     Tool {
         name: "backlog_show",
@@ -275,7 +275,7 @@ pub const TOOLS: &[Tool] = &[
             ),
         ],
         effect: Effect::Reads,
-        answer: Answer::WholeCard,
+        returns: Returns::WholeCard,
     },
     Tool {
         name: "backlog_why",
@@ -284,7 +284,7 @@ pub const TOOLS: &[Tool] = &[
         function: "backlog_why",
         arguments: &[ID],
         effect: Effect::Reads,
-        answer: Answer::Reasons,
+        returns: Returns::Reasons,
     },
     Tool {
         name: "backlog_events",
@@ -302,7 +302,7 @@ pub const TOOLS: &[Tool] = &[
             ),
         ],
         effect: Effect::Reads,
-        answer: Answer::Events,
+        returns: Returns::Events,
     },
     Tool {
         name: "backlog_stats",
@@ -311,7 +311,7 @@ pub const TOOLS: &[Tool] = &[
         function: "backlog_stats",
         arguments: &[PHASE],
         effect: Effect::Reads,
-        answer: Answer::Numbers,
+        returns: Returns::Numbers,
     },
     Tool {
         name: "backlog_unlink",
@@ -320,7 +320,7 @@ pub const TOOLS: &[Tool] = &[
         function: "backlog_unlink",
         arguments: &[ID, must("depends_on", Texts, "ids"), FIELDS],
         effect: Effect::Changes,
-        answer: Answer::Card,
+        returns: Returns::Card,
     },
     Tool {
         name: "backlog_update",
@@ -342,7 +342,7 @@ pub const TOOLS: &[Tool] = &[
             FIELDS,
         ],
         effect: Effect::Changes,
-        answer: Answer::Card,
+        returns: Returns::Card,
     },
     Tool {
         name: "backlog_cancel",
@@ -357,7 +357,7 @@ pub const TOOLS: &[Tool] = &[
             FIELDS,
         ],
         effect: Effect::Ends,
-        answer: Answer::Cards,
+        returns: Returns::Cards,
     },
     Tool {
         name: "backlog_reopen",
@@ -366,7 +366,7 @@ pub const TOOLS: &[Tool] = &[
         function: "backlog_reopen",
         arguments: &[ID, REASON, FIELDS],
         effect: Effect::Changes,
-        answer: Answer::Cards,
+        returns: Returns::Cards,
     },
     Tool {
         name: "backlog_reclaim",
@@ -384,7 +384,7 @@ pub const TOOLS: &[Tool] = &[
             may("max_cards", Integer, "default 1000"),
         ],
         effect: Effect::Changes,
-        answer: Answer::Reclaimed,
+        returns: Returns::Reclaimed,
     },
 ];
 

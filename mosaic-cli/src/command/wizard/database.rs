@@ -2,7 +2,7 @@
 
 use super::step::{Context, Item, State};
 use crate::database::dsn::{self, Dsn};
-use crate::database::embedded::{Home, Store};
+use crate::database::embedded::{Cluster, Home};
 use crate::database::extension;
 use crate::database::store::{self, Address, Choice};
 use crate::environment::filled;
@@ -59,13 +59,13 @@ fn is_set_up() -> Result<bool, Failure> {
 }
 
 fn embedded() -> Result<Item, Failure> {
-    let store = Store::locate()?;
+    let cluster = Cluster::locate()?;
     let root = Home::locate()?.root;
     let what = format!("a PostgreSQL of your own in {}", root.display());
     if is_set_up()? {
         return Ok(Item::new(STEP, what, State::Done));
     }
-    let act = move || store.start().map(|_| ());
+    let act = move || cluster.start().map(|_| ());
     Ok(Item::planned(STEP, what, act))
 }
 

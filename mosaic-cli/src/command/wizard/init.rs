@@ -14,7 +14,7 @@ use crate::input::filled;
 use crate::output::error::whole;
 use crate::output::reply::Reply;
 use crate::output::screen::one_line;
-use crate::output::shape::{Prints, Shape};
+use crate::output::selection::{Prints, Selection};
 
 /// Give the agents of this repository the backlog: the primer, and the MCP server
 #[derive(Args)]
@@ -67,11 +67,11 @@ impl Init {
         }
     }
 
-    pub fn run(self, shape: &Shape) -> Result<Reply, Failure> {
+    pub fn run(self, selection: &Selection) -> Result<Reply, Failure> {
         if self.everywhere {
             return taken_out(agents::remove_all()?);
         }
-        let mut context = Context::new(Mode::of(self.yes)?, Address::default(), shape.words);
+        let mut context = Context::new(Mode::of(self.yes)?, Address::default(), selection.words);
         let level = match (self.user, &context.repository) {
             (true, _) => Level::User,
             (false, Some(root)) => Level::Repository(root.clone()),

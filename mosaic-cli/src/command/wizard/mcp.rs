@@ -3,7 +3,7 @@
 use super::step::{Context, Item, State, without_promise};
 use crate::agents::{AGENTS, Agent, Edit, Found, Level, NAME};
 use crate::failure::Failure;
-use crate::failure::nearest::{nearest, question};
+use crate::failure::suggest::{question, similar};
 use crate::interrupt;
 
 const STEP: &str = "mcp";
@@ -33,7 +33,7 @@ pub fn wanted(words: &[String], flag: &str) -> Result<Wanted, Failure> {
                 let all: Vec<&str> = names.clone().collect();
                 failure
                     .detail(format!("They are {}; or all, or none.", all.join(", ")))
-                    .hint(question(&nearest(word, names)).unwrap_or_default())
+                    .hint(question(&similar(word, names)).unwrap_or_default())
             })
         })
         .collect();

@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::input::filled;
 use crate::output::error::whole;
 use crate::output::reply::Reply;
-use crate::output::shape::{Prints, Shape};
+use crate::output::selection::{Prints, Selection};
 
 pub use init::Init;
 use plan::{carry_out, view};
@@ -95,7 +95,7 @@ impl Wizard {
         }
     }
 
-    pub fn run(self, address: Address, shape: &Shape) -> Result<Reply, Failure> {
+    pub fn run(self, address: Address, selection: &Selection) -> Result<Reply, Failure> {
         if address.is_given() {
             return Err(
                 Failure::usage("--database-url does not go with this command")
@@ -106,7 +106,7 @@ impl Wizard {
             Ok(mode) => (mode, None),
             Err(problem) => (Mode::Leaves, Some(problem)),
         };
-        let mut context = Context::new(mode, address, shape.words);
+        let mut context = Context::new(mode, address, selection.words);
         context.problems.extend(problem);
         if context.asks() && !self.dry_run {
             eprintln!("Nothing is written before the last question.");

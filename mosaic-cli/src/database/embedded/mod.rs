@@ -5,7 +5,8 @@
 //! time, and each part so that it can be cut off anywhere and begun again.
 
 mod account;
-mod dial;
+mod cluster;
+mod connect;
 mod download;
 mod ending;
 mod folder;
@@ -21,7 +22,6 @@ mod server;
 mod settings;
 mod setup;
 mod step;
-mod store;
 mod version;
 
 use std::path::Path;
@@ -30,35 +30,35 @@ use postgres::Client;
 
 use crate::failure::Failure;
 
+pub use cluster::{Cluster, Report};
 pub use home::Home;
 pub use installation::default_version;
 pub use restore::{finish_restore, refuse_cards};
 pub use search::beside_the_program;
 pub use step::Step;
-pub use store::{Report, Store};
 pub use version::Version;
 
 /// A connection to the embedded store as the backlog's operator. Sets up, starts and migrates
 /// whatever is missing; usually nothing is.
 pub fn connect() -> Result<Client, Failure> {
-    Store::locate()?.connect()
+    Cluster::locate()?.connect()
 }
 
 /// A connection to the embedded store if it runs and is in order. Starts nothing.
 pub fn rejoin() -> Result<Client, Failure> {
-    Store::locate()?
+    Cluster::locate()?
         .connect_running()?
         .ok_or_else(|| Failure::unreachable("the embedded server does not run"))
 }
 
 /// A connection after one of `connect` turned out to lack a function: everything is looked at again.
 pub fn repair() -> Result<Client, Failure> {
-    Store::locate()?.repair()
+    Cluster::locate()?.repair()
 }
 
 /// A connection if the server runs and is set up.
 pub fn at_hand() -> Option<Client> {
-    Store::locate().ok()?.connect_running().ok()?
+    Cluster::locate().ok()?.connect_running().ok()?
 }
 
 /// A program of every PostgreSQL that was installed beside this program, and of those that the

@@ -4,10 +4,10 @@ use std::ffi::OsStr;
 
 use postgres::Client;
 
-use super::dial::{ADMIN, DATABASE, OPERATOR};
+use super::cluster::Cluster;
+use super::connect::{ADMIN, DATABASE, OPERATOR};
 use super::lock::Lock;
 use super::schema;
-use super::store::Store;
 use crate::database::extension;
 use crate::failure::{Code, Failure};
 
@@ -22,7 +22,7 @@ pub struct Restored {
     pub kept: Option<String>,
 }
 
-impl Store {
+impl Cluster {
     /// `load` fills a new database. It takes the place of the old one in one step, in which
     /// nobody is connected and nobody can be; if anything fails before, nothing has changed.
     pub fn restore(

@@ -3,7 +3,7 @@
 
 use postgres::Client;
 
-use super::dial::{ADMIN, Answer, DATABASE, FIRST_DATABASE, OPERATOR, dial};
+use super::connect::{ADMIN, Attempt, DATABASE, FIRST_DATABASE, OPERATOR, connect};
 use super::home::Socket;
 use super::settings::DURABLE;
 use super::version::Version;
@@ -26,12 +26,12 @@ pub fn complete(socket: &Socket) -> Result<Migration, Failure> {
 
 /// A connection as the superuser, in which nothing of the caller's environment has a say.
 pub fn admin(socket: &Socket, database: &str) -> Result<Client, Failure> {
-    match dial(socket, ADMIN, database) {
-        Answer::Connected(client) => Ok(*client),
-        Answer::Incomplete(failure) | Answer::Refused(failure) | Answer::Silent(failure) => {
+    match connect(socket, ADMIN, database) {
+        Attempt::Connected(client) => Ok(*client),
+        Attempt::Incomplete(failure) | Attempt::Refused(failure) | Attempt::Silent(failure) => {
             Err(failure)
         }
-        Answer::Down | Answer::Waiting => {
+        Attempt::Down | Attempt::Waiting => {
             Err(Failure::unreachable("the embedded server went away"))
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use postgres::Client;
 
 use super::finding::{Finding, State};
-use crate::database::embedded::Store;
+use crate::database::embedded::Cluster;
 use crate::failure::Failure;
 
 /// With less than this the server is likely to fill the disk soon.
@@ -16,9 +16,9 @@ const FULL: u64 = 100_000_000;
 
 /// A connection, if the server runs.
 pub fn examine(findings: &mut Vec<Finding>) -> Result<Result<Option<Client>, Failure>, Failure> {
-    let store = Store::locate()?;
-    findings.push(installation(&store));
-    let report = match store.report() {
+    let cluster = Cluster::locate()?;
+    findings.push(installation(&cluster));
+    let report = match cluster.report() {
         Ok(report) => report,
         Err(failure) => return Ok(Err(failure)),
     };
@@ -39,7 +39,7 @@ pub fn examine(findings: &mut Vec<Finding>) -> Result<Result<Option<Client>, Fai
     if let Some(silent) = report.silent {
         return Ok(Err(silent));
     }
-    let client = store.connect_running();
+    let client = cluster.connect_running();
     if let (Ok(None), None, Some(holder)) = (&client, report.pid, &report.holder) {
         return Ok(Err(holder.refusal(&report.data)));
     }
@@ -67,9 +67,9 @@ pub fn examine(findings: &mut Vec<Finding>) -> Result<Result<Option<Client>, Fai
     Ok(client)
 }
 
-fn installation(store: &Store) -> Finding {
+fn installation(cluster: &Cluster) -> Finding {
     const NAME: &str = "installation";
-    match store.installed() {
+    match cluster.installed() {
         Ok(found) => Finding::ok(
             NAME,
             format!(

@@ -103,7 +103,7 @@ impl Drawing {
 pub mod tests {
     use super::*;
     use crate::command::backlog::graph::dag::Dag;
-    use crate::command::backlog::graph::picture::Selection;
+    use crate::command::backlog::graph::picture::Subgraph;
     use serde_json::json;
 
     pub const HOSTILE: [&str; 14] = [
@@ -141,14 +141,14 @@ pub mod tests {
             "depends_on": [], "open_dependencies": 0, "not_before": null}),
         );
         let dag = Dag::new(cards);
-        Drawing::of(&Picture::new(&dag, Selection::everything(&dag), false))
+        Drawing::of(&Picture::new(&dag, Subgraph::everything(&dag), false))
     }
 
     #[test]
     fn folded_cards_are_a_box_of_their_own() {
         let dag =
             crate::command::backlog::graph::dag::tests::dag(&["G: C", "C: B", "B done", "L done"]);
-        let drawing = Drawing::of(&Picture::new(&dag, Selection::everything(&dag), false));
+        let drawing = Drawing::of(&Picture::new(&dag, Subgraph::everything(&dag), false));
         let lines: Vec<&str> = drawing.boxes.iter().map(|one| one.line.as_str()).collect();
         assert_eq!(lines, ["Title of G", "Title of C", "… 1 done", "… 1 done"]);
         let arrows: Vec<_> = drawing

@@ -241,11 +241,11 @@ fn apart(wanted: &[(f64, usize)]) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::command::backlog::graph::dag::tests::dag;
-    use crate::command::backlog::graph::picture::{Picture, Selection};
+    use crate::command::backlog::graph::picture::{Picture, Subgraph};
 
     fn layout(lines: &[&str]) -> (Drawing, Layout) {
         let dag = dag(lines);
-        let drawing = Drawing::of(&Picture::new(&dag, Selection::everything(&dag), true));
+        let drawing = Drawing::of(&Picture::new(&dag, Subgraph::everything(&dag), true));
         let layout = of(&drawing);
         (drawing, layout)
     }

@@ -1,4 +1,4 @@
-//! What is shown of the graph: the cards of a selection, with the finished parts folded away.
+//! What is shown of the graph: the cards of a subgraph, with the finished parts folded away.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use super::dag::Dag;
 use super::state::State;
 
 /// The cards that are asked for.
-pub struct Selection {
+pub struct Subgraph {
     pub inside: Vec<bool>,
     /// Not asked for, but waited for.
     pub outside: Vec<bool>,
@@ -18,9 +18,9 @@ pub struct Selection {
     pub focus: Option<usize>,
 }
 
-impl Selection {
+impl Subgraph {
     pub fn everything(dag: &Dag) -> Self {
-        Selection {
+        Subgraph {
             inside: vec![true; dag.len()],
             outside: vec![false; dag.len()],
             focus: None,
@@ -37,7 +37,7 @@ impl Selection {
                 next.extend(links(dag, card).iter().filter(|other| !inside[**other]));
             }
         }
-        Selection {
+        Subgraph {
             inside,
             outside: vec![false; dag.len()],
             focus: Some(card),
@@ -55,7 +55,7 @@ impl Selection {
                     && dag.needed_by(card).iter().any(waits)
             })
             .collect();
-        Selection {
+        Subgraph {
             inside,
             outside,
             focus: None,
@@ -84,7 +84,7 @@ impl Folded {
 
 pub struct Picture<'a> {
     pub dag: &'a Dag,
-    selection: Selection,
+    subgraph: Subgraph,
     shown: Vec<bool>,
     /// The longest chain of open cards, in the order of the work.
     pub critical: Vec<usize>,
@@ -98,20 +98,20 @@ pub struct Picture<'a> {
 }
 
 impl<'a> Picture<'a> {
-    pub fn new(dag: &'a Dag, selection: Selection, all: bool) -> Self {
-        let critical = critical_path::find(dag, &selection.inside);
+    pub fn new(dag: &'a Dag, subgraph: Subgraph, all: bool) -> Self {
+        let critical = critical_path::find(dag, &subgraph.inside);
         let mut step = vec![None; dag.len()];
         for (place, card) in critical.iter().enumerate() {
             step[*card] = Some(place);
         }
         let mut picture = Picture {
             shown: if all {
-                selection.inside.clone()
+                subgraph.inside.clone()
             } else {
-                unfinished(dag, &selection)
+                unfinished(dag, &subgraph)
             },
             dag,
-            selection,
+            subgraph,
             step,
             critical,
             before: HashMap::new(),
@@ -119,7 +119,7 @@ impl<'a> Picture<'a> {
             loose: Folded::default(),
         };
         picture.fold();
-        for (shown, outside) in picture.shown.iter_mut().zip(&picture.selection.outside) {
+        for (shown, outside) in picture.shown.iter_mut().zip(&picture.subgraph.outside) {
             *shown |= outside;
         }
         picture
@@ -128,13 +128,13 @@ impl<'a> Picture<'a> {
     /// Counts every card that is not shown at one place: the first that leads to it.
     fn fold(&mut self) {
         let mut counted = self.shown.clone();
-        let cards = || (0..self.dag.len()).filter(|card| self.selection.inside[*card]);
+        let cards = || (0..self.dag.len()).filter(|card| self.subgraph.inside[*card]);
         let mut gather = |from: usize, links: fn(&Dag, usize) -> &[usize]| {
             let mut folded = Folded::default();
             let mut next = vec![from];
             while let Some(card) = next.pop() {
                 for other in links(self.dag, card) {
-                    if self.selection.inside[*other] && !counted[*other] {
+                    if self.subgraph.inside[*other] && !counted[*other] {
                         counted[*other] = true;
                         folded.add(self.dag.state(*other));
                         next.push(*other);
@@ -147,7 +147,7 @@ impl<'a> Picture<'a> {
         let mut after = HashMap::new();
         for card in cards().filter(|card| self.shown[*card]) {
             before.insert(card, gather(card, Dag::needs));
-            if self.selection.focus.is_some() {
+            if self.subgraph.focus.is_some() {
                 after.insert(card, gather(card, Dag::needed_by));
             }
         }
@@ -164,11 +164,11 @@ impl<'a> Picture<'a> {
     }
 
     pub fn focus(&self) -> Option<usize> {
-        self.selection.focus
+        self.subgraph.focus
     }
 
     pub fn is_outside(&self, card: usize) -> bool {
-        self.selection.outside[card]
+        self.subgraph.outside[card]
     }
 
     pub fn is_critical(&self, card: usize) -> bool {
@@ -220,18 +220,18 @@ impl Folded {
 
 /// Cards that are finished with all that they need are left out, but for a cancelled one that an
 /// open card still waits for.
-fn unfinished(dag: &Dag, selection: &Selection) -> Vec<bool> {
-    let mut shown = selection.inside.clone();
+fn unfinished(dag: &Dag, subgraph: &Subgraph) -> Vec<bool> {
+    let mut shown = subgraph.inside.clone();
     let mut finished = vec![true; dag.len()];
     for card in dag.order().iter().copied() {
         let below = dag.needs(card).iter().all(|need| finished[*need]);
-        finished[card] = !selection.inside[card] || (!dag.state(card).is_open() && below);
+        finished[card] = !subgraph.inside[card] || (!dag.state(card).is_open() && below);
         let is_waited_for = dag.state(card) == State::Cancelled
             && dag
                 .needed_by(card)
                 .iter()
-                .any(|other| selection.inside[*other] && dag.state(*other).is_open());
-        if finished[card] && !is_waited_for && selection.focus != Some(card) {
+                .any(|other| subgraph.inside[*other] && dag.state(*other).is_open());
+        if finished[card] && !is_waited_for && subgraph.focus != Some(card) {
             shown[card] = false;
         }
     }
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn finished_parts_are_folded_and_every_card_is_counted_once() {
         let dag = dag(&LINES);
-        let picture = Picture::new(&dag, Selection::everything(&dag), false);
+        let picture = Picture::new(&dag, Subgraph::everything(&dag), false);
         // X is cancelled and keeps G waiting; F was completed by force although C is open.
         assert_eq!(shown(&picture), "G C X F");
         assert_eq!(picture.folded_before(1).text().unwrap(), "… 2 done");
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn all_means_all() {
         let dag = dag(&LINES);
-        let picture = Picture::new(&dag, Selection::everything(&dag), true);
+        let picture = Picture::new(&dag, Subgraph::everything(&dag), true);
         assert_eq!(picture.cards().count(), LINES.len());
         assert_eq!(picture.loose, Folded::default());
     }
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn around_a_card_are_what_it_needs_and_what_needs_it() {
         let dag = dag(&["G: C", "C: B", "B: A", "A", "H: B", "I: A"]);
-        let picture = Picture::new(&dag, Selection::around(&dag, 1), false);
+        let picture = Picture::new(&dag, Subgraph::around(&dag, 1), false);
         assert_eq!(shown(&picture), "G C B A");
         assert_eq!(picture.focus(), Some(1));
     }
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn a_done_card_that_is_asked_for_is_shown() {
         let dag = dag(&["G done: C", "C done: B", "B done"]);
-        let picture = Picture::new(&dag, Selection::around(&dag, 1), false);
+        let picture = Picture::new(&dag, Subgraph::around(&dag, 1), false);
         assert_eq!(shown(&picture), "C");
         assert_eq!(picture.folded_before(1).text().unwrap(), "… 1 done");
         assert_eq!(picture.folded_after(1).text().unwrap(), "… 1 done");
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn a_filter_keeps_what_its_cards_wait_for_elsewhere() {
         let dag = dag(&["G: C D", "C: B", "B", "D done"]);
-        let picture = Picture::new(&dag, Selection::of(&dag, |card| card["id"] == "G"), false);
+        let picture = Picture::new(&dag, Subgraph::of(&dag, |card| card["id"] == "G"), false);
         assert_eq!(shown(&picture), "G C");
         assert!(picture.is_outside(1));
         assert!(picture.needs(1).is_empty());

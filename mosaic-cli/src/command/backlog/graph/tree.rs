@@ -248,19 +248,19 @@ fn fork(is_last: bool) -> (&'static str, &'static str) {
 mod tests {
     use super::*;
     use crate::command::backlog::graph::dag::tests::dag;
-    use crate::command::backlog::graph::picture::Selection;
+    use crate::command::backlog::graph::picture::Subgraph;
 
     fn tree(lines: &[&str], width: Option<usize>, focus: Option<&str>) -> String {
         let dag = dag(lines);
-        let selection = match focus {
-            Some(id) => Selection::around(&dag, dag.find(id).unwrap()),
-            None => Selection::everything(&dag),
+        let subgraph = match focus {
+            Some(id) => Subgraph::around(&dag, dag.find(id).unwrap()),
+            None => Subgraph::everything(&dag),
         };
         let screen = Screen {
             width,
             colour: false,
         };
-        render(&Picture::new(&dag, selection, false), &screen)
+        render(&Picture::new(&dag, subgraph, false), &screen)
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::process::ExitStatus;
 use std::time::Instant;
 
 use super::report::Report;
-use crate::database::session::Session;
+use crate::database::reconnecting::ReconnectingStore;
 
 pub enum Event {
     Exited(ExitStatus),
@@ -19,5 +19,5 @@ pub enum News {
     /// The card was finished or given back under our token: there is nothing to renew.
     Settled,
     Lost(String),
-    Reported(Report, Session),
+    Reported(Report, ReconnectingStore),
 }

@@ -16,7 +16,7 @@ use super::plan::Plan;
 use super::report::{Report, Verdict};
 use super::streak::Streak;
 use crate::command::backlog::holding::Lease;
-use crate::database::session::Session;
+use crate::database::reconnecting::ReconnectingStore;
 use crate::database::store::Record;
 use crate::failure::Exit;
 use crate::output::reply::say;
@@ -44,7 +44,7 @@ pub struct Job {
     pub plan: Arc<Plan>,
     pub card: Record,
     pub since: Instant,
-    pub session: Session,
+    pub store: ReconnectingStore,
     pub sender: Sender<Event>,
     pub events: Receiver<Event>,
     /// The run is to end, and was so before this began.
@@ -58,7 +58,7 @@ enum Told {
 }
 
 impl Job {
-    pub fn run(self) -> (Outcome, Option<Session>) {
+    pub fn run(self) -> (Outcome, Option<ReconnectingStore>) {
         let lease = match Lease::of(&self.card) {
             Ok(lease) => lease,
             Err(failure) => {
@@ -77,20 +77,20 @@ impl Job {
             }
         };
         let keeper = Keeper::start(
-            self.session,
+            self.store,
             lease.clone(),
             self.since,
             self.plan.ttl,
             self.sender.clone(),
         );
-        let mut watch = Watch {
+        let mut supervision = Supervision {
             events: self.events,
             held_until: self.since + self.plan.ttl,
             is_settled: false,
             told: self.stopped.map(Told::Stopped),
             exited: None,
         };
-        let started = match &watch.told {
+        let started = match &supervision.told {
             Some(_) => None,
             None => {
                 let title = self.card["title"].as_str().unwrap_or_default();
@@ -104,8 +104,11 @@ impl Job {
         };
         let (verdict, exit) = match started {
             Some(Ok(running)) => {
-                watch.over(&running, self.plan.grace);
-                (watch.verdict(&running, &self.plan.streak, &lease.id), None)
+                supervision.over(&running, self.plan.grace);
+                (
+                    supervision.verdict(&running, &self.plan.streak, &lease.id),
+                    None,
+                )
             }
             Some(Err(failure)) => {
                 let reason = format!(
@@ -119,14 +122,14 @@ impl Job {
                 };
                 (Ok(verdict), Some(Exit::Usage))
             }
-            None => (watch.stopped_verdict(), None),
+            None => (supervision.stopped_verdict(), None),
         };
-        let (mut report, session) = match verdict {
-            Ok(verdict) => watch.report(&keeper, verdict),
+        let (mut report, store) = match verdict {
+            Ok(verdict) => supervision.report(&keeper, verdict),
             Err(reason) => (Report::of(End::Lost, Some(reason)), None),
         };
         report.exit = exit.unwrap_or(report.exit);
-        (outcome(lease, report, watch.exited), session)
+        (outcome(lease, report, supervision.exited), store)
     }
 }
 
@@ -141,7 +144,7 @@ fn outcome(lease: Lease, report: Report, status: Option<ExitStatus>) -> Outcome 
 }
 
 /// What is known while the command runs.
-struct Watch {
+struct Supervision {
     events: Receiver<Event>,
     held_until: Instant,
     /// The command finished the card or gave it back by itself.
@@ -150,7 +153,7 @@ struct Watch {
     exited: Option<ExitStatus>,
 }
 
-impl Watch {
+impl Supervision {
     /// Until the command has ended, and with it, if it was told to end, all of its processes.
     fn over(&mut self, running: &Running, grace: Duration) {
         let mut kill_at: Option<Instant> = None;
@@ -251,13 +254,13 @@ impl Watch {
         }
     }
 
-    fn report(&self, keeper: &Keeper, verdict: Verdict) -> (Report, Option<Session>) {
+    fn report(&self, keeper: &Keeper, verdict: Verdict) -> (Report, Option<ReconnectingStore>) {
         let until = self.held_until.max(Instant::now() + REPORT);
         keeper.report(verdict, until);
         loop {
             match self.next(Some(until + SILENCE)) {
-                Some(Event::News(News::Reported(report, session))) => {
-                    return (report, Some(session));
+                Some(Event::News(News::Reported(report, store))) => {
+                    return (report, Some(store));
                 }
                 Some(_) => {}
                 None => {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::event::{Event, News};
 use super::report::Verdict;
 use crate::command::backlog::holding::Lease;
-use crate::database::session::Session;
+use crate::database::reconnecting::ReconnectingStore;
 use crate::failure::Failure;
 
 /// Between two tries after a failure, at most.
@@ -22,30 +22,30 @@ pub struct Keeper {
 impl Keeper {
     /// Renews a lease that began at `since`. A keeper that is dropped stops.
     pub fn start(
-        session: Session,
+        store: ReconnectingStore,
         lease: Lease,
         since: Instant,
         ttl: Duration,
         events: Sender<Event>,
     ) -> Self {
         let (verdicts, orders) = mpsc::channel::<(Verdict, Instant)>();
-        let mut watch = Watch {
-            session,
+        let mut heartbeat = Heartbeat {
+            store,
             lease,
             ttl,
             due: since + ttl / 3,
         };
         thread::spawn(move || {
             loop {
-                let left = watch.due.saturating_duration_since(Instant::now());
+                let left = heartbeat.due.saturating_duration_since(Instant::now());
                 let news = match orders.recv_timeout(left) {
                     Ok((verdict, until)) => {
-                        let report = verdict.tell(&mut watch.session, &watch.lease, until);
-                        let _ = events.send(Event::News(News::Reported(report, watch.session)));
+                        let report = verdict.tell(&mut heartbeat.store, &heartbeat.lease, until);
+                        let _ = events.send(Event::News(News::Reported(report, heartbeat.store)));
                         return;
                     }
                     Err(RecvTimeoutError::Disconnected) => return,
-                    Err(RecvTimeoutError::Timeout) => watch.renew(),
+                    Err(RecvTimeoutError::Timeout) => heartbeat.renew(),
                 };
                 if let Some(news) = news
                     && events.send(Event::News(news)).is_err()
@@ -63,15 +63,15 @@ impl Keeper {
     }
 }
 
-struct Watch {
-    session: Session,
+struct Heartbeat {
+    store: ReconnectingStore,
     lease: Lease,
     ttl: Duration,
     /// When the next renewal is due.
     due: Instant,
 }
 
-impl Watch {
+impl Heartbeat {
     fn renew(&mut self) -> Option<News> {
         let sent = Instant::now();
         match self.try_to_renew() {
@@ -97,10 +97,10 @@ impl Watch {
             .call("backlog_renew")
             .seconds("ttl", Some(self.ttl.as_secs()))
             .returning("claim_expires_at");
-        match self.session.call(&renew) {
+        match self.store.call(&renew) {
             Ok(_) => Ok(News::Held(Instant::now())),
             Err(failure) if Lease::is_over(&failure) => {
-                let settled = self.lease.settled(&mut self.session)?;
+                let settled = self.lease.settled(&mut self.store)?;
                 Ok(settled.map_or(News::Lost(failure.message), |_| News::Settled))
             }
             Err(failure) => Err(failure),

@@ -7,7 +7,7 @@ use super::outcome::End;
 use super::work::Work;
 use crate::command::backlog::holding::Lease;
 use crate::database::call::Call;
-use crate::database::session::Session;
+use crate::database::reconnecting::ReconnectingStore;
 use crate::failure::{Code, Exit, Failure};
 
 /// Between two tries.
@@ -17,7 +17,7 @@ const PAGE: i32 = 1000;
 impl Lease {
     /// What was done to the card under this claim, by the command itself for one: its calls, and
     /// ours whose answer got lost.
-    pub fn settled(&self, session: &mut Session) -> Result<Option<End>, Failure> {
+    pub fn settled(&self, store: &mut ReconnectingStore) -> Result<Option<End>, Failure> {
         let mut after: Option<String> = None;
         let mut is_ours = false;
         loop {
@@ -25,7 +25,7 @@ impl Lease {
                 .text("id", self.id.clone())
                 .text("after", after)
                 .int("max_events", PAGE);
-            let events = match session.call(&page) {
+            let events = match store.call(&page) {
                 Err(failure) if failure.code == Code::NotFound => return Ok(None),
                 events => events?,
             };
@@ -97,11 +97,11 @@ impl Verdict {
     }
 
     /// Tells it, and goes on trying until then. A repeat does no harm.
-    pub fn tell(mut self, session: &mut Session, lease: &Lease, until: Instant) -> Report {
+    pub fn tell(mut self, store: &mut ReconnectingStore, lease: &Lease, until: Instant) -> Report {
         loop {
-            let failure = match session.call(&self.call(lease)) {
+            let failure = match store.call(&self.call(lease)) {
                 Ok(_) => return self.reported(),
-                Err(failure) if Lease::is_over(&failure) => match lease.settled(session) {
+                Err(failure) if Lease::is_over(&failure) => match lease.settled(store) {
                     Ok(Some(end)) => return Report::of(end, None),
                     Ok(None) => return Report::of(End::Lost, Some(failure.message)),
                     Err(failure) => failure,

@@ -29,22 +29,22 @@ pub struct Held {
     pub renew_at: u64,
 }
 
-pub struct Session {
+pub struct ClaudeSession {
     pub name: String,
     file: PathBuf,
 }
 
-impl Session {
+impl ClaudeSession {
     /// By the id that Claude Code gives it; `None`: nothing can be named so.
-    pub fn of(id: &str) -> Result<Option<Session>, Failure> {
+    pub fn of(id: &str) -> Result<Option<ClaudeSession>, Failure> {
         let name = match Uuid::parse_str(id) {
             Ok(uuid) => uuid.simple().to_string()[..8].to_owned(),
             Err(_) => id.to_owned(),
         };
-        Session::named(name)
+        ClaudeSession::named(name)
     }
 
-    fn named(name: String) -> Result<Option<Session>, Failure> {
+    fn named(name: String) -> Result<Option<ClaudeSession>, Failure> {
         let fits = !name.is_empty()
             && name.len() <= LONGEST
             && name
@@ -54,14 +54,14 @@ impl Session {
             return Ok(None);
         }
         let file = folder()?.join(format!("{name}.json"));
-        Ok(Some(Session { name, file }))
+        Ok(Some(ClaudeSession { name, file }))
     }
 
     /// The one that this program was called in: it began with our hook, and has a file since.
-    fn current() -> Option<Session> {
+    fn current() -> Option<ClaudeSession> {
         let agent = agent()?;
         let (_, name) = agent.rsplit_once('/')?;
-        let session = Session::named(name.to_owned()).ok()??;
+        let session = ClaudeSession::named(name.to_owned()).ok()??;
         session.file.is_file().then_some(session)
     }
 
@@ -96,7 +96,7 @@ impl Session {
     }
 
     /// Takes over what became of some claims; `None`: they are over. What was claimed meanwhile stays.
-    pub fn settle(&self, outcome: &[(Held, Option<Held>)]) -> Result<(), Failure> {
+    pub fn record(&self, outcome: &[(Held, Option<Held>)]) -> Result<(), Failure> {
         self.change(|held| {
             for (before, after) in outcome {
                 let place = held
@@ -134,7 +134,7 @@ impl Session {
 
 /// Keeps in mind what was claimed, if that was in a session. That this fails is no reason for the claim to fail.
 pub fn remember(cards: &[Record]) {
-    if let Some(session) = Session::current() {
+    if let Some(session) = ClaudeSession::current() {
         let _ = session.hold(&claims(
             cards.iter().map(|card| Value::Object(card.clone())),
         ));

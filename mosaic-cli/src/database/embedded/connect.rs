@@ -21,7 +21,7 @@ pub const DATABASE: &str = "mosaic";
 /// The database that initdb makes, for the time before there is ours.
 pub const FIRST_DATABASE: &str = "postgres";
 
-pub enum Answer {
+pub enum Attempt {
     Connected(Box<Client>),
     /// Nobody listens.
     Down,
@@ -34,9 +34,9 @@ pub enum Answer {
     Refused(Failure),
 }
 
-pub fn dial(socket: &Socket, role: &str, database: &str) -> Answer {
+pub fn connect(socket: &Socket, role: &str, database: &str) -> Attempt {
     if let Err(failure) = socket.verify() {
-        return Answer::Refused(failure);
+        return Attempt::Refused(failure);
     }
     let mut config = Config::new();
     config
@@ -56,10 +56,10 @@ pub fn dial(socket: &Socket, role: &str, database: &str) -> Answer {
                 format!("connect to the embedded server at {file}, database {database}, as {role}")
             };
             took(what, start.elapsed());
-            Answer::Connected(Box::new(client))
+            Attempt::Connected(Box::new(client))
         }
         Some(Err(error)) if io_kind(&error) != Some(ErrorKind::WouldBlock) => judge(error, socket),
-        _ => Answer::Silent(
+        _ => Attempt::Silent(
             Failure::unreachable(format!(
                 "the embedded server did not answer within {} s",
                 limit.as_secs()
@@ -87,19 +87,19 @@ fn knock(config: &Config, until: Instant) -> Result<Client, postgres::Error> {
     }
 }
 
-fn judge(error: postgres::Error, socket: &Socket) -> Answer {
+fn judge(error: postgres::Error, socket: &Socket) -> Attempt {
     if let Some(state) = error.code() {
         let known = state.clone();
         let failure = Failure::from(error);
         return match known {
             SqlState::CANNOT_CONNECT_NOW | SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => {
-                Answer::Waiting
+                Attempt::Waiting
             }
             // The last one: the database is closed while a restore puts another in its place.
             SqlState::INVALID_CATALOG_NAME
             | SqlState::INVALID_AUTHORIZATION_SPECIFICATION
-            | SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => Answer::Incomplete(failure),
-            _ => Answer::Refused(failure),
+            | SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => Attempt::Incomplete(failure),
+            _ => Attempt::Refused(failure),
         };
     }
     match io_kind(&error) {
@@ -109,16 +109,16 @@ fn judge(error: postgres::Error, socket: &Socket) -> Answer {
             | ErrorKind::ConnectionReset
             | ErrorKind::BrokenPipe
             | ErrorKind::UnexpectedEof,
-        ) => Answer::Down,
-        None if error.is_closed() => Answer::Down,
-        Some(ErrorKind::PermissionDenied) => Answer::Refused(
+        ) => Attempt::Down,
+        None if error.is_closed() => Attempt::Down,
+        Some(ErrorKind::PermissionDenied) => Attempt::Refused(
             Failure::new(
                 Code::Unauthorized,
                 "the embedded server belongs to another user",
             )
             .detail(format!("Its socket is {}.", socket.file().display())),
         ),
-        _ => Answer::Refused(
+        _ => Attempt::Refused(
             Failure::unreachable("cannot connect to the embedded server")
                 .detail(format!("{}.", causes(&error)))
                 .lasts(!passing::connection(&error)),

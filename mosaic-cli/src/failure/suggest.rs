@@ -8,7 +8,7 @@ const MOST: usize = 3;
 const TIME: Duration = Duration::from_millis(100);
 
 /// The known names that are nearest to the word, if they are near; none if too many are.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+pub fn similar<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let word = word.to_lowercase();
     let length = word.chars().count();
     // Of one letter nothing would be left that is alike.
@@ -57,25 +57,25 @@ mod tests {
     #[test]
     fn a_slip_is_near_and_another_word_is_not() {
         let known = ["A4", "B4", "config", "C10"];
-        assert_eq!(nearest("A44", known), ["A4"]);
-        assert_eq!(nearest("a4", known), ["A4"]);
-        assert_eq!(nearest("cofnig", known), ["config"]);
-        assert_eq!(nearest("parser", known), [""; 0]);
-        assert_eq!(nearest("X", ["A", "B"]), [""; 0]);
-        assert_eq!(nearest("x", ["A", "X"]), ["X"]);
+        assert_eq!(similar("A44", known), ["A4"]);
+        assert_eq!(similar("a4", known), ["A4"]);
+        assert_eq!(similar("cofnig", known), ["config"]);
+        assert_eq!(similar("parser", known), [""; 0]);
+        assert_eq!(similar("X", ["A", "B"]), [""; 0]);
+        assert_eq!(similar("x", ["A", "X"]), ["X"]);
     }
 
     #[test]
     fn names_without_end_are_not_looked_at_for_ever() {
         let word = "nope".repeat(50);
         let name = "i".repeat(199);
-        assert_eq!(nearest(&word, std::iter::repeat(name.as_str())), [""; 0]);
+        assert_eq!(similar(&word, std::iter::repeat(name.as_str())), [""; 0]);
     }
 
     #[test]
     fn the_nearest_are_named_and_a_crowd_is_not() {
-        assert_eq!(nearest("A49", ["A4", "A9", "B1"]), ["A4", "A9"]);
-        assert_eq!(nearest("c07", ["c01", "c02", "c03", "c04"]), [""; 0]);
+        assert_eq!(similar("A49", ["A4", "A9", "B1"]), ["A4", "A9"]);
+        assert_eq!(similar("c07", ["c01", "c02", "c03", "c04"]), [""; 0]);
     }
 
     #[test]

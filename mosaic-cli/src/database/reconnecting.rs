@@ -16,7 +16,7 @@ const OWN_PROCESS: &str = "select exists (select from pg_catalog.pg_stat_activit
     where pid = pg_catalog.pg_backend_pid() \
       and backend_start >= pg_catalog.clock_timestamp() - make_interval(secs => $1 + 1))";
 
-pub struct Session {
+pub struct ReconnectingStore {
     choice: Box<Choice>,
     connection: Option<Box<Connection>>,
 }
@@ -28,10 +28,10 @@ struct Connection {
     listens: Option<bool>,
 }
 
-impl Session {
+impl ReconnectingStore {
     /// Connects with the first call.
     pub fn new(choice: Choice) -> Self {
-        Session {
+        ReconnectingStore {
             choice: Box::new(choice),
             connection: None,
         }

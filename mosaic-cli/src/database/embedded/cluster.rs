@@ -1,4 +1,4 @@
-//! The store as a whole: the warm way in, the slow way, and what `mosaic db` does with it.
+//! The cluster as a whole: the warm way in, the slow way, and what `mosaic db` does with it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use postgres::Client;
 
 use super::account::Account;
-use super::dial::{ADMIN, Answer, DATABASE, FIRST_DATABASE, OPERATOR, dial};
+use super::connect::{ADMIN, Attempt, DATABASE, FIRST_DATABASE, OPERATOR, connect};
 use super::ending::{self, Manner};
 use super::guard::{self, Holder};
 use super::home;
@@ -30,7 +30,7 @@ const RECOVERY: Duration = Duration::from_secs(300);
 const SILENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
 
-pub struct Store {
+pub struct Cluster {
     pub(super) home: Home,
 }
 
@@ -54,11 +54,11 @@ pub struct Report {
     pub installation: Option<PathBuf>,
 }
 
-impl Store {
-    pub fn locate() -> Result<Store, Failure> {
+impl Cluster {
+    pub fn locate() -> Result<Cluster, Failure> {
         // Refused at once, not only when it is needed next.
         search::named()?;
-        Ok(Store {
+        Ok(Cluster {
             home: Home::locate()?,
         })
     }
@@ -75,11 +75,11 @@ impl Store {
         if !Marker::of(&self.home).is_current() {
             return Ok(None);
         }
-        match dial(&self.home.socket()?, OPERATOR, DATABASE) {
-            Answer::Connected(client) => Ok(Some(*client)),
-            Answer::Down | Answer::Waiting | Answer::Incomplete(_) => Ok(None),
-            Answer::Refused(failure) => Err(failure),
-            Answer::Silent(failure) => Err(self.explained(failure)),
+        match connect(&self.home.socket()?, OPERATOR, DATABASE) {
+            Attempt::Connected(client) => Ok(Some(*client)),
+            Attempt::Down | Attempt::Waiting | Attempt::Incomplete(_) => Ok(None),
+            Attempt::Refused(failure) => Err(failure),
+            Attempt::Silent(failure) => Err(self.explained(failure)),
         }
     }
 
@@ -132,11 +132,11 @@ impl Store {
         Marker::of(&self.home)
             .set()
             .map_err(|error| home::cannot("write to", &self.home.data, &error))?;
-        match dial(&socket, OPERATOR, DATABASE) {
-            Answer::Connected(client) => Ok((*client, migration)),
-            Answer::Incomplete(failure) | Answer::Refused(failure) => Err(failure),
-            Answer::Silent(failure) => Err(self.explained(failure)),
-            Answer::Down | Answer::Waiting => {
+        match connect(&socket, OPERATOR, DATABASE) {
+            Attempt::Connected(client) => Ok((*client, migration)),
+            Attempt::Incomplete(failure) | Attempt::Refused(failure) => Err(failure),
+            Attempt::Silent(failure) => Err(self.explained(failure)),
+            Attempt::Down | Attempt::Waiting => {
                 Err(Failure::unreachable("the embedded server went away"))
             }
         }
@@ -159,7 +159,7 @@ impl Store {
             installation = Some(found);
         }
         let socket = home.socket()?;
-        if self.settled(&socket)? && self.is_guarded() && self.has_our_extension() {
+        if self.accepts_connections(&socket)? && self.is_guarded() && self.has_our_extension() {
             return Ok(());
         }
         let found = match installation {
@@ -177,7 +177,7 @@ impl Store {
             self.stop_under(lock)?;
         }
         perform(Action::Start, account, lock, &found.root, &home.data)?;
-        if self.settled(&socket)? {
+        if self.accepts_connections(&socket)? {
             return Ok(());
         }
         Err(
@@ -208,26 +208,26 @@ impl Store {
     }
 
     /// Waits until the server accepts connections or is known not to run where it should.
-    fn settled(&self, socket: &Socket) -> Result<bool, Failure> {
+    fn accepts_connections(&self, socket: &Socket) -> Result<bool, Failure> {
         let start = Instant::now();
         loop {
-            match dial(socket, ADMIN, FIRST_DATABASE) {
-                Answer::Connected(_) => return Ok(true),
-                Answer::Incomplete(failure) | Answer::Refused(failure) => return Err(failure),
-                Answer::Silent(failure) => return Err(self.explained(failure)),
-                Answer::Down => {
+            match connect(socket, ADMIN, FIRST_DATABASE) {
+                Attempt::Connected(_) => return Ok(true),
+                Attempt::Incomplete(failure) | Attempt::Refused(failure) => return Err(failure),
+                Attempt::Silent(failure) => return Err(self.explained(failure)),
+                Attempt::Down => {
                     let running = process::server_of(&self.home.data).is_some();
                     if !running || start.elapsed() > SILENCE {
                         return Ok(false);
                     }
                 }
-                Answer::Waiting if start.elapsed() > RECOVERY => {
+                Attempt::Waiting if start.elapsed() > RECOVERY => {
                     return Err(Failure::new(
                         Code::Timeout,
                         "the embedded server is still starting or stopping",
                     ));
                 }
-                Answer::Waiting => {}
+                Attempt::Waiting => {}
             }
             std::thread::sleep(PAUSE);
         }
@@ -324,14 +324,14 @@ impl Store {
 
     /// Connects to a server that runs; starts none.
     pub fn connect_running(&self) -> Result<Option<Client>, Failure> {
-        match dial(&self.home.socket()?, OPERATOR, DATABASE) {
-            Answer::Connected(client) => Ok(Some(*client)),
-            Answer::Down => Ok(None),
-            Answer::Waiting => Err(Failure::unreachable(
+        match connect(&self.home.socket()?, OPERATOR, DATABASE) {
+            Attempt::Connected(client) => Ok(Some(*client)),
+            Attempt::Down => Ok(None),
+            Attempt::Waiting => Err(Failure::unreachable(
                 "the embedded server is starting or stopping",
             )),
-            Answer::Incomplete(failure) | Answer::Refused(failure) => Err(failure),
-            Answer::Silent(failure) => Err(self.explained(failure)),
+            Attempt::Incomplete(failure) | Attempt::Refused(failure) => Err(failure),
+            Attempt::Silent(failure) => Err(self.explained(failure)),
         }
     }
 
@@ -363,16 +363,16 @@ impl Store {
         };
         match socket
             .as_ref()
-            .map(|socket| dial(socket, OPERATOR, DATABASE))
+            .map(|socket| connect(socket, OPERATOR, DATABASE))
         {
-            Some(Answer::Connected(mut client)) => {
+            Some(Attempt::Connected(mut client)) => {
                 report.accepts = true;
                 report.extension_version = schema::version(&mut client)?;
                 report.server_version = client
                     .query_one("select current_setting('server_version')", &[])?
                     .try_get(0)?;
             }
-            Some(Answer::Silent(failure)) => report.silent = Some(self.explained(failure)),
+            Some(Attempt::Silent(failure)) => report.silent = Some(self.explained(failure)),
             _ => {}
         }
         if report.installation.is_none() {

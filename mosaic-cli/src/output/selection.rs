@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
-use crate::failure::nearest::{nearest, question};
+use crate::failure::suggest::{question, similar};
 use crate::output::hint::Words;
 use crate::output::notes::warn;
 use crate::output::screen::{Paint, Screen, escaped_json, local_time, many_lines, one_line};
@@ -38,7 +38,7 @@ pub struct Asked {
 }
 
 /// What the caller wants to see of it, and in which words.
-pub struct Shape {
+pub struct Selection {
     json: bool,
     quiet: bool,
     /// Empty: all of them.
@@ -46,10 +46,10 @@ pub struct Shape {
     pub words: Words,
 }
 
-impl Shape {
+impl Selection {
     /// Of an error that comes before the flags are known.
     pub fn unknown(json: bool, words: Words) -> Self {
-        Shape {
+        Selection {
             json,
             quiet: false,
             fields: Vec::new(),
@@ -82,7 +82,7 @@ impl Shape {
             }
             _ => {}
         }
-        Ok(Shape {
+        Ok(Selection {
             json: asked.json,
             quiet,
             fields: asked.fields,
@@ -157,7 +157,7 @@ pub fn check_fields(given: &[String], known: &[&str]) -> Result<(), Failure> {
         if !known.contains(&field.as_str()) {
             let failure = Failure::usage(format!("there is no field \"{field}\""))
                 .detail(format!("The fields are: {}.", known.join(", ")));
-            let near = nearest(field, known.iter().copied());
+            let near = similar(field, known.iter().copied());
             return Err(match question(&near) {
                 Some(question) => failure.hint(question),
                 None => failure,
@@ -261,10 +261,10 @@ mod tests {
         colour: false,
     };
 
-    fn shape(fields: &[&str]) -> Shape {
-        Shape {
+    fn selection(fields: &[&str]) -> Selection {
+        Selection {
             fields: fields.iter().map(|field| (*field).to_owned()).collect(),
-            ..Shape::unknown(false, Words::of(clap::Command::default))
+            ..Selection::unknown(false, Words::of(clap::Command::default))
         }
     }
 
@@ -272,15 +272,15 @@ mod tests {
     fn a_card_keeps_the_fields_that_were_asked_for_in_their_order() {
         let mut document =
             json!({"cards": [{"id": "A", "title": "T", "phase": null}], "next": "7"});
-        let shape = shape(&["phase", "id"]);
+        let selection = selection(&["phase", "id"]);
         for card in cards_of(&mut document) {
-            shape.cut(card);
+            selection.cut(card);
         }
         assert_eq!(
             document.to_string(),
             r#"{"cards":[{"phase":null,"id":"A"}],"next":"7"}"#
         );
-        assert_eq!(shape.table(&document, &PLAIN), "PHASE  ID\n       A\n");
+        assert_eq!(selection.table(&document, &PLAIN), "PHASE  ID\n       A\n");
         assert_eq!(beside(&document, &PLAIN), "next  7\n");
     }
 
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn an_unknown_field_is_refused_with_the_nearest_and_all() {
         let known = ["id", "title", "priority"];
-        let asked = |fields: &[&str]| check_fields(&shape(fields).fields, &known);
+        let asked = |fields: &[&str]| check_fields(&selection(fields).fields, &known);
         assert!(asked(&["priority", "id"]).is_ok());
         let failure = asked(&["prioritty"]).unwrap_err();
         assert_eq!(failure.hint.unwrap(), "Did you mean \"priority\"?");
