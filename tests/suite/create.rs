@@ -129,7 +129,7 @@ fn a_dependency_that_is_done_does_not_gate() {
     s.create("done");
     s.create("open");
     s.complete("done");
-    s.create_after("A", &["done", "open"]);
+    s.create_after("A", &["open", "done"]);
     assert_eq!(s.open_dependencies("A"), 1);
     assert_eq!(s.card("A")["depends_on"], json!(["done", "open"]));
 }

@@ -279,3 +279,27 @@ fn a_card_with_five_thousand_dependents_completes_and_opens_them_all() {
     );
     s.assert_counters_are_right();
 }
+
+#[test]
+fn the_history_of_links_tells_what_changed_and_no_more() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    s.create("B");
+    s.create_after("X", &["A"]);
+    s.run(
+        "select from mosaic.backlog_link('X', '{B,A}', 'alice');
+         select from mosaic.backlog_unlink('X', '{A,B}', 'bob')",
+    );
+    assert_eq!(
+        s.rows(
+            "select kind, actor, old_status, new_status, (select jsonb_agg(d order by d)
+               from jsonb_array_elements(detail -> 'depends_on') d) as cards
+             from mosaic.backlog_events('X') where kind <> 'created'"
+        ),
+        [
+            json!({"kind": "linked", "actor": "alice", "old_status": "ready", "new_status": "ready", "cards": ["B"]}),
+            json!({"kind": "unlinked", "actor": "bob", "old_status": "ready", "new_status": "ready", "cards": ["A", "B"]}),
+        ]
+    );
+}

@@ -181,7 +181,10 @@ fn the_last_attempt_that_fails_quarantines_the_card() {
     assert_eq!(s.claim_next("w"), None);
     let card = s.row("select * from mosaic.backlog_unblock('A')");
     assert_eq!(card["attempts"], 0);
-    assert_eq!(s.claim_next("w").as_deref(), Some("A"));
+    assert_eq!(
+        s.row("select id, attempts, last_failure from mosaic.backlog_claim('w')"),
+        json!({"id": "A", "attempts": 1, "last_failure": "broke"})
+    );
 }
 
 #[test]
@@ -257,4 +260,26 @@ fn the_history_of_a_lease_is_complete() {
             json!({"kind": "completed", "actor": "reviewer", "claim_token": token, "old_status": "claimed", "new_status": "done"}),
         ]
     );
+}
+
+#[test]
+fn complete_ends_the_lease_and_stamps_the_card() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    s.run("set mosaic.clock = '2030-01-01 12:00+00'");
+    let token = s.claim("A", "w");
+    s.run("set mosaic.clock = '2030-01-01 12:03+00'");
+    let card = s.row(&format!(
+        "select * from mosaic.backlog_complete('A', {token}, '{{\"ok\": 1}}')"
+    ));
+    assert_eq!(card["status"], "done");
+    assert_eq!(card["attempts"], 1);
+    assert_eq!(card["result"], json!({"ok": 1}));
+    for column in ["completed_at", "updated_at"] {
+        assert_eq!(card[column], "2030-01-01T12:03:00+00:00", "{column}");
+    }
+    for column in ["claim_owner", "claim_token", "claimed_at"] {
+        assert_eq!(card[column], Value::Null, "{column}");
+    }
 }

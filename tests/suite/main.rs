@@ -4,6 +4,7 @@ mod additions;
 mod answers_bounded;
 mod assert_held;
 mod batch;
+mod block;
 mod bounds;
 mod cascade;
 mod catalogue;

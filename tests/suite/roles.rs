@@ -242,4 +242,9 @@ fn the_history_shows_the_login_role_whatever_the_caller_says() {
         admin.column("select login_role from mosaic.backlog_event where card_id in ('C', 'D')"),
         ["operator", "operator"]
     );
+    // Who does not say who acts is the one who logged in, whatever the role of the moment.
+    assert_eq!(
+        admin.text("select actor from mosaic.backlog_event where card_id = 'D'"),
+        "operator"
+    );
 }

@@ -2,7 +2,6 @@
 
 use mosaic_backlog_tests::database::Database;
 use mosaic_backlog_tests::session::Session;
-use serde_json::Value;
 
 /// The states that the table tells apart. In each there is one card "A", and "dep" and "other"
 /// beside it. `$t` in a call is the token of A's last claim, `$w` one that never held it.
@@ -153,57 +152,6 @@ fn every_verb_does_to_every_state_what_the_table_says() {
         wrong.len(),
         wrong.join("\n")
     );
-}
-
-#[test]
-fn a_blocked_card_takes_the_new_reason_and_kind() {
-    let db = Database::fresh();
-    let mut s = db.session();
-    s.create("A");
-    s.run("select from mosaic.backlog_block('A', 'old', 'input')");
-    let card = s.row("select * from mosaic.backlog_block('A', 'new', 'capability')");
-    assert_eq!(card["block_reason"], "new");
-    assert_eq!(card["block_kind"], "capability");
-}
-
-#[test]
-fn blocking_gives_up_the_lease_and_a_retry_with_its_token_succeeds() {
-    let db = Database::fresh();
-    let mut s = db.session();
-    s.create("A");
-    let token = s.claim("A", "w");
-    for _ in 0..2 {
-        let card = s.row(&format!(
-            "select * from mosaic.backlog_block('A', 'need a key', 'input', {token})"
-        ));
-        assert_eq!(card["status"], "blocked");
-        assert_eq!(card["claim_token"], Value::Null);
-        assert_eq!(card["block_kind"], "input");
-    }
-}
-
-#[test]
-fn unblock_and_reopen_give_a_fresh_budget_of_attempts() {
-    let db = Database::fresh();
-    let mut s = db.session();
-    for (end, back) in [
-        ("block('A', 'why', claim_token => $t)", "unblock('A')"),
-        ("complete('A', $t)", "reopen('A', 'why')"),
-        ("cancel('A', 'why', force => true)", "reopen('A', 'why')"),
-    ] {
-        s.run("truncate mosaic.backlog");
-        s.create("A");
-        let token = s.claim("A", "w");
-        s.run(&format!(
-            "select from mosaic.backlog_{}",
-            end.replace("$t", &token.to_string())
-        ));
-        let card = s.row(&format!("select * from mosaic.backlog_{back}"));
-        assert_eq!(card["status"], "ready", "{end}");
-        assert_eq!(card["attempts"], 0, "{end}");
-        assert_eq!(card["completed_at"], Value::Null, "{end}");
-        assert_eq!(card["block_reason"], Value::Null, "{end}");
-    }
 }
 
 #[test]

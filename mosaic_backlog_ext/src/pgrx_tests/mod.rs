@@ -2,25 +2,18 @@
 
 use pgrx::prelude::*;
 
-mod block;
 mod cancel;
 mod catalogue;
 mod claim;
-mod complete;
 mod create;
-mod doctor;
-mod events;
 mod gate;
 mod history;
 mod lease;
 mod limits;
-mod link;
-mod list;
 mod quarantine;
 mod reclaim;
 mod request;
 mod roles;
-mod signatures;
 mod stats;
 mod update;
 mod validation;
