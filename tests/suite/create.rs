@@ -211,3 +211,15 @@ fn the_actor_is_the_login_role_unless_the_caller_says_otherwise() {
     assert_eq!(event["actor"], "worker");
     assert_eq!(event["login_role"], "worker");
 }
+
+#[test]
+fn words_that_mean_something_in_an_array_are_only_text() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    let card = s.row(
+        r#"select * from mosaic.backlog_create('t', labels => array['NULL', '{}', 'a"b\c,'], requires => array['\', '"'])"#,
+    );
+    assert_eq!(card["labels"], json!(["NULL", r#"a"b\c,"#, "{}"]));
+    assert_eq!(card["requires"], json!(["\"", "\\"]));
+    assert_eq!(card["created"], true);
+}

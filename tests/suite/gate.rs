@@ -255,7 +255,27 @@ fn a_forced_completion_of_a_gated_card_opens_what_waits_for_it() {
         s.value("select unblocked from mosaic.backlog_complete('B', force => true)"),
         json!(["C"])
     );
+    s.run("select from mosaic.backlog_reopen('B', 'too early')");
+    s.assert_counters_are_right();
     s.complete("A");
+    s.assert_counters_are_right();
+}
+
+#[test]
+fn a_created_card_waits_for_its_dependencies_that_are_not_done() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    let all = ["open", "blocked", "cancelled", "done", "claimed"];
+    for id in all {
+        s.create(id);
+    }
+    s.run(
+        "select from mosaic.backlog_block('blocked', 'why'); select from mosaic.backlog_cancel('cancelled', 'why');
+         select from mosaic.backlog_complete('done')",
+    );
+    s.claim("claimed", "w");
+    s.create_after("X", &all);
+    assert_eq!(s.open_dependencies("X"), 4);
     s.assert_counters_are_right();
 }
 
