@@ -60,7 +60,6 @@ mod sabotage;
 mod sequences;
 mod settings;
 mod shadowing;
-mod state_table;
 mod stats;
 mod strangers;
 mod stray_arguments;
