@@ -61,8 +61,12 @@ fn every_argument_of_create_is_a_key_of_a_batch() {
 fn a_batch_is_all_or_nothing() {
     let db = Database::fresh();
     let mut s = db.session();
-    s.create("taken");
+    s.run("select from mosaic.backlog_create('t', id => 'taken', idempotency_key => 'taken')");
     for (cards, code) in [
+        (
+            json!([{"title": "a", "id": "A"}, {"title": "b", "idempotency_key": "taken"}]),
+            "key_conflict",
+        ),
         (
             json!([{"title": "a", "id": "A"}, {"title": "t", "id": "taken"}]),
             "id_conflict",
@@ -136,6 +140,13 @@ fn what_is_no_array_of_objects_with_known_keys_is_refused() {
         json!([{"title": "t", "not_before": "soon"}]),
         json!([{"title": "t", "not_before": "infinity"}]),
         json!([{"title": "t", "max_attempts": 0}]),
+        json!([[]]),
+        json!([{"title": ["t"]}]),
+        json!([{"title": "t", "id": 7}]),
+        json!([{"title": "t", "id": ""}]),
+        json!([{"title": "t", "labels": [1]}]),
+        json!([{"title": "t", "depends_on": {}}]),
+        json!([{"title": "t", "not_before": 5}]),
     ] {
         assert_eq!(s.code(&many(&cards)), "invalid_argument", "{cards}");
     }
@@ -228,11 +239,26 @@ fn twenty_thousand_cards_in_a_chain_are_one_batch() {
 #[test]
 fn more_than_a_hundred_thousand_cards_are_refused() {
     let db = Database::fresh();
-    assert_eq!(
-        db.session().code(
-            "select * from mosaic.backlog_create_many((
-               select jsonb_agg(jsonb_build_object('title', 't')) from generate_series(1, 100001)))"
-        ),
-        "invalid_argument"
-    );
+    let mut s = db.session();
+    // What the cards are is looked at only if they are not too many.
+    for (count, told) in [(100_000, "card 1 "), (100_001, "100000")] {
+        let refused = s.refusal(&format!(
+            "select * from mosaic.backlog_create_many((select jsonb_agg(0) from generate_series(1, {count})))"
+        ));
+        assert_eq!(refused.code, "invalid_argument");
+        assert!(refused.message.contains(told), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_call_names_at_most_a_hundred_thousand_dependencies() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    for (count, code) in [(100_000, "not_found"), (100_001, "invalid_argument")] {
+        let link = format!(
+            "select * from mosaic.backlog_link('A', array(select 'x' || n from generate_series(1, {count}) n))"
+        );
+        assert_eq!(s.code(&link), code);
+    }
 }

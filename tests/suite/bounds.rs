@@ -5,10 +5,12 @@ use mosaic_backlog_tests::database::Database;
 use crate::validation::{assert_invalid, with_each};
 
 /// Intervals that are no lease: too short, too long, and those whose sums would overflow.
-const BAD_TTLS: [&str; 12] = [
+const BAD_TTLS: [&str; 14] = [
     "'0'",
     "'-1 second'",
     "'0.5 seconds'",
+    "'0.999999 seconds'",
+    "'30 days 0.000001 seconds'",
     "'30 days 1 second'",
     "'1 year'",
     "'178000000 years'",
@@ -29,6 +31,7 @@ fn a_lease_lasts_1_second_to_30_days() {
         &mut s,
         &with_each(&["claim('w', $)", "renew('A', 1, $)"], &BAD_TTLS),
     );
+    assert_invalid(&mut s, &["claim('w', null)".into()]);
     for (ttl, seconds) in [
         ("1 second", 1),
         ("1.5 seconds", 2),
@@ -53,7 +56,8 @@ fn delays_are_0_to_30_days() {
     s.create("A");
     let bad: Vec<&str> = BAD_TTLS
         .into_iter()
-        .filter(|ttl| !["'0'", "'0.5 seconds'", "'1 month -30 days'"].contains(ttl))
+        .filter(|ttl| !ttl.starts_with("'0") && *ttl != "'1 month -30 days'")
+        .chain(["'-0.000001 seconds'"])
         .collect();
     let calls = [
         "release('A', 1, $)",
@@ -61,6 +65,19 @@ fn delays_are_0_to_30_days() {
         "reclaim(grace => $)",
     ];
     assert_invalid(&mut s, &with_each(&calls, &bad));
+    for delay in ["0", "30 days"] {
+        s.run("begin");
+        let (first, second) = (s.claim("A", "w"), "reclaim(grace => $)");
+        for call in [format!("release('A', {first}, $)"), second.to_owned()] {
+            let call = call.replace('$', &format!("'{delay}'"));
+            s.run(&format!("select from mosaic.backlog_{call}"));
+        }
+        s.run("rollback; begin");
+        let token = s.claim("A", "w");
+        s.run(&format!(
+            "select from mosaic.backlog_fail('A', {token}, 'why', '{delay}'); rollback"
+        ));
+    }
 }
 
 #[test]
@@ -68,7 +85,7 @@ fn numbers_of_cards_are_1_to_10000() {
     let db = Database::fresh();
     let mut s = db.session();
     s.create("A");
-    let bad = ["0", "-1", "10001", "2147483647", "-2147483648"];
+    let bad = ["null", "0", "-1", "10001", "2147483647", "-2147483648"];
     let calls = [
         "claim('w', max_cards => $)",
         "list(max_cards => $)",
@@ -76,7 +93,14 @@ fn numbers_of_cards_are_1_to_10000() {
     ];
     assert_invalid(&mut s, &with_each(&calls, &bad));
     assert_invalid(&mut s, &with_each(&["events(max_events => $)"], &bad));
-    s.run("select from mosaic.backlog_claim('w', max_cards => 10000)");
+    for count in [1, 10_000] {
+        s.run(&format!(
+            "select from mosaic.backlog_claim('w', max_cards => {count});
+             select from mosaic.backlog_list(max_cards => {count});
+             select from mosaic.backlog_reclaim(max_cards => {count});
+             select from mosaic.backlog_events(max_events => {count})"
+        ));
+    }
 }
 
 #[test]

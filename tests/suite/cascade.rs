@@ -13,6 +13,8 @@ fn a_cancellation_in_cascade_takes_all_open_cards_that_wait_directly_or_through_
     s.create("apart");
     s.create_after("done", &["A"]);
     s.run("select from mosaic.backlog_complete('done', force => true)");
+    s.create_after("behind", &["done"]);
+    s.run("select from mosaic.backlog_block('C', 'why')");
     let touched = s.column("select id from mosaic.backlog_cancel('A', 'dropped', cascade => true)");
     assert_eq!(touched[0], "A");
     let mut sorted: Vec<&str> = touched.iter().filter_map(|id| id.as_str()).collect();
@@ -20,6 +22,8 @@ fn a_cancellation_in_cascade_takes_all_open_cards_that_wait_directly_or_through_
     assert_eq!(sorted, ["A", "B", "C", "D"]);
     assert_eq!(s.status("apart"), "ready");
     assert_eq!(s.status("done"), "done");
+    assert_eq!(s.status("behind"), "ready");
+    assert_eq!(s.status("C"), "cancelled");
     let event = s.row("select * from mosaic.backlog_events('D') where kind = 'cancelled'");
     assert_eq!(event["detail"]["reason"], "dropped");
     s.assert_counters_are_right();
@@ -136,4 +140,35 @@ fn a_reopened_card_can_be_claimed_and_completed_again() {
         "select from mosaic.backlog_complete('A', {second}, '2')"
     ));
     assert_eq!(s.card("A")["result"], 2);
+}
+
+#[test]
+fn a_cascade_of_a_cancelled_card_reaches_the_rest() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    s.create_after("B", &["A"]);
+    s.run(
+        "select from mosaic.backlog_cancel('A', 'why');
+         select from mosaic.backlog_cancel('A', 'why', cascade => true)",
+    );
+    assert_eq!(s.status("B"), "cancelled");
+}
+
+#[test]
+fn a_cascade_visits_each_card_once_however_many_ways_lead_there() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    // 40 layers of 2 cards, each card waiting for both of the layer below: 2^39 ways.
+    s.run(
+        "select count(*) from mosaic.backlog_create_many((
+           select jsonb_agg(jsonb_build_object('title', 't', 'id', format('%s-%s', n, side), 'depends_on',
+             case when n = 1 then '[]' else jsonb_build_array(format('%s-a', n - 1), format('%s-b', n - 1)) end))
+           from generate_series(1, 40) n, unnest('{a,b}'::text[]) side));
+         set statement_timeout = '30s'",
+    );
+    let events = s.events();
+    let cancelled = "select count(*) from mosaic.backlog_cancel('1-a', 'why', cascade => true)";
+    assert_eq!(s.number(cancelled), 79);
+    assert_eq!(s.events(), events + 79);
 }

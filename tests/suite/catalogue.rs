@@ -204,3 +204,28 @@ fn the_table_itself_refuses_states_that_make_no_sense() {
         .expect_err("an edge to itself");
     assert_eq!(refused.sqlstate, "23514");
 }
+
+#[test]
+fn every_table_and_sequence_that_holds_data_is_dumped() {
+    let db = Database::fresh();
+    let left_out = db.session().column(
+        "select c.relname from pg_class c where c.relnamespace = 'mosaic'::regnamespace
+           and c.relkind in ('r', 'S') and c.relname <> 'backlog_frontier_seq' and c.oid not in (
+             select unnest(extconfig) from pg_extension where extname = 'mosaic_backlog_ext')",
+    );
+    assert!(left_out.is_empty(), "{left_out:?}");
+}
+
+#[test]
+fn the_token_sequence_belongs_to_no_column_and_has_no_cache() {
+    let db = Database::fresh();
+    let sequence = db.session().row(
+        "select s.seqcache, s.seqcycle, s.seqincrement > 0 as grows, s.seqtypid::regtype::text as type, exists (
+           select from pg_depend d where d.objid = s.seqrelid and d.deptype in ('a', 'i')) as owned
+         from pg_sequence s where s.seqrelid = 'mosaic.backlog_claim_token_seq'::regclass",
+    );
+    assert_eq!(
+        sequence,
+        serde_json::json!({"seqcache": 1, "seqcycle": false, "grows": true, "type": "bigint", "owned": false})
+    );
+}

@@ -24,6 +24,7 @@ fn a_claim_puts_the_card_under_a_lease() {
     assert_eq!(card["claim_ttl_seconds"], 90);
     assert_eq!(card["claimed_at"], "2030-01-01T12:00:00+00:00");
     assert_eq!(card["claim_expires_at"], "2030-01-01T12:01:30+00:00");
+    assert_eq!(card["updated_at"], "2030-01-01T12:00:00+00:00");
     assert_eq!(card["attempts"], 1);
     assert_eq!(card["dependencies"], json!([]));
     assert_eq!(card["last_failure"], Value::Null);
@@ -148,11 +149,16 @@ fn a_worker_gets_only_what_it_offers_all_requirements_of() {
 fn a_claim_by_id_names_what_the_card_requires() {
     let db = Database::fresh();
     let mut s = db.session();
-    s.run("select from mosaic.backlog_create('t', id => 'A', requires => '{gpu}')");
-    let refused = s.refusal("select * from mosaic.backlog_claim('w', id => 'A')");
+    s.run("select from mosaic.backlog_create('t', id => 'A', requires => '{gpu,net}')");
+    let refused =
+        s.refusal("select * from mosaic.backlog_claim('w', id => 'A', offers => '{gpu}')");
     assert_eq!(refused.code, "bad_transition");
-    assert!(refused.message.contains("gpu"), "{refused:?}");
-    assert_eq!(claimed(&mut s, "'w', id => 'A', offers => '{gpu}'"), ["A"]);
+    assert!(refused.message.contains("net"), "{refused:?}");
+    assert!(!refused.message.contains("gpu"), "{refused:?}");
+    assert_eq!(
+        claimed(&mut s, "'w', id => 'A', offers => '{net,gpu,disk}'"),
+        ["A"]
+    );
 }
 
 #[test]
@@ -169,6 +175,7 @@ fn a_claim_by_id_cannot_also_describe_cards() {
         );
     }
     assert_eq!(s.status("A"), "ready");
+    assert_eq!(claimed(&mut s, "'w', id => 'A', labels => '{}'"), ["A"]);
 }
 
 #[test]
@@ -196,14 +203,19 @@ fn a_claim_brings_the_reason_of_the_last_failure() {
     let db = Database::fresh();
     let mut s = db.session();
     s.create("A");
+    s.run("set mosaic.clock = '2030-01-01'");
     let token = s.claim("A", "w");
     s.run(&format!(
         "select from mosaic.backlog_fail('A', {token}, 'the tests hang', '0')"
     ));
-    assert_eq!(
-        s.text("select last_failure from mosaic.backlog_claim('w')"),
-        "the tests hang"
-    );
+    // Also when a lease ended since then.
+    for day in 1..=2 {
+        s.run(&format!("set mosaic.clock = '2030-01-0{day}'"));
+        assert_eq!(
+            s.text("select last_failure from mosaic.backlog_claim('w')"),
+            "the tests hang"
+        );
+    }
 }
 
 #[test]
@@ -251,7 +263,7 @@ fn an_ended_lease_is_swept_by_the_next_claim() {
     s.create("A");
     s.run("set mosaic.clock = '2030-01-01 12:00+00'");
     let old = s.claim("A", "dead");
-    s.run("set mosaic.clock = '2030-01-01 12:14:59+00'");
+    s.run("set mosaic.clock = '2030-01-01 12:14:59.999999+00'");
     assert_eq!(s.claim_next("w2"), None);
     s.run("set mosaic.clock = '2030-01-01 12:15:00+00'");
     let card = s.row("select * from mosaic.backlog_claim('w2')");
@@ -261,6 +273,10 @@ fn an_ended_lease_is_swept_by_the_next_claim() {
     assert_eq!(
         s.column("select kind from mosaic.backlog_events('A')"),
         ["created", "claimed", "lapsed", "claimed"]
+    );
+    assert_eq!(
+        s.row("select actor, claim_token, old_status, new_status from mosaic.backlog_event where kind = 'lapsed'"),
+        json!({"actor": "w2", "claim_token": old, "old_status": "claimed", "new_status": "ready"})
     );
 }
 

@@ -163,3 +163,43 @@ fn a_request_that_rolled_back_is_made_anew() {
     first.run("rollback");
     assert_eq!(second.rows()[0]["id"], "A");
 }
+
+#[test]
+fn a_repeat_gives_all_that_the_worker_needs_also_under_a_renewed_lease() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    s.create_after("B", &["A"]);
+    s.run("select from mosaic.backlog_complete('A', result => '{\"n\": 1}')");
+    let token = s.claim("B", "w");
+    s.run(&format!(
+        "select from mosaic.backlog_fail('B', {token}, 'no luck', '0'); set mosaic.clock = '2100-01-01 10:00+00'"
+    ));
+    let claim = format!(
+        "select id, claim_owner, claim_token, attempts, dependencies, last_failure, depends_on
+         from mosaic.backlog_claim('w', '10 min', request_id => '{ID}')"
+    );
+    let first = s.row(&claim);
+    assert_eq!(first["dependencies"][0]["result"]["n"], 1);
+    assert_eq!(first["last_failure"], "no luck");
+    assert_eq!(s.row(&claim), first);
+    s.run(
+        "set mosaic.clock = '2100-01-01 10:09+00';
+         select mosaic.backlog_renew(id, claim_token, '1 hour') from mosaic.backlog where id = 'B';
+         set mosaic.clock = '2100-01-01 11:00+00'",
+    );
+    assert_eq!(s.row(&claim), first);
+}
+
+#[test]
+fn the_same_arguments_written_differently_are_the_same_request() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create_numbered("c", 2);
+    let first = s.rows(&claim(
+        ID,
+        "'w', '10 min', 1, labels => '{}', offers => '{b,a,b}'",
+    ));
+    let second = s.rows(&claim(ID, "'w', '600 seconds', offers => '{a,b}'"));
+    assert_eq!(second, first);
+}

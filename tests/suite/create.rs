@@ -129,7 +129,7 @@ fn a_dependency_that_is_done_does_not_gate() {
     s.create("done");
     s.create("open");
     s.complete("done");
-    s.create_after("A", &["done", "open"]);
+    s.create_after("A", &["open", "done"]);
     assert_eq!(s.open_dependencies("A"), 1);
     assert_eq!(s.card("A")["depends_on"], json!(["done", "open"]));
 }
@@ -210,4 +210,16 @@ fn the_actor_is_the_login_role_unless_the_caller_says_otherwise() {
     let event = s.row("select * from mosaic.backlog_events('A')");
     assert_eq!(event["actor"], "worker");
     assert_eq!(event["login_role"], "worker");
+}
+
+#[test]
+fn words_that_mean_something_in_an_array_are_only_text() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    let card = s.row(
+        r#"select * from mosaic.backlog_create('t', labels => array['NULL', '{}', 'a"b\c,'], requires => array['\', '"'])"#,
+    );
+    assert_eq!(card["labels"], json!(["NULL", r#"a"b\c,"#, "{}"]));
+    assert_eq!(card["requires"], json!(["\"", "\\"]));
+    assert_eq!(card["created"], true);
 }

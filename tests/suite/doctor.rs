@@ -260,6 +260,20 @@ fn leases_that_have_ended_are_found_until_somebody_claims() {
 }
 
 #[test]
+fn an_ended_lease_is_found_from_its_end_on() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    s.run("set mosaic.clock = '2020-01-01 10:00+00'");
+    s.claim("A", "w");
+    s.run("set mosaic.clock = '2020-01-01 10:14:59.999999+00'");
+    assert_found(&mut s, "expired_leases", "ok", &[]);
+    s.run("set mosaic.clock = '2020-01-01 10:15+00'");
+    let parts = ["1 lease has ended"];
+    assert_found(&mut s, "expired_leases", "warning", &parts);
+}
+
+#[test]
 fn links_to_cards_that_do_not_exist_are_found() {
     let db = Database::fresh();
     let mut s = db.session();
@@ -384,6 +398,14 @@ fn cards_that_wait_for_a_cancelled_one_are_found_with_all_behind_them() {
     assert!(detail.contains(parts[1].trim_end_matches('.')), "{detail}");
     assert_well(&mut s, &["cancelled_dependencies"]);
     s.run("select from mosaic.backlog_reopen('A', 'why'); select from mosaic.backlog_reopen('off', 'why')");
+    assert_well(&mut s, &[]);
+    s.run("select from mosaic.backlog_cancel('A', 'why')");
+    for card in ["B", "D", "off"] {
+        assert_well(&mut s, &["cancelled_dependencies"]);
+        s.run(&format!(
+            "select from mosaic.backlog_unlink('{card}', '{{A}}')"
+        ));
+    }
     assert_well(&mut s, &[]);
 }
 

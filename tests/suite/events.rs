@@ -186,3 +186,46 @@ fn a_refused_call_leaves_no_event() {
     s.code("select * from mosaic.backlog_link('A', '{A}')");
     assert_eq!(s.events(), events);
 }
+
+#[test]
+fn the_events_of_a_card_are_paged_by_cursor() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    s.create("B");
+    for n in 0..5 {
+        s.run(&format!(
+            "select from mosaic.backlog_update('A', title => 't{n}'); select from mosaic.backlog_update('B', title => 't{n}')"
+        ));
+    }
+    let mut after = "0".to_owned();
+    for expected in [4, 2, 0] {
+        let page = s.rows(&format!(
+            "select card_id, cursor from mosaic.backlog_events('A', after => '{after}', max_events => 4)"
+        ));
+        assert_eq!(page.len(), expected);
+        for event in page {
+            assert_eq!(event["card_id"], "A");
+            after = event["cursor"].as_str().expect("a cursor").to_owned();
+        }
+    }
+}
+
+#[test]
+fn events_of_a_running_transaction_are_not_passed_yet() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.run("begin");
+    s.create("A");
+    assert_eq!(follow(&mut s, &mut None, 100), Vec::<i64>::new());
+}
+
+#[test]
+fn the_history_outlives_the_card() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    s.run("delete from mosaic.backlog");
+    let kinds = s.column("select kind from mosaic.backlog_events('A')");
+    assert_eq!(kinds, ["created"]);
+}

@@ -255,7 +255,27 @@ fn a_forced_completion_of_a_gated_card_opens_what_waits_for_it() {
         s.value("select unblocked from mosaic.backlog_complete('B', force => true)"),
         json!(["C"])
     );
+    s.run("select from mosaic.backlog_reopen('B', 'too early')");
+    s.assert_counters_are_right();
     s.complete("A");
+    s.assert_counters_are_right();
+}
+
+#[test]
+fn a_created_card_waits_for_its_dependencies_that_are_not_done() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    let all = ["open", "blocked", "cancelled", "done", "claimed"];
+    for id in all {
+        s.create(id);
+    }
+    s.run(
+        "select from mosaic.backlog_block('blocked', 'why'); select from mosaic.backlog_cancel('cancelled', 'why');
+         select from mosaic.backlog_complete('done')",
+    );
+    s.claim("claimed", "w");
+    s.create_after("X", &all);
+    assert_eq!(s.open_dependencies("X"), 4);
     s.assert_counters_are_right();
 }
 
@@ -278,4 +298,28 @@ fn a_card_with_five_thousand_dependents_completes_and_opens_them_all() {
         5000
     );
     s.assert_counters_are_right();
+}
+
+#[test]
+fn the_history_of_links_tells_what_changed_and_no_more() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    s.create("B");
+    s.create_after("X", &["A"]);
+    s.run(
+        "select from mosaic.backlog_link('X', '{B,A}', 'alice');
+         select from mosaic.backlog_unlink('X', '{A,B}', 'bob')",
+    );
+    assert_eq!(
+        s.rows(
+            "select kind, actor, old_status, new_status, (select jsonb_agg(d order by d)
+               from jsonb_array_elements(detail -> 'depends_on') d) as cards
+             from mosaic.backlog_events('X') where kind <> 'created'"
+        ),
+        [
+            json!({"kind": "linked", "actor": "alice", "old_status": "ready", "new_status": "ready", "cards": ["B"]}),
+            json!({"kind": "unlinked", "actor": "bob", "old_status": "ready", "new_status": "ready", "cards": ["A", "B"]}),
+        ]
+    );
 }

@@ -124,6 +124,7 @@ fn ten_thousand_random_operations_can_be_rebuilt_from_the_history() {
          from mosaic.backlog order by id",
     );
     assert_eq!(rebuilt, actual);
+    s.assert_counters_are_right();
     // The run went through every status and kept working to its end.
     assert!(s.number("select count(*) from mosaic.backlog_event") > 1_000);
     assert_eq!(

@@ -78,6 +78,7 @@ fn another_request_under_the_key_is_refused_and_the_differing_fields_are_named()
         refused.message.contains("title") && refused.message.contains("priority"),
         "{refused:?}"
     );
+    assert!(!refused.message.contains("body"), "{refused:?}");
     assert_eq!(s.number("select count(*) from mosaic.backlog"), 2);
 }
 
@@ -183,4 +184,19 @@ fn equal_batches_at_the_same_moment_create_each_card_once() {
     let mut s = db.session();
     assert_eq!(s.number("select count(*) from mosaic.backlog"), 50);
     s.assert_counters_are_right();
+}
+
+#[test]
+fn a_batch_and_a_single_create_are_the_same_request_however_values_are_written() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.run(
+        r#"select from mosaic.backlog_create('T', 'A', acceptance => '{"b": 2.50, "a": [true, null]}', idempotency_key => 'k',
+             not_before => '2030-01-02 00:00:00.5+00', max_attempts => 2)"#,
+    );
+    let again = s.row(
+        r#"select * from mosaic.backlog_create_many('[{"title": "T", "id": "A", "acceptance": {"a":[true,null], "b": 2.50},
+             "idempotency_key": "k", "not_before": "2030-01-02T01:00:00.5+01:00", "max_attempts": 2}]')"#,
+    );
+    assert_eq!(again["created"], false);
 }

@@ -127,6 +127,14 @@ fn the_total_is_counted_only_when_asked_for() {
         s.column("select total from mosaic.backlog_list(max_cards => 2, with_total => true)"),
         [json!(3), json!(3)]
     );
+    // Of all pages, wherever this one begins.
+    let cursor = s.text("select cursor from mosaic.backlog_list(max_cards => 1)");
+    assert_eq!(
+        s.column(&format!(
+            "select total from mosaic.backlog_list(after => '{cursor}', with_total => true)"
+        )),
+        [json!(3), json!(3)]
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Taking leases away: the sweep on demand, and quarantine.
 
 use mosaic_backlog_tests::database::Database;
+use mosaic_backlog_tests::session::Session;
 use serde_json::json;
 
 #[test]
@@ -86,8 +87,10 @@ fn only_force_takes_a_live_lease_and_it_needs_an_id_and_the_operator() {
         )),
         "claim_lost"
     );
-    let event = operator.row("select * from mosaic.backlog_events('A') where kind = 'reclaimed'");
-    assert_eq!(event["actor"], "boss");
+    let event = db
+        .session()
+        .row("select actor, claim_token from mosaic.backlog_event where kind = 'reclaimed'");
+    assert_eq!(event, json!({"actor": "boss", "claim_token": token}));
 }
 
 #[test]
@@ -95,8 +98,10 @@ fn grace_spares_leases_that_ended_only_just() {
     let db = Database::fresh();
     let mut s = db.session();
     s.create("A");
+    s.create("B");
     s.run("set mosaic.clock = '2030-01-01 12:00+00'");
     s.claim("A", "w");
+    s.claim("B", "w");
     s.run("set mosaic.clock = '2030-01-01 12:20+00'");
     assert!(
         s.rows("select * from mosaic.backlog_reclaim(grace => '10 min')")
@@ -106,11 +111,12 @@ fn grace_spares_leases_that_ended_only_just() {
         s.code("select * from mosaic.backlog_reclaim('A', grace => '10 min')"),
         "already_claimed"
     );
-    assert_eq!(
-        s.rows("select * from mosaic.backlog_reclaim(grace => '5 min')")
-            .len(),
-        1
-    );
+    for arguments in ["'A', grace => '5 min'", "grace => '5 min'"] {
+        let taken = s.rows(&format!(
+            "select * from mosaic.backlog_reclaim({arguments})"
+        ));
+        assert_eq!(taken.len(), 1, "{arguments}");
+    }
 }
 
 #[test]
@@ -236,4 +242,90 @@ fn reclaim_passes_over_cards_that_others_hold_locked() {
             .column("select id from mosaic.backlog_reclaim()"),
         ["c2"]
     );
+}
+
+#[test]
+fn a_renewed_lease_is_live() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    s.run("set mosaic.clock = '2030-01-01 12:00+00'");
+    let token = s.number("select claim_token from mosaic.backlog_claim('w', '1 min')");
+    s.run("set mosaic.clock = '2030-01-01 12:01+00'");
+    s.run(&format!("select mosaic.backlog_renew('A', {token})"));
+    assert!(s.rows("select * from mosaic.backlog_reclaim()").is_empty());
+    s.run("set mosaic.clock = '2030-01-01 12:02+00'");
+    assert_eq!(s.column("select id from mosaic.backlog_reclaim()"), ["A"]);
+}
+
+/// Fails a card that nobody holds.
+fn fail(s: &mut Session, id: &str) {
+    let token = s.claim(id, "w");
+    s.run(&format!(
+        "select from mosaic.backlog_fail('{id}', {token}, 'why', '0')"
+    ));
+}
+
+#[test]
+fn a_card_that_used_up_a_lowered_setting_is_not_handed_out() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    s.create("B");
+    fail(&mut s, "A");
+    fail(&mut s, "A");
+    s.run("set mosaic.max_attempts = 2");
+    assert_eq!(
+        s.column("select id from mosaic.backlog_claim('w', max_cards => 9)"),
+        ["B"]
+    );
+    assert_eq!(
+        s.code("select * from mosaic.backlog_claim('w', id => 'A')"),
+        "bad_transition"
+    );
+}
+
+#[test]
+fn a_card_released_beyond_a_lowered_maximum_is_not_handed_out() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    fail(&mut s, "A");
+    fail(&mut s, "A");
+    let token = s.claim("A", "w");
+    s.run(&format!(
+        "select from mosaic.backlog_update('A', max_attempts => 1);
+         select from mosaic.backlog_release('A', {token})"
+    ));
+    assert_eq!(s.claim_next("w"), None);
+    assert_eq!(s.card("A")["block_kind"], "attempts");
+}
+
+#[test]
+fn a_raised_maximum_gives_more_attempts() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.run("select from mosaic.backlog_create('t', id => 'A', max_attempts => 1)");
+    s.run("set mosaic.clock = '2030-01-01'");
+    s.claim("A", "w");
+    s.run("select from mosaic.backlog_update('A', max_attempts => 2)");
+    s.run("set mosaic.clock = '2030-01-02'");
+    assert_eq!(
+        s.number("select attempts from mosaic.backlog_claim('w')"),
+        2
+    );
+}
+
+#[test]
+fn completing_the_last_attempt_is_no_failure() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.run("select from mosaic.backlog_create('t', id => 'A', max_attempts => 1)");
+    s.run("set mosaic.clock = '2030-01-01'");
+    let token = s.claim("A", "w");
+    s.run("set mosaic.clock = '2030-01-02'");
+    s.run(&format!(
+        "select from mosaic.backlog_complete('A', {token})"
+    ));
+    assert_eq!(s.status("A"), "done");
 }

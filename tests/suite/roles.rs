@@ -182,11 +182,11 @@ fn nobody_but_the_owner_touches_tables_and_sequences() {
         for object in &objects {
             let object = object.as_str().expect("a name");
             let rights = admin.column(&format!(
-                "select p from unnest(array['insert', 'update', 'delete', 'truncate', 'references', 'trigger']) p,
+                "select p from unnest(array['select', 'insert', 'update', 'delete', 'truncate', 'references', 'trigger']) p,
                    pg_class c where c.oid = '{object}'::regclass and c.relkind <> 'S'
                    and has_table_privilege('{role}', '{object}', p)
                  union all
-                 select p from unnest(array['usage', 'update']) p, pg_class c
+                 select p from unnest(array['select', 'usage', 'update']) p, pg_class c
                  where c.oid = '{object}'::regclass and c.relkind = 'S' and has_sequence_privilege('{role}', c.oid, p)"
             ));
             assert!(rights.is_empty(), "{role} on {object}: {rights:?}");
@@ -242,5 +242,10 @@ fn the_history_shows_the_login_role_whatever_the_caller_says() {
     assert_eq!(
         admin.column("select login_role from mosaic.backlog_event where card_id in ('C', 'D')"),
         ["operator", "operator"]
+    );
+    // Who does not say who acts is the one who logged in, whatever the role of the moment.
+    assert_eq!(
+        admin.text("select actor from mosaic.backlog_event where card_id = 'D'"),
+        "operator"
     );
 }

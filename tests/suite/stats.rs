@@ -158,22 +158,93 @@ fn the_last_hour_counts_failures_and_lapses_and_forgets_what_is_older() {
     let db = Database::fresh();
     let mut s = db.session();
     s.run("set mosaic.clock = '2030-01-01 10:00+00'");
-    s.create_numbered("c", 2);
+    s.create_numbered("c", 3);
+    s.complete("c3");
     let token = s.claim("c1", "w");
     s.run(&format!(
         "select from mosaic.backlog_fail('c1', {token}, 'why')"
     ));
     s.claim("c2", "w");
     s.run("set mosaic.clock = '2030-01-01 10:30+00'; select from mosaic.backlog_reclaim()");
-    let figures =
-        "select created_last_hour, failed_last_hour, lapsed_last_hour from mosaic.backlog_stats()";
+    let figures = "select created_last_hour, completed_last_hour, failed_last_hour, lapsed_last_hour from mosaic.backlog_stats()";
+    for (time, figure, lapsed) in [
+        ("10:30", json!([3, 1, 1]), 1),
+        ("10:59:59.999999", json!([3, 1, 1]), 1),
+        ("11:00", json!([0, 0, 0]), 1),
+        ("11:30", json!([0, 0, 0]), 0),
+    ] {
+        s.run(&format!("set mosaic.clock = '2030-01-01 {time}+00'"));
+        assert_eq!(
+            s.row(figures),
+            json!({"created_last_hour": figure[0], "completed_last_hour": figure[1],
+                   "failed_last_hour": figure[2], "lapsed_last_hour": lapsed}),
+            "{time}"
+        );
+    }
+}
+
+#[test]
+fn the_age_of_the_oldest_counts_from_when_it_became_claimable() {
+    const AGE: &str = "select oldest_claimable_seconds from mosaic.backlog_stats()";
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.run("set mosaic.clock = '2030-01-01 10:00+00'");
+    s.create("A");
+    s.create_after("B", &["A"]);
+    s.create_after("C", &["A"]);
+    s.run("set mosaic.clock = '2030-01-01 10:10+00'");
+    assert_eq!(s.number(AGE), 600);
+    // By an unlink, by the end of a delay, and by a completion.
+    s.run("select from mosaic.backlog_unlink('C', '{A}')");
+    let holds_a = s.claim("A", "w");
+    assert_eq!(s.number(AGE), 0);
+    s.run("set mosaic.clock = '2030-01-01 10:11+00'");
+    assert_eq!(s.number(AGE), 60);
+    let token = s.claim("C", "w");
+    assert_eq!(s.value(AGE), Value::Null);
+    s.run(&format!(
+        "select from mosaic.backlog_release('C', {token}, '5 min')"
+    ));
+    s.run("set mosaic.clock = '2030-01-01 10:18+00'");
+    assert_eq!(s.number(AGE), 120);
+    s.claim("C", "w");
+    s.run(&format!(
+        "select from mosaic.backlog_complete('A', {holds_a})"
+    ));
+    s.run("set mosaic.clock = '2030-01-01 10:19+00'");
+    assert_eq!(s.number(AGE), 60);
+}
+
+#[test]
+fn cycles_count_from_creation_to_done() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.run("set mosaic.clock = '2030-01-01 10:00+00'");
+    s.create_numbered("c", 3);
+    for (id, time) in [("c1", "10:00:10"), ("c2", "10:00:20"), ("c3", "10:01:00")] {
+        s.run(&format!("set mosaic.clock = '2030-01-01 {time}+00'"));
+        s.complete(id);
+    }
+    let stats = s.row("select cycle_p50_seconds, cycle_p95_seconds from mosaic.backlog_stats()");
+    assert_eq!(stats["cycle_p50_seconds"].as_f64(), Some(20.0));
+    assert_eq!(stats["cycle_p95_seconds"].as_f64(), Some(56.0));
+}
+
+#[test]
+fn a_quarantined_card_counts_by_how_its_last_attempt_ended() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.run("set mosaic.max_attempts = 1; set mosaic.clock = '2030-01-01 10:00+00'");
+    s.create("A");
+    s.create("B");
+    let token = s.claim("A", "w");
+    s.run(&format!(
+        "select from mosaic.backlog_fail('A', {token}, 'why')"
+    ));
+    s.claim("B", "w");
+    s.run("set mosaic.clock = '2030-01-01 10:15+00'; select from mosaic.backlog_reclaim()");
     assert_eq!(
-        s.row(figures),
-        json!({"created_last_hour": 2, "failed_last_hour": 1, "lapsed_last_hour": 1})
-    );
-    s.run("set mosaic.clock = '2030-01-01 11:15+00'");
-    assert_eq!(
-        s.row(figures),
-        json!({"created_last_hour": 0, "failed_last_hour": 0, "lapsed_last_hour": 1})
+        s.row("select blocked, failed_last_hour, lapsed_last_hour from mosaic.backlog_stats()"),
+        json!({"blocked": 2, "failed_last_hour": 1, "lapsed_last_hour": 1})
     );
 }

@@ -158,3 +158,18 @@ fn tokens_that_were_never_given_are_refused() {
         assert_all_refused(&db, token);
     }
 }
+
+#[test]
+fn the_token_of_a_claim_whose_card_was_completed_by_force_is_stale() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    let lost = s.claim("A", "w");
+    s.run("select from mosaic.backlog_complete('A', force => true)");
+    assert_eq!(
+        s.code(&format!(
+            "select * from mosaic.backlog_complete('A', {lost})"
+        )),
+        "claim_lost"
+    );
+}

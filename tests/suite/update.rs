@@ -18,7 +18,7 @@ fn given_fields_change_and_others_stay() {
         ("phase => 'q'", "phase", json!("q")),
         ("priority => 0", "priority", json!(0)),
         ("labels => '{}'", "labels", json!([])),
-        ("requires => '{b,a}'", "requires", json!(["a", "b"])),
+        ("requires => '{b,a,b}'", "requires", json!(["a", "b"])),
         ("acceptance => '[1]'", "acceptance", json!([1])),
         (
             "not_before => '2031-01-01'",
@@ -61,6 +61,10 @@ fn clear_sets_the_named_fields_to_null() {
         );
     }
     assert_eq!(
+        s.value("select detail -> 'body' from mosaic.backlog_events('A') where kind = 'updated'"),
+        json!({"old": "b", "new": null})
+    );
+    assert_eq!(
         s.code("select * from mosaic.backlog_update('A', body => 'b', clear => '{body}')"),
         "invalid_argument"
     );
@@ -71,13 +75,16 @@ fn the_history_keeps_the_old_and_the_new_value() {
     let db = Database::fresh();
     let mut s = db.session();
     s.create("A");
-    s.run("select from mosaic.backlog_update('A', title => 'new', priority => 4, actor => 'boss')");
+    s.run("select from mosaic.backlog_update('A', title => 'new', priority => 4, labels => '{y}', phase => null, actor => 'boss')");
     let event = s.row("select * from mosaic.backlog_events('A') where kind = 'updated'");
     assert_eq!(event["actor"], "boss");
     assert_eq!(
         event["detail"],
-        json!({"title": {"old": "A", "new": "new"}, "priority": {"old": 0, "new": 4}})
+        json!({"title": {"old": "A", "new": "new"}, "priority": {"old": 0, "new": 4},
+               "labels": {"old": [], "new": ["y"]}})
     );
+    assert_eq!(event["old_status"], "ready");
+    assert_eq!(event["new_status"], "ready");
 }
 
 #[test]
@@ -117,4 +124,15 @@ fn an_update_of_nothing_is_no_event() {
     let events = s.events();
     s.run("select from mosaic.backlog_update('A'); select from mosaic.backlog_update('A', title => 'A')");
     assert_eq!(s.events(), events);
+}
+
+#[test]
+fn not_before_defers_and_undefers() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    s.run("select from mosaic.backlog_update('A', not_before => '2100-01-01')");
+    assert_eq!(s.claim_next("w"), None);
+    s.run("select from mosaic.backlog_update('A', clear => '{not_before}')");
+    assert_eq!(s.claim_next("w").as_deref(), Some("A"));
 }

@@ -47,7 +47,7 @@ const BY_ID: [&str; 18] = [
     "unlink('A', array[$])",
 ];
 
-const BAD_IDS: [&str; 9] = [
+const BAD_IDS: [&str; 11] = [
     "''",
     "' '",
     "' A'",
@@ -56,6 +56,8 @@ const BAD_IDS: [&str; 9] = [
     "E'A\\tB'",
     "E'\\x7f'",
     "U&'\\2003A'",
+    "E'\\u0085A'",
+    "E'A\\u00a0'",
     "repeat('x', 201)",
 ];
 
@@ -183,7 +185,10 @@ fn labels_are_at_most_64_of_1_to_100_characters() {
     assert_invalid(&mut s, &with_each(&calls, &bad));
     s.run(
         "select from mosaic.backlog_create('t', labels =>
-           (select array_agg(repeat('x', 98) || lpad(n::text, 2, '0')) from generate_series(1, 64) n))",
+           (select array_agg(repeat('x', 98) || lpad(n::text, 2, '0')) from generate_series(1, 64) n));
+         -- A repeat does not count.
+         select from mosaic.backlog_update('A', requires =>
+           (select array_agg((n % 64)::text) from generate_series(1, 65) n))",
     );
 }
 
@@ -195,29 +200,37 @@ fn documents_are_at_most_one_mebibyte() {
     let token = s.claim("A", "w");
     let huge = "repeat('x', 10000000)";
     let over = "repeat('x', 1048577)";
-    let calls = ["create('t', body => $)", "update('A', body => $)"];
-    assert_invalid(&mut s, &with_each(&calls, &[huge, over]));
+    // In bytes.
+    let accents = "repeat('é', 524289)";
+    let calls = [
+        "create('t', body => $)",
+        "update('A', body => $)",
+        "create_many(jsonb_build_array(jsonb_build_object('title', 't', 'body', $)))",
+    ];
+    assert_invalid(&mut s, &with_each(&calls, &[huge, over, accents]));
+    // With its quotes.
+    let over = "repeat('x', 1048575)";
     let complete = format!("complete('A', {token}, to_jsonb($))");
     let calls = [
         "create('t', acceptance => to_jsonb($))",
         "update('A', acceptance => to_jsonb($))",
         &complete,
-        "create_many(jsonb_build_array(jsonb_build_object('title', 't', 'body', $)))",
         "create_many(jsonb_build_array(jsonb_build_object('title', 't', 'acceptance', $)))",
     ];
     assert_invalid(&mut s, &with_each(&calls, &[huge, over]));
     // What is allowed comes back whole.
     s.run(&format!(
-        "select from mosaic.backlog_create('t', id => 'B', body => repeat('x', 1048576), acceptance => to_jsonb(repeat('y', 1000000)));
-         select from mosaic.backlog_complete('A', {token}, to_jsonb(repeat('z', 1000000)))"
+        "select from mosaic.backlog_create('t', id => 'B', body => repeat('x', 1048576), acceptance => to_jsonb(repeat('y', 1048574)));
+         select from mosaic.backlog_update('B', body => repeat('é', 524288));
+         select from mosaic.backlog_complete('A', {token}, to_jsonb(repeat('z', 1048574)))"
     ));
     assert_eq!(
         s.number("select length(body) from mosaic.backlog_get('B')"),
-        1_048_576
+        524_288
     );
     assert_eq!(
         s.number("select length(result #>> '{}') from mosaic.backlog_get('A')"),
-        1_000_000
+        1_048_574
     );
 }
 
@@ -235,6 +248,10 @@ fn json_is_at_most_100_levels_deep() {
     ];
     let (over, deep) = (nested(101), nested(5000));
     assert_invalid(&mut s, &with_each(&calls, &[&over, &deep]));
+    s.run(&format!(
+        "select count(*) from mosaic.backlog_create_many(jsonb_build_array(jsonb_build_object('title', 't', 'acceptance', {})))",
+        nested(100)
+    ));
     // Brackets in a text are none.
     let brackets = "to_jsonb(repeat('[\\\"', 1000))";
     for (id, value) in [("B", nested(100).as_str()), ("C", brackets)] {
@@ -389,4 +406,22 @@ fn labels_of_new_cards_hold_nothing_that_turns_or_breaks_a_line() {
     }
     // Joiners, which scripts and emoji need.
     s.run("select from mosaic.backlog_create('t', labels => array[E'a\\u200db', E'c\\u200cd'])");
+}
+
+#[test]
+fn null_is_the_default_of_what_is_optional() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("A");
+    for call in [
+        "list(null, null, null, null, null, 9, null, null)",
+        "complete('A', null, null, null, null)",
+        "claim('w', '1 min', 1, null, null, null, null, null)",
+        "reclaim(null, null, null, 9, null)",
+        "stats(null)",
+        "events(null, null, 9)",
+    ] {
+        s.run(&format!("select from mosaic.backlog_{call}"));
+    }
+    assert_eq!(s.status("A"), "done");
 }

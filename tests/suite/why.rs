@@ -59,6 +59,8 @@ fn each_state_is_a_reason_of_its_own() {
     assert_eq!(blocked["reason"], "need a key");
     let later = s.row("select * from mosaic.backlog_why('later')");
     assert_eq!(later["until"], "2100-01-01T00:00:00+00:00");
+    s.run("set mosaic.clock = '2100-01-01'");
+    assert_eq!(kinds(&mut s, "later"), []);
 }
 
 #[test]
@@ -124,4 +126,63 @@ fn a_card_has_no_reason_exactly_when_a_claim_would_hand_it_out() {
         s.run("rollback");
         assert_ne!(explained, claimable, "{id}");
     }
+}
+
+#[test]
+fn a_quarantined_card_is_called_so() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.run("select from mosaic.backlog_create('t', id => 'A', max_attempts => 1)");
+    let token = s.claim("A", "w");
+    s.run(&format!(
+        "select from mosaic.backlog_fail('A', {token}, 'no luck')"
+    ));
+    assert_eq!(
+        s.rows(
+            "select kind, block_kind, reason like '%no luck%' as told from mosaic.backlog_why('A')"
+        ),
+        [json!({"kind": "quarantined", "block_kind": "attempts", "told": true})]
+    );
+}
+
+#[test]
+fn a_card_in_the_middle_that_is_stuck_itself_is_named() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("root");
+    s.create_after("mid", &["root"]);
+    s.create_after("A", &["mid"]);
+    s.run("select from mosaic.backlog_block('mid', 'which colour?', 'input')");
+    assert_eq!(
+        s.rows("select kind, block_kind, reason from mosaic.backlog_why('A') where id = 'mid'"),
+        [json!({"kind": "open_dependency", "block_kind": "input", "reason": "which colour?"})]
+    );
+}
+
+#[test]
+fn a_deferred_dependency_tells_until_when() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.run(
+        "select from mosaic.backlog_create('t', id => 'root', not_before => '2100-01-02 00:00+00')",
+    );
+    s.create_after("A", &["root"]);
+    assert_eq!(
+        s.rows("select kind, id, until from mosaic.backlog_why('A')"),
+        [json!({"kind": "open_dependency", "id": "root", "until": "2100-01-02T00:00:00+00:00"})]
+    );
+}
+
+#[test]
+fn a_card_with_several_reasons_names_them_all() {
+    let db = Database::fresh();
+    let mut s = db.session();
+    s.create("root");
+    s.run(
+        "select from mosaic.backlog_create('A', id => 'A', depends_on => '{root}', not_before => '2100-01-02')",
+    );
+    let root = pair("open_dependency", "root");
+    assert_eq!(kinds(&mut s, "A"), [pair("deferred", "A"), root.clone()]);
+    s.run("select from mosaic.backlog_block('A', 'why')");
+    assert_eq!(kinds(&mut s, "A"), [pair("blocked", "A"), root]);
 }

@@ -63,7 +63,7 @@ fn call_of(row: &str) -> String {
     }
 }
 
-/// A card X in the state, that depends on a card that is done; gives its last token.
+/// A card X in the state, that depends on "linked", which is done unless X is gated; gives its last token.
 fn prepare(session: &mut Session, state: &str) -> i64 {
     session.create("new");
     session.complete("new");
@@ -72,6 +72,11 @@ fn prepare(session: &mut Session, state: &str) -> i64 {
     session.create_after("X", &["linked"]);
     let token = session.claim("X", "w");
     let query = match state {
+        "gated" => format!(
+            "select from mosaic.backlog_release('X', {token}); select from mosaic.backlog_reopen('linked', 'why')"
+        ),
+        "deferred" => format!("select from mosaic.backlog_release('X', {token}, '1 hour')"),
+        "lease ended" => "set local mosaic.clock = '2100-01-01'".into(),
         "ready" => format!("select from mosaic.backlog_release('X', {token})"),
         "claimed" => return token,
         "blocked" => {
@@ -96,10 +101,8 @@ fn the_table_of_states_says_what_the_calls_do() {
         for (state, cell) in table.head.iter().zip(row).skip(1) {
             session.run("begin");
             let token = prepare(&mut session, state);
-            if row[0].contains("lease ended") {
-                session.run("set local mosaic.clock = '2100-01-01'");
-            }
             let events = session.events();
+            let card = session.card("X");
             let call = call_of(&plain(&row[0])).replace(LAST_TOKEN, &token.to_string());
             session.run("savepoint before");
             let real = match session.attempt_run(&call) {
@@ -107,7 +110,8 @@ fn the_table_of_states_says_what_the_calls_do() {
                     session.run("rollback to before");
                     refused.code
                 }
-                Ok(()) if session.events() == events => "=".to_owned(),
+                Ok(()) if session.events() == events && session.card("X") == card => "=".into(),
+                Ok(()) if session.events() == events => "another card without an event".into(),
                 Ok(()) => session.status("X"),
             };
             faults.expect(&format!("{call} of a {state} card"), plain(cell), real);
@@ -115,4 +119,43 @@ fn the_table_of_states_says_what_the_calls_do() {
         }
     }
     faults.none();
+}
+
+#[test]
+fn no_call_knows_a_card_that_does_not_exist() {
+    let database = Database::fresh();
+    let mut session = database.session();
+    session.create("new");
+    session.create("linked");
+    let page = page(PAGE);
+    let table = page.section("What each call does to a card").table("Call");
+    let calls: Vec<String> = table.rows.iter().map(|row| plain(&row[0])).collect();
+    let by_id = calls.iter().filter(|call| *call != "reclaim, all");
+    for call in by_id.map(|call| call_of(call).replace(LAST_TOKEN, "1")) {
+        assert_eq!(session.code(&call), "not_found", "{call}");
+    }
+    for call in ["get", "why"] {
+        let call = format!("select from mosaic.backlog_{call}('X')");
+        assert_eq!(session.code(&call), "not_found", "{call}");
+    }
+    assert_eq!(session.events(), 2);
+}
+
+#[test]
+fn the_table_of_states_names_every_function_that_changes_a_card() {
+    let functions = Database::fresh().session().column(
+        "select substr(proname, 9) from pg_proc where pronamespace = 'mosaic'::regnamespace
+           and proname like 'backlog\\_%' and prorettype not in ('event_trigger'::regtype, 'trigger'::regtype)
+           and proname not in ('backlog_create', 'backlog_create_many', 'backlog_get', 'backlog_list',
+             'backlog_stats', 'backlog_why', 'backlog_doctor', 'backlog_events', 'backlog_export', 'backlog_import',
+             'backlog_token', 'backlog_failing_workers', 'backlog_frontier', 'backlog_resume_after_restore')",
+    );
+    assert!(functions.len() >= 14);
+    let page = page(PAGE);
+    let table = page.section("What each call does to a card").table("Call");
+    for function in functions {
+        let name = function.as_str().expect("a name");
+        let named = |row: &Vec<String>| plain(&row[0]).split(", ").next() == Some(name);
+        assert!(table.rows.iter().any(named), "{name} is in no row");
+    }
 }
