@@ -483,7 +483,7 @@ fn a_folder_in_which_others_may_put_another_backlog_is_found() {
         Examined::by(mosaic(&["backlog", "doctor", "--json"]).env("MOSAIC_HOME", &home))
     };
     let found = look(0o777);
-    found.assert("folder", "warning", &["Everybody", "chmod +t"]);
+    found.assert("folder", "warning", &["Every user", "chmod +t"]);
     for mode in [0o1777, 0o755] {
         assert!(!look(mode).names().contains(&"folder"), "{mode:o}");
     }
