@@ -35,7 +35,7 @@ use config::Flags;
     arg_required_else_help = true
 )]
 pub struct Cli {
-    /// Print the version, and the extension's where a database is at hand
+    /// Print the version, and the extension's if a database can be reached
     #[arg(short = 'V', long)]
     version: bool,
     #[command(flatten)]
@@ -51,7 +51,7 @@ struct Global {
     #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
 
-    /// Print these fields of each card alone, in this order
+    /// Print only these fields of each card, in this order
     #[arg(
         long,
         global = true,
@@ -62,7 +62,7 @@ struct Global {
     )]
     fields: Vec<String>,
 
-    /// Print the ids of cards alone, one a line, and nothing else but errors and warnings
+    /// Print only the ids of cards, one per line, and nothing else except errors and warnings
     #[arg(short, long, global = true, help_heading = "Global options")]
     quiet: bool,
 

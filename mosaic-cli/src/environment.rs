@@ -48,8 +48,8 @@ fn whole_path(name: &str, value: &Path) -> Result<PathBuf, Failure> {
         .detail("It would mean another folder in every working folder. Nothing was changed.");
     Err(match std::path::absolute(value) {
         Ok(here) if !value.to_string_lossy().starts_with('~') => {
-            failure.hint(format!("Write {here:?}, if that is meant."))
+            failure.hint(format!("Write {here:?}, if that is intended."))
         }
-        _ => failure.hint("Write the whole path, such as /home/anna/mosaic; only ~ alone, your own home folder, is expanded."),
+        _ => failure.hint("Write the whole path, such as /home/anna/mosaic; only ~ by itself, your own home folder, is expanded."),
     })
 }

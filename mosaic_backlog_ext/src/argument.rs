@@ -120,7 +120,7 @@ pub fn reason(value: Option<String>) -> Result<String, Refusal> {
         }
         _ => Err(Refusal::argument(
             "reason is empty",
-            "Say why, for whoever looks at the card next.",
+            "Say why, for the next person or worker who looks at the card.",
         )),
     }
 }
@@ -341,7 +341,7 @@ pub fn count(field: &str, value: Option<i32>) -> Result<i32, Refusal> {
         Some(n) if (1..=CARDS_MAX).contains(&n) => Ok(n),
         Some(n) => Err(Refusal::argument(
             format!("{field} is {n}, it must lie between 1 and {CARDS_MAX}"),
-            "Ask several times for more.",
+            "Make several calls for more.",
         )),
         None => Err(Refusal::argument(
             format!("{field} is missing"),
@@ -391,7 +391,7 @@ pub fn delay(field: &str, value: &Interval) -> Result<Micros, Refusal> {
 pub fn written_time(text: &str) -> Result<Micros, Refusal> {
     clock::parse(text).ok_or_else(|| {
         Refusal::argument(
-            format!("\"{text}\" is no time in RFC 3339"),
+            format!("\"{text}\" is not a time in RFC 3339"),
             "Write times as in 2026-01-31T12:00:00Z.",
         )
     })

@@ -89,7 +89,7 @@ impl Refusal {
     /// An import that goes on below or above the savepoint at which it began.
     pub fn scattered_import() -> Self {
         Self::argument(
-            "the import began outside of this savepoint or inside of another",
+            "the import began outside this savepoint or inside another",
             "Give all lines of an import at the same level of one transaction.",
         )
     }
@@ -98,7 +98,7 @@ impl Refusal {
     pub fn dependents_changing(id: &str) -> Self {
         Self::new(
             Code::Busy,
-            format!("the dependents of card \"{id}\" are changing at this moment"),
+            format!("the dependents of card \"{id}\" are changing right now"),
             "Another session has just linked a card to it. Nothing was changed.",
             "Repeat the call.",
         )
@@ -109,7 +109,7 @@ impl Refusal {
             Code::Busy,
             "claims of open transactions keep the import from raising the tokens".to_owned(),
             "An import must not hand out tokens that were handed out before. Nothing was changed.",
-            "Try again when the transactions that claimed have ended.",
+            "Try again after the transactions that claimed have ended.",
         )
     }
 
@@ -121,7 +121,7 @@ impl Refusal {
     pub fn key_taken(key: &str, id: &str) -> Self {
         Self::new(
             Code::KeyConflict,
-            format!("idempotency key \"{key}\" belongs to card \"{id}\" already"),
+            format!("idempotency key \"{key}\" already belongs to card \"{id}\""),
             "Nothing was changed.",
             "Import into a backlog that does not hold these cards yet.",
         )
@@ -182,7 +182,7 @@ impl Refusal {
     pub fn id_conflict(id: &str) -> Self {
         Self::new(
             Code::IdConflict,
-            format!("card \"{id}\" exists already"),
+            format!("card \"{id}\" already exists"),
             "Nothing was changed.",
             "Choose another id, or create with an idempotency_key so that a retry is recognised.",
         )
@@ -207,7 +207,7 @@ impl Refusal {
     pub fn too_many_dependencies(id: &str, count: i64, at_most: usize) -> Self {
         Self::argument(
             format!("card \"{id}\" would have {count} dependencies, at most {at_most} are allowed"),
-            "Put a card between that depends on a part of them.",
+            "Insert a card between them that depends on some of them.",
         )
     }
 
@@ -251,7 +251,7 @@ impl Refusal {
             Code::BadTransition,
             "cannot drop extension mosaic_backlog_ext: cards exist".to_owned(),
             "Dropping it would remove every card and its history. Nothing was changed.",
-            "An administrator who has a backup and means it sets mosaic.allow_drop first.",
+            "If this is intended, an administrator takes a backup and sets mosaic.allow_drop first.",
         )
     }
 

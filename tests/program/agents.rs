@@ -348,7 +348,7 @@ fn a_file_that_does_not_parse_is_not_touched_and_the_place_is_named() {
             assert!(
                 error["message"]
                     .as_str()
-                    .is_some_and(|m| m.contains("is no object")),
+                    .is_some_and(|m| m.contains("is not an object")),
                 "{error}"
             );
         }

@@ -199,7 +199,7 @@ fn what_the_gateway_would_refuse_is_refused_and_changes_nothing() {
     for line in [
         "gateway.toml:1: there is no setting \"gateway_prot\". Did you mean \"gateway_port\"?",
         "gateway_port is a number from 0 to 65535",
-        "gateway.toml:3: database_url does not belong into this file, but into secrets.toml",
+        "gateway.toml:3: database_url does not belong in this file, but into secrets.toml",
     ] {
         assert!(told.stderr.contains(line), "{line}: {told:?}");
     }

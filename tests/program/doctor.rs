@@ -125,7 +125,7 @@ fn every_finding_is_explained_in_the_documentation() {
     mosaic(&["db", "start"]).at(&home).run();
     let examined = Examined::by(mosaic(&["backlog", "doctor", "--json"]).at(&home));
     let mut names = examined.names();
-    assert_eq!(names.len(), 26, "{names:?}");
+    assert_eq!(names.len(), 27, "{names:?}");
     // Only where the extension cannot be asked, where somebody has set them up, and where it is not well.
     names.extend(["backlog", "databases", "folder", "hooks"]);
     for name in &names {
@@ -483,7 +483,7 @@ fn a_folder_in_which_others_may_put_another_backlog_is_found() {
         Examined::by(mosaic(&["backlog", "doctor", "--json"]).env("MOSAIC_HOME", &home))
     };
     let found = look(0o777);
-    found.assert("folder", "warning", &["Everybody", "chmod +t"]);
+    found.assert("folder", "warning", &["Every user", "chmod +t"]);
     for mode in [0o1777, 0o755] {
         assert!(!look(mode).names().contains(&"folder"), "{mode:o}");
     }

@@ -133,7 +133,7 @@ fn the_words_of_other_trackers_have_an_answer_and_none_does_harm() {
         (&["renew", "A", "--worker", "w"], "--token N"),
         (
             &["create", "--title", "t"],
-            "The title stands without an option",
+            "The title is given without an option",
         ),
         (&["create", "t", "--description", "text"], "--body TEXT"),
         (&["create", "t", "-d", "text"], "--body TEXT"),
@@ -159,7 +159,7 @@ fn the_words_of_other_trackers_have_an_answer_and_none_does_harm() {
         ),
         (
             &["show", "--id", "A"],
-            "The card's id stands without an option.",
+            "The card's id is given without an option.",
         ),
         (&["list", "--output", "x"], "--json"),
     ] {

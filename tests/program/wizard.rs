@@ -387,7 +387,7 @@ fn on_terminal(person: &Person, db: &Database, arguments: &[&str]) -> Terminal {
 
 const HOOKS: &str = "Put these hooks into Claude Code's settings?";
 const PRIMER: &str = "Which files of this repository";
-const MCP: &str = "Which agents shall have";
+const MCP: &str = "Which agents should have";
 const GO: &str = "Go ahead?";
 
 #[test]
@@ -470,7 +470,7 @@ fn the_database_is_asked_for_and_a_wrong_address_is_asked_again() {
     let db = Database::fresh();
     let person = Person::new();
     let before = person.tree();
-    let question = "Where shall the backlog live?";
+    let question = "Where should the backlog live?";
     let mut terminal = person.call(&["wizard"]).on_terminal(60, 160);
     terminal.until(question);
     terminal.press(CTRL_C);

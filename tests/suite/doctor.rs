@@ -369,14 +369,15 @@ fn counters_that_are_wrong_are_found_in_every_state() {
         };
         s.run(&set(wrong));
         let says = format!(
-            "1 card counts its open dependencies wrong: {card} counts {wrong} and has {right}."
+            "1 card counts its open dependencies wrongly: {card} counts {wrong} and has {right}."
         );
         assert_found(&mut s, "counters", "error", &[&says]);
         assert_well(&mut s, &["counters"]);
         s.run(&set(right));
     }
     s.run("update mosaic.backlog set linked = false");
-    let says = "1 card counts its open dependencies wrong: B has dependencies and linked is false.";
+    let says =
+        "1 card counts its open dependencies wrongly: B has dependencies and linked is false.";
     assert_found(&mut s, "counters", "error", &[says]);
     s.run("update mosaic.backlog set linked = id = 'B'");
     assert_well(&mut s, &[]);

@@ -424,7 +424,7 @@ fn claimable_cards_that_no_claim_would_find_are_found_and_counted() {
         &mut s,
         "unseen_cards",
         "error",
-        &["4 claimable cards are there that no claim knows of: A, B, C, …."],
+        &["4 claimable cards exist that no claim knows of: A, B, C, …."],
     );
     // Also by a session that has never claimed, and which has it no longer than that.
     let mut reader = db.session_as("reader");

@@ -152,7 +152,7 @@ impl Edit {
         check_place(
             &self.file,
             &roots,
-            "Change the file there by hand, if that is meant.",
+            "Change the file there by hand, if that is intended.",
         )?;
         check_writable(
             &self.file,

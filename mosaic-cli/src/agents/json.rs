@@ -143,7 +143,7 @@ fn servers<'o, 'a>(
         let before = &text[..value.start()];
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-        format!("line {line}, column {column}: \"{key}\" is no object")
+        format!("line {line}, column {column}: \"{key}\" is not an object")
     })
 }
 

@@ -87,7 +87,7 @@ fn read(bytes: Option<&[u8]>, file: &Path) -> Result<Vec<Record>, Failure> {
     if document["version"].as_u64() != Some(VERSION) {
         return Err(malformed(
             file,
-            "it is of another version, of a newer program perhaps",
+            "it is of another version, perhaps of a newer program",
         ));
     }
     let entries = document["entries"].as_array().into_iter().flatten();

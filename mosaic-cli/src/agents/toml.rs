@@ -17,7 +17,7 @@ pub fn look(text: Option<&str>, key: &str, wanted: &Value) -> Result<Found, Stri
     };
     let servers = servers
         .as_table_like()
-        .ok_or_else(|| format!("\"{key}\" is no table"))?;
+        .ok_or_else(|| format!("\"{key}\" is not a table"))?;
     let servers: Vec<(&str, Value)> = servers
         .iter()
         .map(|(name, server)| (name, to_json(server)))

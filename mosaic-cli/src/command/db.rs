@@ -24,13 +24,13 @@ use crate::output::selection::{Prints, Selection};
 pub enum Verb {
     /// Start the embedded server, and set it up if it is new
     ///
-    /// Every verb of the backlog does that by itself; this one only does nothing else.
+    /// Every verb of the backlog does that by itself; this one only does that.
     #[command(after_help = "Example: mosaic db start")]
     Start,
     /// Stop the embedded server; the next call of any verb starts it again
     #[command(after_help = "Example: mosaic db stop")]
     Stop,
-    /// Show whether the embedded server runs, and where its things are
+    /// Show whether the embedded server runs, and where its files are
     #[command(after_help = "Example: mosaic db status --json | jq -r .data")]
     Status,
     /// Print the embedded server's address, for psql and every other client
@@ -87,7 +87,7 @@ pub fn run(verb: Verb, address: &Address, selection: &Selection) -> Result<Reply
     if address.is_given() {
         return Err(
             Failure::usage("--database-url does not go with this command")
-                .detail("It is about the embedded server alone."),
+                .detail("It is only about the embedded server."),
         );
     }
     if let Choice::External(_) = store::choose(address)? {
@@ -128,8 +128,8 @@ pub fn run(verb: Verb, address: &Address, selection: &Selection) -> Result<Reply
             json!({"url": cluster.url(admin)?}),
             |document, _| document["url"].as_str().unwrap_or_default().to_owned(),
         )),
-        Verb::Psql { .. } if selection.is_json() => Err(Failure::usage("psql does not speak JSON")
-            .hint("`mosaic db url --json` gives the address; `psql --csv` and SQL's own JSON functions give data.")),
+        Verb::Psql { .. } if selection.is_json() => Err(Failure::usage("psql does not print JSON")
+            .hint("`mosaic db url --json` prints the address; `psql --csv` and SQL's own JSON functions print data.")),
         Verb::Psql { admin, arguments } => psql(&cluster, admin, arguments),
         Verb::Migrate
         | Verb::Backup(_)

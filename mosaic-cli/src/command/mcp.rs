@@ -55,7 +55,7 @@ pub struct Mcp {
     #[arg(long, value_name = "NAME", value_parser = input::name)]
     worker: Option<String>,
 
-    /// Which tools there are; what is allowed is the database's to say
+    /// Which tools are offered; the database decides what is allowed
     #[arg(long, value_name = "ROLE", default_value = "worker")]
     role: Role,
 
@@ -63,14 +63,14 @@ pub struct Mcp {
     #[arg(long)]
     keep: bool,
 
-    /// What becomes of the leases that are still held when the session ends
+    /// What happens to the leases that are still held when the session ends
     #[arg(long, value_name = "WHAT", default_value = "keep")]
     on_exit: OnExit,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum OnExit {
-    /// They go on until they lapse; the token stays good for another session
+    /// They continue until they lapse; the token stays valid for another session
     Keep,
     /// Their cards are given back at once, without blame
     Release,
@@ -86,7 +86,7 @@ enum Ended {
 impl Mcp {
     pub fn run(self, address: Address, selection: &Selection) -> Result<Reply, Failure> {
         if selection.is_json() {
-            return Err(Failure::usage("`mosaic mcp` has no use for --json")
+            return Err(Failure::usage("`mosaic mcp` does not take --json")
                 .hint("Standard output carries the protocol, which is JSON."));
         }
         if io::stdin().is_terminal() {

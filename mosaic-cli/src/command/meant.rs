@@ -106,11 +106,11 @@ const VERBS: &[(&[&str], &str)] = &[
             "needs",
             "wait-for",
         ],
-        "`mosaic backlog link ID --needs ID` lets a card wait for another; `mosaic backlog why ID` says what it waits for.",
+        "`mosaic backlog link ID --needs ID` makes a card wait for another; `mosaic backlog why ID` says what it waits for.",
     ),
     (
         &["undep", "undepend"],
-        "`mosaic backlog unlink ID --needs ID` lets a card no longer wait for another.",
+        "`mosaic backlog unlink ID --needs ID` stops a card from waiting for another.",
     ),
     (
         &[
@@ -127,7 +127,7 @@ const VERBS: &[(&[&str], &str)] = &[
     ),
     (
         &["error", "reject", "failed", "fault"],
-        "That the work went wrong is told by `mosaic backlog fail ID --token N --reason TEXT`.",
+        "Failed work is reported by `mosaic backlog fail ID --token N --reason TEXT`.",
     ),
     (
         &[
@@ -154,7 +154,7 @@ const VERBS: &[(&[&str], &str)] = &[
         &[
             "history", "log", "logs", "activity", "audit", "follow", "tail",
         ],
-        "What happened is told by `mosaic backlog events`; `mosaic backlog watch --json` goes on telling.",
+        "What happened is shown by `mosaic backlog events`; `mosaic backlog watch --json` keeps showing it.",
     ),
     (
         &["recover", "expire", "sweep", "reap"],
@@ -166,7 +166,7 @@ const VERBS: &[(&[&str], &str)] = &[
     ),
     (
         &["check", "health", "verify", "diagnose"],
-        "What is wrong with the backlog is told by `mosaic backlog doctor`.",
+        "What is wrong with the backlog is shown by `mosaic backlog doctor`.",
     ),
     (
         &["help"],
@@ -180,7 +180,7 @@ const FLAGS: &[(&[&str], &str, &str)] = &[
     (
         &["--title", "--name", "--summary", "--subject"],
         "<TITLE>",
-        "The title stands without an option: `mosaic backlog create \"Parse the config\"`.",
+        "The title is given without an option: `mosaic backlog create \"Parse the config\"`.",
     ),
     (
         &[
@@ -229,7 +229,7 @@ const FLAGS: &[(&[&str], &str, &str)] = &[
     (
         &["-t"],
         "<TITLE>",
-        "The title stands without an option; a tag is --label LABEL.",
+        "The title is given without an option; a tag is --label LABEL.",
     ),
     (
         &["-p"],
@@ -469,7 +469,7 @@ const FLAGS: &[(&[&str], &str, &str)] = &[
     (
         &["--delay", "--after", "--backoff", "--retry-after", "--in"],
         "--retry-in",
-        "Not before so long is --retry-in DURATION.",
+        "A pause before the next claim is --retry-in DURATION.",
     ),
     (
         &[
@@ -499,7 +499,7 @@ const FLAGS: &[(&[&str], &str, &str)] = &[
             "--bulk",
         ],
         "--batch",
-        "A file of cards, one as JSON a line, is --batch FILE.",
+        "A file of cards, one JSON object per line, is --batch FILE.",
     ),
     (
         &["--output", "-o", "--format", "--output-format", "-j"],
@@ -509,7 +509,7 @@ const FLAGS: &[(&[&str], &str, &str)] = &[
     (
         &["--id", "--card", "--card-id", "--issue"],
         "<ID>",
-        "The card's id stands without an option.",
+        "The card's id is given without an option.",
     ),
 ];
 

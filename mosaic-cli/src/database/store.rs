@@ -191,7 +191,7 @@ pub struct Store {
 
 /// What is told where a server that let us in does not answer.
 pub fn silent() -> Failure {
-    Failure::unreachable("the database does not answer any more")
+    Failure::unreachable("the database no longer answers")
         .detail("The connection is there, but no answer came in time.")
 }
 

@@ -24,6 +24,6 @@ pub fn file() -> io::Result<PathBuf> {
 /// The same for those who are to call it.
 pub fn path() -> Result<PathBuf, Failure> {
     file().map_err(|error| {
-        Failure::internal("the program cannot tell where it lies").detail(sentence(&error))
+        Failure::internal("the program cannot find its own file").detail(sentence(&error))
     })
 }

@@ -55,7 +55,7 @@ pub fn is_strict(text: &str) -> bool {
 pub fn object(text: &str) -> Result<Object<'_>, String> {
     match parse(text)? {
         Value::Object(object) => Ok(object),
-        _ => Err("line 1, column 1: it is no object".to_owned()),
+        _ => Err("line 1, column 1: it is not an object".to_owned()),
     }
 }
 

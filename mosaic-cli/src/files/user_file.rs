@@ -45,7 +45,7 @@ pub fn bytes(before: Option<&[u8]>, after: &str) -> Vec<u8> {
 pub fn malformed(file: &Path, reason: &str) -> Failure {
     Failure::usage(format!("{} cannot be read: {reason}", file.display()))
         .detail("Nothing was changed.")
-        .hint("Put it right there, and try again.")
+        .hint("Correct it there, and try again.")
 }
 
 /// Refuses a file that may not be written, before anything is. `instead` says what to do with what was to stand in it.
@@ -73,7 +73,7 @@ pub fn check_place(file: &Path, roots: &[PathBuf], hint: &str) -> Result<(), Fai
     }
     Err(Failure::new(
         Code::Unauthorized,
-        format!("{} lies outside of your home folder", file.display()),
+        format!("{} is outside your home folder", file.display()),
     )
     .detail("A link leads there. Nothing was changed.")
     .hint(hint))

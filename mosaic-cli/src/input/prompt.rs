@@ -23,7 +23,7 @@ fn assumes_yes() -> Result<bool, Failure> {
         Some(value) if value == "0" => Ok(false),
         Some(value) if value == "1" => Ok(true),
         Some(_) => Err(Failure::usage(format!("{VARIABLE} is neither 0 nor 1"))
-            .hint("1: nobody is asked anything.")),
+            .hint("1: no question is asked.")),
     }
 }
 
@@ -31,7 +31,7 @@ fn assumes_yes() -> Result<bool, Failure> {
 fn ask<T>(question: impl FnOnce() -> Result<T, InquireError>) -> Result<T, Failure> {
     if is_headless()? {
         return Err(Failure::internal(
-            "a question came up where nobody can be asked",
+            "a question came up, but there is no terminal to ask it on",
         ));
     }
     inquire::set_global_render_config(match Screen::stderr().colour {
@@ -42,7 +42,7 @@ fn ask<T>(question: impl FnOnce() -> Result<T, InquireError>) -> Result<T, Failu
         InquireError::OperationCanceled | InquireError::OperationInterrupted => {
             Failure::new(Code::Interrupted, "interrupted").detail("Nothing was changed.")
         }
-        error => Failure::new(Code::Resource, "the terminal cannot be asked on")
+        error => Failure::new(Code::Resource, "cannot ask on the terminal")
             .detail(sentence(&error))
             .lasts(true)
             .hint(format!("{VARIABLE}=1 asks nothing; flags answer instead.")),
@@ -87,8 +87,8 @@ pub fn agreed(message: &str, given: bool) -> Result<bool, Failure> {
     }
     if is_headless()? {
         return Err(
-            Failure::usage("this asks first, and nobody is there to answer")
-                .detail("Standard input is no terminal. Nothing was changed.")
+            Failure::usage("this asks first, but there is no terminal to answer on")
+                .detail("Standard input is not a terminal. Nothing was changed.")
                 .hint(format!("--yes agrees, and so does {VARIABLE}=1.")),
         );
     }

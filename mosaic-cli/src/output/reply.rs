@@ -97,7 +97,7 @@ fn print(reply: Reply, selection: &Selection) -> Result<Exit, Failure> {
         Some(undo) => undo(),
         // The reader has seen enough, as in `mosaic backlog list | head -1`.
         None if error.kind() == ErrorKind::BrokenPipe => return Ok(exit),
-        None => "What the command has done stands.".to_owned(),
+        None => "What the command has done is kept.".to_owned(),
     };
     Err(Failure::io("cannot write to standard output", &error)
         .detail(format!("{error}. {what_now}")))

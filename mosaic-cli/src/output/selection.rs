@@ -67,18 +67,18 @@ impl Selection {
         ] {
             if quiet && given {
                 return Err(Failure::usage(format!("--quiet does not go with {other}"))
-                    .hint("--quiet prints ids alone, one a line."));
+                    .hint("--quiet prints only ids, one per line."));
             }
         }
         if quiet && matches!(prints, Prints::Report) {
-            return Err(Failure::usage("--quiet would leave nothing of this answer")
+            return Err(Failure::usage("--quiet would leave nothing of this output")
                 .detail("It holds no cards, whose ids could be printed."));
         }
         match prints {
             Prints::Cards(known) => check_fields(&asked.fields, known)?,
             _ if !asked.fields.is_empty() => {
                 return Err(Failure::usage("--fields is for commands that print cards")
-                    .detail("The answer of this one holds none."));
+                    .detail("The output of this command holds none."));
             }
             _ => {}
         }

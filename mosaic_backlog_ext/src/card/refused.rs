@@ -82,11 +82,11 @@ impl Refusal {
         Self::new(
             Code::BadTransition,
             format!(
-                "cannot claim card \"{}\": it used up its {} attempts",
+                "cannot claim card \"{}\": it has used up its {} attempts",
                 card.id, card.attempts
             ),
             "Nothing was changed.",
-            "Unblock it to give it a fresh budget.",
+            "Unblock it to reset its attempts.",
         )
     }
 
@@ -113,7 +113,7 @@ impl Refusal {
                     .map(clock::rfc3339)
                     .unwrap_or_default()
             ),
-            "Leave it to its holder and claim another card. Only who claimed it goes on with it, under the token that the claim returned.",
+            "Leave it to its holder and claim another card. Only the worker that claimed it may go on with it, under the token that the claim returned.",
         )
     }
 }

@@ -114,7 +114,7 @@ pub(super) fn refuse(function: &str) -> ! {
     ereport!(
         ERROR,
         PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
-        format!("mosaic.{function} is called by something else than its own trigger"),
+        format!("mosaic.{function} is called by something other than its own trigger"),
         "The trigger that the extension made is the only one that may call it."
     );
 }

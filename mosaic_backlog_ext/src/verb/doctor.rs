@@ -56,7 +56,7 @@ fn backlog_doctor() -> Result<Rows<DoctorRow>, pgrx::pg_sys::panic::ErrorReport>
                     name,
                     State::Unknown,
                     "Not looked at, since the tables are not as they should be.",
-                    "Mend what `tables` and `ownership` say, and ask again.",
+                    "Repair what `tables` and `ownership` report, and ask again.",
                 )
             }
         }));

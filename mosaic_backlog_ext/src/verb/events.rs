@@ -77,7 +77,7 @@ fn backlog_events(
         None => 0,
         Some(cursor) => cursor.parse().map_err(|_| {
             Refusal::argument(
-                "after is no cursor of the history",
+                "after is not a cursor of the history",
                 "Give the cursor of the last event seen, unchanged.",
             )
         })?,

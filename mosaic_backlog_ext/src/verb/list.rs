@@ -172,7 +172,7 @@ fn backlog_list_02(
         None => 0,
         Some(cursor) => cursor.parse::<i64>().map_err(|_| {
             Refusal::argument(
-                "after is no cursor of this list",
+                "after is not a cursor of this list",
                 "Give the cursor of the last card of the page before, unchanged.",
             )
         })?,

@@ -49,7 +49,7 @@ fn backlog_resume_after_restore(
     let last_token = last_token.unwrap_or(0);
     if !(0..LAST_MAX).contains(&last_token) {
         return Err(Refusal::argument(
-            format!("last_token is {last_token}, which no claim was given"),
+            format!("last_token is {last_token}, which no claim has received"),
             "Give the largest token that you know of, or null.",
         )
         .into());

@@ -103,7 +103,7 @@ fn backlog_update(
         if given.contains(&(field.as_str(), true)) {
             return Err(Refusal::argument(
                 format!("{field} is both given and cleared"),
-                "Do one of the two.",
+                "Do one or the other.",
             )
             .into());
         }

@@ -116,8 +116,8 @@ fn what_is_no_file_in_the_place_of_the_result_holds_nothing_up_and_the_work_is_d
     fs::write(own.join("secret"), "\"secret\"").expect("write");
     let linked = format!("ln -s {}/secret \"$MOSAIC_RESULT_FILE\"", own.display());
     for (script, told) in [
-        ("mkfifo \"$MOSAIC_RESULT_FILE\"", "is no ordinary file"),
-        ("mkdir \"$MOSAIC_RESULT_FILE\"", "is no ordinary file"),
+        ("mkfifo \"$MOSAIC_RESULT_FILE\"", "is not an ordinary file"),
+        ("mkdir \"$MOSAIC_RESULT_FILE\"", "is not an ordinary file"),
         ("ln -s /dev/zero \"$MOSAIC_RESULT_FILE\"", "is a link"),
         ("ln -s gone \"$MOSAIC_RESULT_FILE\"", "is a link"),
         (&linked, "is a link"),
@@ -173,7 +173,7 @@ fn finished_work_is_kept_whatever_characters_its_result_holds() {
             json!(["\u{fffd}", "😀"]),
             "1 half of a surrogate pair",
         ),
-        (r#"printf 'das \303'"#, json!("das \u{fffd}"), "no UTF-8"),
+        (r#"printf 'das \303'"#, json!("das \u{fffd}"), "not UTF-8"),
         (
             r#"printf '[1e999999]'"#,
             json!("[1e999999]"),

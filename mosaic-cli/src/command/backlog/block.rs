@@ -19,7 +19,7 @@ use crate::output::reply::Reply;
 Example:
   mosaic backlog block A4 --token 42 --kind input --reason \"which of the two formats?\"
 
-A card that nobody holds needs no token.")]
+A card that is not claimed needs no token.")]
 pub struct Block {
     /// The card
     #[arg(value_parser = filled)]
@@ -32,7 +32,7 @@ pub struct Block {
     #[arg(long, value_name = "KIND")]
     kind: Option<Kind>,
 
-    /// The claim_token that the claim gave
+    /// The claim_token that the claim returned
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     token: Option<i64>,
 

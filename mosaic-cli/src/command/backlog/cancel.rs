@@ -32,7 +32,7 @@ pub struct Cancel {
     #[arg(long)]
     cascade: bool,
 
-    /// Also if somebody holds it
+    /// Even if a worker holds it
     #[arg(long)]
     force: bool,
 

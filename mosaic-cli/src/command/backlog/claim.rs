@@ -32,22 +32,22 @@ If there is nothing to claim the exit code is 3, and with --json the answer is {
 With --wait that is so at the end of the wait; a card that becomes claimable ends it.
 A database that does not answer is exit code 4 and never 3.")]
 pub struct Claim {
-    /// Claim this card, or say why it cannot be had
+    /// Claim this card, or say why it cannot be claimed
     #[arg(value_parser = filled)]
     id: Option<String>,
 
     #[command(flatten)]
     wanted: Wanted,
 
-    /// Claim up to so many cards
+    /// Claim at most N cards
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "id")]
     max: i32,
 
-    /// Wait so long until something can be claimed
+    /// Wait up to this long until something can be claimed
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with = "id")]
     wait: Option<u64>,
 
-    /// Makes a repeated claim give the same cards again
+    /// Makes a repeated claim return the same cards
     #[arg(long, value_name = "UUID")]
     request_id: Option<Uuid>,
 }
@@ -103,7 +103,7 @@ fn give_back(choice: Choice, held: &[Lease]) -> String {
     match given_back {
         Ok(()) => "What was claimed was given back.".to_owned(),
         Err(failure) => format!(
-            "What was claimed could not be given back, and comes back by its lease: {}.",
+            "What was claimed could not be given back, and comes back when its lease ends: {}.",
             failure.message
         ),
     }

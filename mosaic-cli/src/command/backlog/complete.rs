@@ -20,14 +20,14 @@ Examples:
   mosaic backlog complete A4 --token 42 --result '{\"commit\":\"1f2e3d\"}'
   mosaic backlog complete A4 --token 42 --result @report.json --json
 
-Those who claim the cards that waited see the result. A card that nobody holds needs no token.
+Those who claim the cards that waited see the result. A card that is not claimed needs no token.
 Exit code 6 (claim_lost): the card is no longer yours, and nothing was changed.")]
 pub struct Complete {
     /// The card
     #[arg(value_parser = filled)]
     id: String,
 
-    /// The claim_token that the claim gave
+    /// The claim_token that the claim returned
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     token: Option<i64>,
 
@@ -35,7 +35,7 @@ pub struct Complete {
     #[arg(long, value_name = "JSON", value_parser = filled, allow_negative_numbers = true)]
     result: Option<String>,
 
-    /// Also without the claim, or with open dependencies (operators)
+    /// Even without the claim, or with open dependencies (operators)
     #[arg(long)]
     force: bool,
 

@@ -26,11 +26,11 @@ Examples:
   mosaic backlog create \"Nightly audit\" --idempotency-key audit-2030-01-31 --json
   mosaic backlog create --batch cards.jsonl
 
-A batch is JSON lines, one object a card, and is created as a whole or not at all. Its keys:
+A batch is JSON lines, one object per card, and is created as a whole or not at all. Its keys:
 title, id, body, phase, priority, depends_on, labels, requires, acceptance, idempotency_key,
 not_before, max_attempts. depends_on may name cards of the same batch.
 
-The same --idempotency-key with the same card again gives the card that exists.")]
+The same --idempotency-key with the same card again returns the card that exists.")]
 pub struct Create {
     #[command(flatten)]
     card: Card,
@@ -45,7 +45,7 @@ pub struct Create {
 
 #[derive(Args)]
 struct Card {
-    /// What is to be done, in a line
+    /// What is to be done, in one line
     #[arg(value_parser = input::title, required_unless_present = "batch")]
     title: Option<String>,
 
@@ -85,11 +85,11 @@ struct Card {
     #[arg(long, value_name = "JSON", value_parser = filled)]
     acceptance: Option<String>,
 
-    /// Makes a repeated create give the same card again
+    /// Makes a repeated create return the same card
     #[arg(long, value_name = "KEY", value_parser = name)]
     idempotency_key: Option<String>,
 
-    /// Not to be claimed before: RFC 3339, or from now as in +2h
+    /// Cannot be claimed before this time: RFC 3339, or from now as in +2h
     #[arg(long, value_name = "TIME", value_parser = moment)]
     not_before: Option<Moment>,
 
@@ -210,7 +210,7 @@ fn with_line(mut failure: Failure, lines: &[usize]) -> Failure {
     if let Some(line) = line {
         let detail = failure.detail.unwrap_or_default();
         failure.detail = Some(
-            format!("It stands on line {line}. {detail}")
+            format!("It is on line {line}. {detail}")
                 .trim_end()
                 .to_owned(),
         );
@@ -232,7 +232,7 @@ fn view_card(document: &Value, screen: &Screen) -> String {
     if document["created"] == Value::Bool(true) {
         format!("created {line}")
     } else {
-        format!("exists already: {line}")
+        format!("already exists: {line}")
     }
 }
 
@@ -245,7 +245,7 @@ fn view_batch(document: &Value, screen: &Screen) -> String {
         created += usize::from(new);
         table.push([
             Cell::painted(text(card, "id"), Paint::Bold),
-            Cell::plain(if new { "created" } else { "exists already" }),
+            Cell::plain(if new { "created" } else { "already exists" }),
         ]);
     }
     format!(
@@ -286,7 +286,7 @@ mod tests {
         };
         assert_eq!(
             refused("card 2 of the batch: title is blank"),
-            "It stands on line 3. Nothing was changed."
+            "It is on line 3. Nothing was changed."
         );
         assert_eq!(refused("card 9 of the batch: x"), "Nothing was changed.");
         assert_eq!(refused("card \"A1\" exists"), "Nothing was changed.");

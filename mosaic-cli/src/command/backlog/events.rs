@@ -26,11 +26,11 @@ pub struct Events {
     #[arg(value_parser = filled)]
     id: Option<String>,
 
-    /// What followed this cursor
+    /// Only events after this cursor
     #[arg(long, value_name = "CURSOR", value_parser = filled)]
     after: Option<String>,
 
-    /// Up to so many events
+    /// At most N events
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: i32,
 }

@@ -27,11 +27,11 @@ Examples:
 The first line is a header, the last one says that the file is whole; import refuses a file
 without it. Everything in between is of one moment, however long the export takes.")]
 pub struct Export {
-    /// The file to write; it has its name only when it is whole [default: standard output]
+    /// The file to write; it gets its name only when it is complete [default: standard output]
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// Leave out which card waits for which
+    /// Leave out the dependencies
     #[arg(long)]
     no_dependencies: bool,
 

@@ -51,11 +51,11 @@ pub struct Graph {
     #[arg(long = "label", value_name = "LABEL", value_parser = item, value_delimiter = ',')]
     labels: Vec<String>,
 
-    /// Show every card, also the finished ones that nothing waits for any more
+    /// Show every card, even the finished ones that nothing waits for any more
     #[arg(long)]
     all: bool,
 
-    /// How it is written [default: tree]
+    /// The format of the output [default: tree]
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
 }
@@ -104,7 +104,7 @@ impl Graph {
             let card = dag.find(id).ok_or_else(|| {
                 Failure::new(Code::NotFound, format!("card {id:?} does not exist"))
                     .detail("No card has this id.")
-                    .hint("`mosaic backlog list` shows the cards that there are.")
+                    .hint("`mosaic backlog list` shows the cards that exist.")
             })?;
             return Ok(Subgraph::around(dag, card));
         }

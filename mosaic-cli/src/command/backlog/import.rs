@@ -31,18 +31,18 @@ Examples:
   mosaic backlog import backlog.jsonl
   gunzip -c backlog.jsonl.gz | mosaic backlog import - --json
 
-Nothing is imported if the file is cut off or changed, or if a card of it is there already.
-A card that somebody held arrives as ready; everything else is as it was.")]
+Nothing is imported if the file is cut off or changed, or if one of its cards already exists.
+A card that was claimed arrives as ready; everything else is as it was.")]
 pub struct Import {
     /// The file that export wrote, or - for standard input
     #[arg(value_name = "FILE", value_parser = filled)]
     file: String,
 
-    /// Pass over which card waits for which: no imported card waits
+    /// Ignore the dependencies: no imported card waits
     #[arg(long)]
     no_dependencies: bool,
 
-    /// Pass over the history
+    /// Ignore the history
     #[arg(long)]
     no_events: bool,
 
@@ -233,7 +233,7 @@ impl<'a> Lines<'a> {
         Failure::new(
             Code::InvalidArgument,
             format!(
-                "line {} of {} is no line of an export",
+                "line {} of {} is not a line of an export",
                 self.number, self.file
             ),
         )
@@ -272,7 +272,7 @@ mod tests {
             ("{\"a\":1}\n{\"b\":1},{\"c\":1}\n", "Trailing characters"),
         ] {
             let failure = chunks(text).unwrap_err();
-            assert_eq!(failure.message, "line 2 of f is no line of an export");
+            assert_eq!(failure.message, "line 2 of f is not a line of an export");
             assert!(failure.detail.unwrap().starts_with(why), "{text}");
             assert_eq!(failure.code, Code::InvalidArgument);
         }

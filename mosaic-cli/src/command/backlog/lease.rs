@@ -21,7 +21,7 @@ struct LeaseArguments {
     #[arg(value_parser = filled)]
     id: String,
 
-    /// The claim_token that the claim gave
+    /// The claim_token that the claim returned
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     token: i64,
 }
@@ -97,7 +97,7 @@ pub struct Release {
     #[command(flatten)]
     lease: LeaseArguments,
 
-    /// Not to be claimed again for so long
+    /// Cannot be claimed again for this long
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     retry_in: Option<u64>,
 
@@ -133,7 +133,7 @@ pub struct Fail {
     #[command(flatten)]
     reason: Reason,
 
-    /// Not to be claimed again for so long [default: longer with every attempt]
+    /// Cannot be claimed again for this long [default: longer with every attempt]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     retry_in: Option<u64>,
 }

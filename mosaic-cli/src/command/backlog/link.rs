@@ -34,7 +34,7 @@ impl Edges {
     }
 }
 
-/// Let a card wait until others are done
+/// Make a card wait until others are done
 #[derive(Args)]
 #[command(after_help = "\
 Example:
@@ -52,7 +52,7 @@ impl Link {
     }
 }
 
-/// Let a card no longer wait for others
+/// Stop a card from waiting for others
 #[derive(Args)]
 #[command(after_help = "\
 Example:

@@ -58,11 +58,11 @@ pub struct List {
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: i32,
 
-    /// The page that follows this cursor
+    /// The page after this cursor
     #[arg(long, value_name = "CURSOR", value_parser = filled)]
     after: Option<String>,
 
-    /// Count all cards that fit, too
+    /// Also count all cards that match
     #[arg(long)]
     count: bool,
 }
@@ -103,7 +103,7 @@ impl List {
     pub fn run(self, address: &Address, selection: &Selection) -> Result<Reply, Failure> {
         if selection.is_quiet() && self.count {
             return Err(Failure::usage("--quiet does not go with --count")
-                .hint("--quiet prints ids alone, one a line."));
+                .hint("--quiet prints only ids, one per line."));
         }
         let first_page = self.after.is_none();
         // People are told how many there are wherever a list is cut.

@@ -98,7 +98,7 @@ pub fn prometheus(stats: &Value, phase: Option<&str>) -> String {
         ),
         (
             "frontier_stuck",
-            "Claims in the midst of their work for so long that others stopped waiting for them.",
+            "Claims that were in the midst of their work so long that others stopped waiting for them.",
             &stats["frontier"]["stuck"],
         ),
     ];

@@ -18,7 +18,7 @@ Examples:
   mosaic backlog prime
   mosaic backlog prime --write AGENTS.md
 
-In a file, the primer stands between two marks. The same command again brings it up to date there, and
+In a file, the primer is between two marks. The same command again brings it up to date there, and
 leaves all else in the file as it is.")]
 pub struct Prime {
     /// Put it into this file, or bring it up to date there
@@ -39,9 +39,9 @@ impl Prime {
             |document, _| {
                 let file = one_line(document["file"].as_str().unwrap_or_default());
                 if document["changed"] == true {
-                    format!("{file} has the primer now")
+                    format!("{file} now has the primer")
                 } else {
-                    format!("{file} has the primer already")
+                    format!("{file} already has the primer")
                 }
             },
         ))

@@ -19,7 +19,7 @@ const NONE: &str = "no reason was given";
 
 #[derive(Args)]
 pub struct Reason {
-    /// Why, for the card's history and whoever gets it next
+    /// Why, for the card's history and its next worker
     #[arg(long, value_name = "TEXT", value_parser = text(), allow_hyphen_values = true)]
     reason: Option<String>,
 
@@ -28,7 +28,7 @@ pub struct Reason {
     reason_file: Option<String>,
 }
 
-/// Text that may be empty; bytes that are no UTF-8 are replaced.
+/// Text that may be empty; bytes that are not UTF-8 are replaced.
 fn text() -> impl TypedValueParser<Value = String> {
     OsStringValueParser::new().try_map(given)
 }

@@ -31,15 +31,15 @@ pub struct Reclaim {
     #[arg(value_parser = filled)]
     id: Option<String>,
 
-    /// Also if the lease has not ended (operators)
+    /// Even if the lease has not ended (operators)
     #[arg(long)]
     force: bool,
 
-    /// Only leases that ended at least so long ago
+    /// Only leases that ended at least this long ago
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     grace: Option<u64>,
 
-    /// Take back up to so many cards [default: 1000]
+    /// Take back at most N cards [default: 1000]
     #[arg(long, value_name = "N")]
     max: Option<i32>,
 

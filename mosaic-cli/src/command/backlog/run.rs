@@ -67,7 +67,7 @@ pub struct Run {
     #[command(flatten)]
     wanted: Wanted,
 
-    /// Wait until something can be claimed, so long or for ever
+    /// Wait until something can be claimed, up to this long or for ever
     #[arg(long, value_name = "DURATION", num_args = 0..=1, value_parser = duration)]
     wait: Option<Option<u64>>,
 
@@ -75,11 +75,11 @@ pub struct Run {
     #[arg(long = "loop")]
     is_loop: bool,
 
-    /// Work on up to so many cards at the same time
+    /// Work on at most N cards at the same time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     jobs: u16,
 
-    /// End after failures in a row on so many different cards; 0: never
+    /// End after failures in a row on N different cards; 0: never
     #[arg(long, value_name = "N", default_value_t = 3)]
     max_failures: u16,
 

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::input::{self, Moment, filled, item, moment, name, prose};
 use crate::output::reply::Reply;
 
-/// Change what a card says, also while it is claimed (operators)
+/// Change what a card says, even while it is claimed (operators)
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -33,7 +33,7 @@ pub struct Update {
 
 #[derive(Args)]
 struct Changes {
-    /// What is to be done, in a line
+    /// What is to be done, in one line
     #[arg(long, value_parser = input::title)]
     title: Option<String>,
 
@@ -65,7 +65,7 @@ struct Changes {
     #[arg(long, value_name = "JSON", value_parser = filled)]
     acceptance: Option<String>,
 
-    /// Not to be claimed before: RFC 3339, or from now as in +2h
+    /// Cannot be claimed before this time: RFC 3339, or from now as in +2h
     #[arg(long, value_name = "TIME", value_parser = moment)]
     not_before: Option<Moment>,
 
@@ -157,7 +157,7 @@ impl Changes {
         let columns = columns.into_iter().map(|field| field.column().to_owned());
         let call = call.texts("clear", columns.collect());
         if call.is_empty() {
-            return Err(Failure::usage("nothing to change was given")
+            return Err(Failure::usage("no change was given")
                 .hint("`mosaic backlog update --help` shows the fields."));
         }
         Ok(call)

@@ -25,7 +25,7 @@ pub struct Wanted {
     #[arg(long = "label", value_name = "LABEL", value_parser = item, value_delimiter = ',')]
     labels: Vec<String>,
 
-    /// A capability of this worker (repeatable); cards that require others are passed over
+    /// A capability of this worker (repeatable); cards that require others are skipped
     #[arg(long, value_name = "CAPABILITY", value_parser = item, value_delimiter = ',')]
     offers: Vec<String>,
 }

@@ -28,7 +28,7 @@ Examples:
   mosaic backlog watch --json --after CURSOR
 
 On a terminal: counts, leases, what is blocked and the newest events; q, Esc or Ctrl-C ends it.
-With --json: one event a line, until it is interrupted. Every line carries its cursor; give the
+With --json: one event per line, until it is interrupted. Every line carries its cursor; give the
 last one as --after to go on where you were. It misses none, also when the server restarts.")]
 pub struct Watch {
     /// Only the events of this card (with --json)
@@ -39,7 +39,7 @@ pub struct Watch {
     #[arg(long, value_parser = filled)]
     phase: Option<String>,
 
-    /// Look so often
+    /// Look this often
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = interval)]
     interval: Duration,
 
@@ -61,11 +61,11 @@ impl Watch {
             return Err(Failure::usage(
                 "ID, --after and --from-start are about the stream of events",
             )
-            .hint("Add --json: `mosaic backlog watch --json` prints one event a line."));
+            .hint("Add --json: `mosaic backlog watch --json` prints one event per line."));
         }
         if !terminal::is_there() {
             return Err(Failure::usage("watch needs a terminal")
-                .hint("`mosaic backlog watch --json` prints one event a line, anywhere."));
+                .hint("`mosaic backlog watch --json` prints one event per line, anywhere."));
         }
         live::run(address, self.phase, self.interval)
     }
@@ -74,7 +74,7 @@ impl Watch {
         if self.phase.is_some() {
             return Err(
                 Failure::usage("--phase does not apply to the stream of events").hint(
-                    "Name a card to follow that one alone, or pick from the lines what you need.",
+                    "Name a card to follow only that one, or pick from the lines what you need.",
                 ),
             );
         }

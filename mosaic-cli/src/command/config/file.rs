@@ -73,7 +73,7 @@ impl SettingsFile {
                     line,
                 }),
                 Some(setting) => file.problems.push(format!(
-                    "{place}: {key} does not belong into this file{}",
+                    "{place}: {key} does not belong in this file{}",
                     match setting.stands {
                         Stands::Gateway => ", but into gateway.toml",
                         Stands::Secrets => ", but into secrets.toml",

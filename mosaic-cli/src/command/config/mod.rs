@@ -73,13 +73,13 @@ Examples:
   mosaic config set gateway_port 8080
   mosaic config set database_url --value-file url.txt
 
-A secret is read from a file or from standard input (-), as everybody may read the arguments of a program.
+A secret is read from a file or from standard input (-), as every user of the machine can read the arguments of a program.
 Comments in the file stay. A running gateway reads its settings when it starts again.")]
 pub struct Set {
     #[command(flatten)]
     key: Key,
 
-    /// What it shall be; of a list, the values with commas between them
+    /// The new value; for a list, the values separated by commas
     #[arg(
         conflicts_with = "value_file",
         required_unless_present = "value_file",
@@ -295,7 +295,7 @@ impl Set {
         let value = match (self.value, self.value_file) {
             (Some(_), _) if setting.is_secret() => {
                 return Err(Failure::usage(format!("{} is a secret", setting.key))
-                    .detail("Everybody may read the arguments of a program.")
+                    .detail("Every user of the machine can read the arguments of a program.")
                     .hint("Give it with --value-file FILE, or --value-file - on standard input."));
             }
             (Some(value), _) => value,

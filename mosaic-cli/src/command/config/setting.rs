@@ -269,11 +269,11 @@ impl Kind {
                 "is an address such as 127.0.0.1 or ::1",
             ),
             Kind::Origin | Kind::Origins if value == "*" => {
-                Err("names each origin; * would be everybody".into())
+                Err("names each origin; * would be any origin".into())
             }
             Kind::Origin | Kind::Origins => fits(
                 is_origin(value),
-                "is http:// or https://, a host and perhaps a port, and nothing behind it",
+                "is http:// or https://, a host and perhaps a port, and nothing after it",
             ),
             Kind::Proxies => fits(
                 is_network(value),
@@ -281,7 +281,7 @@ impl Kind {
             ),
             Kind::Database => dsn::parse(value).map(|_| ()).map_err(|failure| {
                 let detail = failure.detail.unwrap_or(failure.message);
-                format!("is no connection string: {detail}")
+                format!("is not a connection string: {detail}")
                     .trim_end_matches('.')
                     .to_owned()
             }),

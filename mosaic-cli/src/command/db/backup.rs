@@ -24,7 +24,7 @@ Example: mosaic db backup backlog.dump
 The file is a custom-format archive of pg_dump: cards, dependencies, history, tokens, and the
 tables of your own in the same database, all of one moment. Nobody has to stop working.")]
 pub struct Backup {
-    /// The file to write; it has its name only when it is whole
+    /// The file to write; it gets its name only when it is complete
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -64,7 +64,7 @@ impl Backup {
         .map_err(|failure| match failure.code {
             Code::Unauthorized => failure.hint(
                 "A backup reads every table, which takes a superuser or the owner of the tables; \
-                 `mosaic backlog export` takes mosaic_operator alone.",
+                 `mosaic backlog export` needs only mosaic_operator.",
             ),
             _ => failure,
         })?;

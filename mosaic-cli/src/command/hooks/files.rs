@@ -139,7 +139,7 @@ fn check_place(file: &Path) -> Result<(), Failure> {
     user_file::check_place(
         file,
         &roots,
-        "CLAUDE_HOME names the folder, if that is meant.",
+        "CLAUDE_HOME names the folder, if that is intended.",
     )
 }
 

@@ -212,7 +212,7 @@ fn refuse_twice(names: &[String], on: bool) -> Result<(), Failure> {
     });
     match plugin {
         Some(plugin) => Err(Failure::usage(format!(
-            "the plugin {} has these hooks already",
+            "the plugin {} already has these hooks",
             plugin.name
         ))
         .detail("They would run twice. Nothing was changed.")),

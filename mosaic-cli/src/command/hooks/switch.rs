@@ -124,8 +124,9 @@ impl State {
             .sort_by_key(|off| (off.handler.group, off.handler.number));
         for off in &self.ledger.disabled {
             let placed = with(&self.full, &off.handler, false, self.layout(), &self.indent);
-            self.full = placed
-                .ok_or_else(|| format!("\"{}\" is no list of hooks any more", off.handler.event))?;
+            self.full = placed.ok_or_else(|| {
+                format!("\"{}\" is not a list of hooks any more", off.handler.event)
+            })?;
         }
         self.find_places();
         Ok(())
@@ -225,7 +226,7 @@ impl State {
             let handler = ours.handler(program, self.layout(), &self.indent);
             let full = with(&self.full, &handler, true, self.layout(), &self.indent);
             self.full = full.ok_or_else(|| {
-                Failure::usage(format!("\"{}\" of the hooks is no list", ours.event))
+                Failure::usage(format!("\"{}\" of the hooks is not a list", ours.event))
                     .detail("Claude Code takes a list there. Nothing was changed.")
             })?;
         }
@@ -346,7 +347,7 @@ fn current(text: &str) -> Result<(Option<String>, Option<String>), String> {
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
         return Err(format!(
-            "line {line}, column {column}: \"{KEY}\" is no object"
+            "line {line}, column {column}: \"{KEY}\" is not an object"
         ));
     }
     let indent = line_indent(text, root.properties[at].start());

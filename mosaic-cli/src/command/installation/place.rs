@@ -72,7 +72,7 @@ impl Place {
             Ok(()) => Ok(Lock(folder)),
             Err(TryLockError::WouldBlock) => Err(Failure::new(
                 Code::Busy,
-                format!("{} is being updated already", self.prefix.display()),
+                format!("{} is already being updated", self.prefix.display()),
             )
             .detail("Another update is at work, or the build of one that was killed. Nothing was changed.")
             .hint("Try again when it is done.")),

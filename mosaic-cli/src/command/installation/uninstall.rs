@@ -31,7 +31,7 @@ Examples:
   mosaic uninstall --dry-run
   mosaic uninstall --yes
 
-Asks first. Where nobody can answer, it needs --yes or MOSAIC_ASSUME_YES=1.")]
+Asks first. Without a terminal, it needs --yes or MOSAIC_ASSUME_YES=1.")]
 pub struct Uninstall {
     /// Remove the embedded server's data and the settings as well
     #[arg(long)]

@@ -43,7 +43,7 @@ pub struct Update {
     #[arg(long, value_name = "DIR", value_parser = filled)]
     source: Option<String>,
 
-    /// Put the version back that the last update replaced
+    /// Put back the version that the last update replaced
     #[arg(long, conflicts_with_all = ["check", "source"])]
     rollback: bool,
 }
@@ -212,19 +212,19 @@ fn remind_of_the_external(address: &Address) {
 fn undone(place: &Place, backlogs: &[Backlog], failure: Failure) -> Failure {
     let why = whole(&failure);
     let told = match put_back(place, backlogs) {
-        Ok(None) => "The version before works again.".to_owned(),
+        Ok(None) => "The previous version works again.".to_owned(),
         Ok(Some(newer)) => format!(
-            "The program before works again, with version {newer} of the extension, to which cards may have been migrated."
+            "The previous program works again, with version {newer} of the extension, to which cards may have been migrated."
         ),
         Err(failure) => format!(
-            "The version before could not be put back: {} `mosaic update --rollback` tries again.",
+            "The previous version could not be put back: {} `mosaic update --rollback` tries again.",
             whole(&failure)
         ),
     };
     Failure::new(failure.code, "the update failed")
         .lasts(failure.lasts)
         .detail(format!("{why} {told}"))
-        .hint("`mosaic update` begins anew.")
+        .hint("`mosaic update` starts again.")
 }
 
 /// Tells the version of the extension's files where they stayed.

@@ -159,9 +159,7 @@ impl Cut<'_> {
                         "unblocked" => json!({"ready_only": true}),
                         _ => json!({"statuses": ["claimed"]}),
                     };
-                    self.value(value, |_| {
-                        format!("backlog_list {list} lists what there is")
-                    });
+                    self.value(value, |_| format!("backlog_list {list} lists what exists"));
                 }
                 _ => {}
             }

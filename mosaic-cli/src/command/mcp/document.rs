@@ -95,7 +95,7 @@ impl Tool {
         };
         let record = rows
             .first()
-            .ok_or_else(|| Failure::new(Code::NotFound, "there is no event behind that cursor"))?;
+            .ok_or_else(|| Failure::new(Code::NotFound, "there is no event after that cursor"))?;
         let whole = bound::text(record.get(&column).unwrap_or(&Value::Null));
         let part = bound::part(&whole, offset);
         Ok(json!({

@@ -27,7 +27,7 @@ pub struct Refusal(pub Value);
 
 impl Refusal {
     fn unreadable(line: &[u8], error: &serde_json::Error) -> Self {
-        let error = ErrorData::parse_error(format!("the line is no JSON: {error}"), None);
+        let error = ErrorData::parse_error(format!("the line is not JSON: {error}"), None);
         Refusal::about(id_of(line), &error)
     }
 
@@ -89,7 +89,7 @@ fn message(value: &Value) -> Result<Option<ClientJsonRpcMessage>, Refusal> {
     }
     serde_json::from_slice(value.to_string().as_bytes())
         .map(Some)
-        .map_err(|error| refused(format!("this is no message of the protocol: {error}")))
+        .map_err(|error| refused(format!("this is not a message of the protocol: {error}")))
 }
 
 /// The id of a message that is damaged elsewhere, so that the client need not wait for its answer.

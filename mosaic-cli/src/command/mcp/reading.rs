@@ -68,7 +68,7 @@ impl Tool {
                 _ => given.fields().is_some_and(|fields| fields.len() == 1),
             };
             if !is_one {
-                return Err(Failure::usage("offset is for one text alone").hint(
+                return Err(Failure::usage("offset is for a single text").hint(
                     match self.returns {
                         Returns::Events => {
                             "Give id, max_events 1 and the cursor before the event as after."
@@ -98,7 +98,7 @@ impl Tool {
             return Err(Failure::usage(format!("{field} is both given and cleared")));
         }
         if given.0.keys().all(|key| key == "id" || key == "fields") {
-            return Err(Failure::usage("nothing to change was given").hint(self.takes()));
+            return Err(Failure::usage("no change was given").hint(self.takes()));
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ use crate::output::hint::Words;
 const INSTRUCTIONS: &str = "\
 A backlog that many agents share. `backlog_claim` gives you a card under a lease: keep its id and claim_token. \
 Work on it, and `backlog_renew` at a third of the ttl. End with `backlog_complete`; or `backlog_fail` if the work went \
-wrong, `backlog_block` if somebody has to decide, `backlog_release` if you have to stop. An empty list of cards from a \
+wrong, `backlog_block` if a person has to decide, `backlog_release` if you have to stop. An empty list of cards from a \
 claim means that there is nothing to do. After the error claim_lost the card is no longer yours: stop working on it and \
 throw your changes away. Repeat a call after an error only if it is retryable. \
 No error ever means that there is no work.\n\

@@ -20,11 +20,7 @@ const NOT_BEFORE: Argument = may("not_before", Moment, "RFC 3339, or from now as
 const MAX_ATTEMPTS: Argument = may("max_attempts", Integer, "");
 const FIELDS: Argument = may("fields", Fields, "");
 const REASON: Argument = must("reason", Text, "");
-const FREED: Argument = may(
-    "claim_token",
-    Token,
-    "required unless nobody holds the card",
-);
+const FREED: Argument = may("claim_token", Token, "required if the card is claimed");
 const RESULT: Argument = may(
     "result",
     Document(&[may("summary", Text, "")]),
@@ -35,14 +31,14 @@ const ACCEPTANCE: Argument = may(
     Document(&[may("checks", Texts, "")]),
     "how to tell that it is done, as {\"checks\": [\"…\"]}",
 );
-const TITLE: Argument = must("title", Text, "what is true when it is done, in a line");
+const TITLE: Argument = must("title", Text, "what is true when it is done, in one line");
 const NEW_ID: Argument = may("id", Text, "default: generated");
 const BODY: Argument = may("body", Text, "all that a worker needs to know");
 const NEEDS: Argument = may("depends_on", Texts, "ids of cards that must be done before");
 const KEY: Argument = may(
     "idempotency_key",
     Text,
-    "the same key and card again give the card that exists",
+    "the same key and card again return the card that exists",
 );
 /// What can be emptied.
 const EMPTIED: &[&str] = &[
@@ -69,7 +65,11 @@ const CARD: &[Argument] = &[
     NOT_BEFORE,
     MAX_ATTEMPTS,
 ];
-const RETRY_IN: Argument = may("retry_in", Duration, "not claimable again for so long");
+const RETRY_IN: Argument = may(
+    "retry_in",
+    Duration,
+    "cannot be claimed again for this long",
+);
 
 pub const TOOLS: &[Tool] = &[
     Tool {
@@ -96,7 +96,7 @@ pub const TOOLS: &[Tool] = &[
             may(
                 "request_id",
                 Uuid,
-                "a new UUID; the same again gives the same cards",
+                "a new UUID; the same one again returns the same cards",
             ),
             FIELDS,
         ],
@@ -152,7 +152,7 @@ pub const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "backlog_block",
-        about: "Set a card aside until somebody has looked at it.",
+        about: "Set a card aside until an operator has looked at it.",
         role: Role::Worker,
         function: "backlog_block",
         arguments: &[
@@ -225,7 +225,7 @@ pub const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "backlog_link",
-        about: "Let a card wait until others are done.",
+        about: "Make a card wait until others are done.",
         role: Role::Worker,
         function: "backlog_link",
         arguments: &[ID, must("depends_on", Texts, "ids"), FIELDS],
@@ -234,7 +234,7 @@ pub const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "backlog_list",
-        about: "List cards in the order in which they are claimed: the open ones (ready, claimed, blocked) alone, unless all, statuses or ready_only say otherwise.",
+        about: "List cards in the order in which they are claimed: only the open ones (ready, claimed, blocked), unless all, statuses or ready_only say otherwise.",
         role: Role::Worker,
         function: "backlog_list",
         arguments: &[
@@ -315,7 +315,7 @@ pub const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "backlog_unlink",
-        about: "Let a card no longer wait for others.",
+        about: "Stop a card from waiting for others.",
         role: Role::Operator,
         function: "backlog_unlink",
         arguments: &[ID, must("depends_on", Texts, "ids"), FIELDS],
@@ -324,7 +324,7 @@ pub const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "backlog_update",
-        about: "Change what a card says, also while it is claimed. What is not given stays; labels and requires are replaced whole.",
+        about: "Change what a card says, even while it is claimed. What is not given stays; labels and requires are replaced whole.",
         role: Role::Operator,
         function: "backlog_update",
         arguments: &[
@@ -353,7 +353,7 @@ pub const TOOLS: &[Tool] = &[
             ID,
             REASON,
             may("cascade", Switch, "also the cards that depend on it"),
-            may("force", Switch, "also if somebody holds it"),
+            may("force", Switch, "even if a worker holds it"),
             FIELDS,
         ],
         effect: Effect::Ends,
@@ -375,11 +375,11 @@ pub const TOOLS: &[Tool] = &[
         function: "backlog_reclaim",
         arguments: &[
             may("id", Text, ""),
-            may("force", Switch, "also if the lease has not ended"),
+            may("force", Switch, "even if the lease has not ended"),
             may(
                 "grace",
                 Duration,
-                "only leases that ended at least so long ago",
+                "only leases that ended at least this long ago",
             ),
             may("max_cards", Integer, "default 1000"),
         ],

@@ -105,7 +105,7 @@ where
             }
             let line = std::mem::take(&mut self.line);
             if std::mem::take(&mut self.is_too_long) {
-                let message = format!("a line must have {LONGEST} bytes or less");
+                let message = format!("a line must have at most {LONGEST} bytes");
                 return Some(Err(Refusal::invalid(None, message)));
             }
             return Some(Ok(line));

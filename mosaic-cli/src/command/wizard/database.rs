@@ -75,7 +75,7 @@ fn asked(context: &mut Context) -> Result<Item, Failure> {
         format!("a PostgreSQL of your own, in {}", root.display()),
         "a PostgreSQL elsewhere, for several machines".to_owned(),
     ];
-    if prompt::choose("Where shall the backlog live?", options)? == 0 {
+    if prompt::choose("Where should the backlog live?", options)? == 0 {
         return embedded();
     }
     loop {

@@ -46,7 +46,7 @@ pub struct Init {
     #[arg(long, conflicts_with_all = ["primer", "dry_run"])]
     remove: bool,
 
-    /// Out of every file that has one from here, of other repositories too
+    /// Out of every file that got one from here, in other repositories too
     #[arg(long, requires = "remove", conflicts_with_all = ["agents", "user"])]
     everywhere: bool,
 
@@ -85,7 +85,7 @@ impl Init {
             return self.take_out(&level);
         }
         if context.mode == Mode::Leaves && self.agents.is_empty() && self.primer.is_empty() {
-            return Err(Failure::usage("nobody can be asked what to put in")
+            return Err(Failure::usage("there is no terminal to ask what to put in")
                 .detail("Nothing was changed.")
                 .hint("--agents and --primer name it; --yes takes what would be proposed."));
         }
@@ -132,7 +132,7 @@ fn taken_out(removals: Vec<Removal>) -> Result<Reply, Failure> {
             .map_or(crate::failure::Code::Internal, |failure| failure.code);
         return Err(Failure::new(code, "not every entry was taken out")
             .detail(failed.join("\n"))
-            .hint("Put that right, and run it again."));
+            .hint("Correct that, and run it again."));
     }
     let document = json!({"changed": !removed.is_empty(), "removed": removed});
     Ok(Reply::new(document, |document, _| {

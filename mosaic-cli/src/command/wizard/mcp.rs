@@ -93,7 +93,7 @@ fn items(
     context.choose(
         &mut items,
         named,
-        "Which agents shall have the backlog as tools?",
+        "Which agents should have the backlog as tools?",
         shown,
         &format!("{option} names the agents that get it."),
     )?;

@@ -67,7 +67,7 @@ fn items(
     context.choose(
         &mut items,
         false,
-        "Which files of this repository shall have the primer for agents?",
+        "Which files of this repository should have the primer for agents?",
         |item| item.what.clone(),
         "--primer FILE puts it in.",
     )?;

@@ -65,10 +65,10 @@ pub fn connect(socket: &Socket, role: &str, database: &str) -> Attempt {
                 limit.as_secs()
             ))
             .detail(format!(
-                "It listens at {}, but lets nobody in: it is stuck, or has too much to do.",
+                "It listens at {}, but accepts no connection: it is stuck, or has too much to do.",
                 socket.file().display()
             ))
-            .hint("`mosaic db status` shows what it does; `mosaic db stop` ends it, at last by force, and loses nothing that was acknowledged. The next call starts it again."),
+            .hint("`mosaic db status` shows what it does; `mosaic db stop` ends it, if necessary by force, and loses nothing that was acknowledged. The next call starts it again."),
         ),
     }
 }

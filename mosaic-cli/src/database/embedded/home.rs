@@ -39,7 +39,7 @@ impl Home {
                 .ok_or_else(|| {
                     Failure::new(Code::Resource, "this user has no home folder")
                         .lasts(true)
-                        .hint("MOSAIC_HOME names the folder in which the backlog shall live.")
+                        .hint("MOSAIC_HOME names the folder in which the backlog lives.")
                 })?,
         };
         let root = std::path::absolute(&root).map_err(|error| {

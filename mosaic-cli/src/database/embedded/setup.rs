@@ -93,7 +93,7 @@ pub fn check_free(home: &Home) -> Result<(), Failure> {
     let taken = |what: &str| {
         Failure::new(
             Code::Resource,
-            format!("{} is no data folder of PostgreSQL", home.data.display()),
+            format!("{} is not a data folder of PostgreSQL", home.data.display()),
         )
         .lasts(true)
         .detail(format!("{what} Nothing was changed."))

@@ -144,8 +144,9 @@ impl NewCard {
 
 /// The cards of a JSON array of them.
 pub fn parse_batch(text: &str) -> Result<Vec<NewCard>, Refusal> {
-    let elements: Vec<&RawValue> = serde_json::from_str(text)
-        .map_err(|_| Refusal::argument("cards is no JSON array", "Give a JSON array of cards."))?;
+    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|_| {
+        Refusal::argument("cards is not a JSON array", "Give a JSON array of cards.")
+    })?;
     if elements.len() > argument::BATCH_MAX {
         return Err(Refusal::argument(
             format!(
@@ -164,7 +165,7 @@ pub fn parse_batch(text: &str) -> Result<Vec<NewCard>, Refusal> {
         // serde would take an array for the fields in their order.
         if !element.get().starts_with('{') {
             return Err(Refusal::argument(
-                format!("card {at} of the batch is no JSON object"),
+                format!("card {at} of the batch is not a JSON object"),
                 "The keys are the arguments of mosaic.backlog_create.",
             ));
         }

@@ -260,8 +260,8 @@ fn unseen(session: &Session) -> Finding {
             "{} no claim knows of: {examples}.",
             counted(
                 ids.len() as i64,
-                "claimable card is there that",
-                "claimable cards are there that"
+                "claimable card exists that",
+                "claimable cards exist that"
             )
         ),
         "As a superuser: `update mosaic.backlog set id = id where false`, after which claims look at all cards \
@@ -317,15 +317,15 @@ fn cycles(session: &Session) -> Finding {
 fn counters(session: &Session) -> Finding {
     const NAME: &str = "counters";
     match found(session, &COUNTERS, &[]) {
-        None => Finding::ok(NAME, "Every card counts its open dependencies right."),
+        None => Finding::ok(NAME, "Every card counts its open dependencies correctly."),
         Some((count, examples)) => Finding::not_ok(
             NAME,
             State::Error,
             format!(
-                "{} its open dependencies wrong: {examples}.",
+                "{} its open dependencies wrongly: {examples}.",
                 counted(count, "card counts", "cards count")
             ),
-            "Cards or links were changed by hand. docs/operator.md has the statement that counts anew.",
+            "Cards or links were changed by hand. docs/operator.md has the statement that counts them again.",
         ),
     }
 }

@@ -298,7 +298,7 @@ pub fn of_another_version(name: &'static str, version: &str) -> Finding {
         name,
         State::Unknown,
         format!(
-            "The extension is of version {version}, and the library of {}, which does not know what is right there.",
+            "The extension is of version {version}, and the library of {}, which does not know what is correct there.",
             env!("CARGO_PKG_VERSION")
         ),
         "Update the extension: `mosaic db migrate`.",
@@ -383,7 +383,7 @@ pub fn tables(session: &Session) -> Finding {
         NAME,
         State::Error,
         format!("Changed by hand: {}.", listed(&wrong)),
-        "Calls fail, or do wrong. As a superuser, make it as in the extension's install script on the server.",
+        "Calls fail, or do the wrong thing. As a superuser, make it as in the extension's install script on the server.",
     )
 }
 
@@ -427,8 +427,8 @@ pub fn ownership(session: &Session) -> Finding {
                 "The functions run with rights that they should not have, or lack those that they need: {}.",
                 listed(&wrong)
             ),
-            "docs/operator.md has the statement that gives all back to mosaic_owner. That role is nobody's, may \
-             not log in, and has no other role.",
+            "docs/operator.md has the statement that gives all back to mosaic_owner. That role cannot log in, \
+             and has no other role.",
         );
     }
     let (functions, roles) = callable();
@@ -443,7 +443,7 @@ pub fn ownership(session: &Session) -> Finding {
             NAME,
             State::Warning,
             format!(
-                "Somebody may write past the functions, or call what is not for them: {}.",
+                "Roles may write past the functions, or call functions that are not for them: {}.",
                 listed(&granted)
             ),
             "As a superuser, `revoke` it, and grant mosaic_reader, mosaic_worker or mosaic_operator. If default \

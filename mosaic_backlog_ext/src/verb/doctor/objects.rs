@@ -139,7 +139,7 @@ pub fn indexes(session: &Session) -> Finding {
     let wrong = missing.iter().chain(&useless).any(is_unique);
     let detail = listed("Missing", &missing) + &listed("Invalid", &useless);
     let (state, means) = if wrong {
-        (State::Error, "Ids or keys may be there twice.")
+        (State::Error, "Ids or keys may exist twice.")
     } else {
         (State::Warning, "Calls that need them are slow.")
     };

@@ -147,7 +147,7 @@ fn audited(session: &Session, name: &'static str) -> Finding {
                  the last at {}.",
                 at(7)
             ),
-            "A trigger of your own on mosaic.backlog that takes long makes claims slow; make it shorter.",
+            "A trigger of your own on mosaic.backlog that takes a long time makes claims slow; make it faster.",
         );
     }
     Finding::ok(
@@ -253,7 +253,7 @@ pub fn failing_workers(session: &Session) -> Finding {
         NAME,
         State::Warning,
         format!("{}.", told.join("; ").trim_end_matches('.')),
-        "More likely the worker is broken than all these cards: stop it and mend it. Cards that ran out of \
+        "More likely the worker is broken than all these cards: stop it and repair it. Cards that ran out of \
          attempts meanwhile are quarantined; unblock them then.",
     )
 }

@@ -107,7 +107,7 @@ impl RawCard {
             .transpose()?;
         if idempotency_key.is_some() != creation_request.is_some() {
             return Err(wrong(
-                "idempotency_key and creation_request stand together or not at all",
+                "idempotency_key and creation_request come together or not at all",
             ));
         }
         let claim = (
@@ -129,23 +129,23 @@ impl RawCard {
                     token: token(number)?,
                 })
             }
-            (Status::Claimed, _) => return Err(wrong("the card is claimed, but by nobody")),
+            (Status::Claimed, _) => {
+                return Err(wrong("the card is claimed, but has no claim_owner"));
+            }
             (_, (None, None, None, None, None)) => None,
-            _ => return Err(wrong("the card is held by somebody, but is not claimed")),
+            _ => return Err(wrong("the card has a claim_owner, but is not claimed")),
         };
         let is_blocked = status == Status::Blocked;
         if is_blocked != self.block_kind.is_some() || is_blocked != self.block_reason.is_some() {
-            return Err(wrong(
-                "block_kind and block_reason stand at a blocked card, and at no other",
-            ));
+            return Err(wrong("only a blocked card has block_kind and block_reason"));
         }
         if let Some(kind) = &self.block_kind
             && !BLOCK_KINDS.contains(&kind.as_str())
         {
-            return Err(wrong("block_kind is none that is known"));
+            return Err(wrong("block_kind is not a known kind"));
         }
         if (status == Status::Done) != self.completed_at.is_some() {
-            return Err(wrong("completed_at stands at a done card, and at no other"));
+            return Err(wrong("only a done card has completed_at"));
         }
         if self.attempts < 0 {
             return Err(wrong("attempts is negative"));

@@ -117,8 +117,9 @@ fn backlog_import(
         return Err(Refusal::argument("lines is missing", "Give a JSON array of lines.").into());
     };
     let text = lines.batch("lines")?;
-    let lines: Vec<&RawValue> = serde_json::from_str(&text)
-        .map_err(|_| Refusal::argument("lines is no JSON array", "Give a JSON array of lines."))?;
+    let lines: Vec<&RawValue> = serde_json::from_str(&text).map_err(|_| {
+        Refusal::argument("lines is not a JSON array", "Give a JSON array of lines.")
+    })?;
     Ok(session(|session| {
         let mut import = take_up(options)?;
         import.read(session, &lines, actor.as_deref())?;
@@ -229,7 +230,7 @@ impl Import {
             (Some(_), Line::Header(_)) => return Err(Refusal::line(at, "is a second header")),
             (Some(promised), Line::Card(card)) => {
                 if self.seen.dependencies > 0 || self.seen.events > 0 {
-                    return Err(Refusal::line(at, "is a card behind dependencies or events"));
+                    return Err(Refusal::line(at, "is a card after dependencies or events"));
                 }
                 self.take_card(&card)?;
                 pending.cards.push((at, *card));
@@ -237,7 +238,7 @@ impl Import {
             }
             (Some(promised), Line::Dependency(edge)) => {
                 if self.seen.events > 0 {
-                    return Err(Refusal::line(at, "is a dependency behind events"));
+                    return Err(Refusal::line(at, "is a dependency after events"));
                 }
                 self.take_dependency(edge, pending)?;
                 promised
@@ -249,13 +250,16 @@ impl Import {
             (Some(promised), Line::End(counts)) => {
                 self.finished = true;
                 if counts != promised {
-                    return Err(Refusal::line(at, "counts other than the header"));
+                    return Err(Refusal::line(at, "has other counts than the header"));
                 }
                 if self.seen.cards != promised.cards
                     || self.seen.dependencies != promised.dependencies.unwrap_or(0)
                     || self.seen.events != promised.events.unwrap_or(0)
                 {
-                    return Err(Refusal::line(at, "counts other than came before it"));
+                    return Err(Refusal::line(
+                        at,
+                        "has other counts than the lines before it",
+                    ));
                 }
                 promised
             }
@@ -276,7 +280,7 @@ impl Import {
         if !self.graph.add_card(&card.id, card.status == Status::Done) {
             return Err(Refusal::line(
                 self.lines,
-                format!("gives card \"{}\" a second time", card.id),
+                format!("has card \"{}\" a second time", card.id),
             ));
         }
         if insert::arrival(card.status) == Status::Ready && card.attempts > 0 {
@@ -295,10 +299,7 @@ impl Import {
             .graph
             .add_edge(&edge.card_id, &edge.depends_on, self.lines)
         {
-            return Err(Refusal::line(
-                self.lines,
-                "gives a dependency a second time",
-            ));
+            return Err(Refusal::line(self.lines, "has a dependency a second time"));
         }
         pending.dependencies.push(edge);
         Ok(())

@@ -36,7 +36,7 @@ impl Line {
     pub fn read(text: &str, at: u64) -> Result<Self, Refusal> {
         // serde would take an array for the fields in their order.
         if !text.starts_with('{') {
-            return Err(Refusal::line(at, "is no JSON object"));
+            return Err(Refusal::line(at, "is not a JSON object"));
         }
         let line = match parse::<Typed>(text, at)?.r#type.as_deref() {
             Some("header") => parse::<RawHeader>(text, at)?.validate().map(Self::Header),
@@ -54,7 +54,7 @@ impl Line {
                     events: end.events,
                 })
             }),
-            Some(_) => return Err(Refusal::line(at, "has a type that is not known")),
+            Some(_) => return Err(Refusal::line(at, "has an unknown type")),
             None => return Err(Refusal::line(at, "has no type")),
         };
         line.map_err(|refusal| refusal.of_line(at))
@@ -118,7 +118,7 @@ impl RawHeader {
         if self.format_version != FORMAT_VERSION {
             return Err(Refusal::argument(
                 format!(
-                    "version {} of the format is not known here",
+                    "version {} of the format is not supported here",
                     self.format_version
                 ),
                 "Update the extension, or export with the version that runs here.",
@@ -197,7 +197,7 @@ pub struct Event {
 impl RawEvent {
     fn validate(self) -> Result<Event, Refusal> {
         if !self.detail.get().starts_with('{') {
-            return Err(wrong("detail is no JSON object"));
+            return Err(wrong("detail is not a JSON object"));
         }
         if self.detail.get().len() > DETAIL_MAX {
             return Err(wrong(format!("detail has more than {DETAIL_MAX} bytes")));

@@ -17,7 +17,7 @@ pub fn wrong(message: impl Into<String>) -> Refusal {
 pub fn status(name: &str) -> Result<Status, Refusal> {
     match name {
         "ready" | "claimed" | "blocked" | "done" | "cancelled" => Ok(Status::parse(name)),
-        _ => Err(wrong("the status is none that is known")),
+        _ => Err(wrong("the status is not a known status")),
     }
 }
 
@@ -30,5 +30,5 @@ pub fn token(number: i64) -> Result<i64, Refusal> {
 }
 
 pub fn time(field: &str, text: &str) -> Result<Micros, Refusal> {
-    clock::parse(text).ok_or_else(|| wrong(format!("{field} is no time")))
+    clock::parse(text).ok_or_else(|| wrong(format!("{field} is not a time")))
 }

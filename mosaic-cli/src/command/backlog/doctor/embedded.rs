@@ -32,7 +32,7 @@ pub fn examine(findings: &mut Vec<Finding>) -> Result<Result<Option<Client>, Fai
                 "The embedded backlog in {} is not set up yet.",
                 report.data.display()
             ),
-            "The first call of any verb sets it up; `mosaic db start` does nothing else.",
+            "The first call of any verb sets it up; `mosaic db start` only does that.",
         ));
         return Ok(Ok(None));
     }
@@ -51,7 +51,7 @@ pub fn examine(findings: &mut Vec<Finding>) -> Result<Result<Option<Client>, Fai
                 format!(
                     "The embedded server runs as process {pid}, but nothing answers on its socket."
                 ),
-                "Any verb starts it anew; `mosaic db start` does nothing else.",
+                "Any verb starts it again; `mosaic db start` only does that.",
             ),
             None => Finding::not_ok(
                 "server",
@@ -60,7 +60,7 @@ pub fn examine(findings: &mut Vec<Finding>) -> Result<Result<Option<Client>, Fai
                     "The embedded server of {} is stopped.",
                     report.data.display()
                 ),
-                "Any verb starts it; `mosaic db start` does nothing else. Then ask again.",
+                "Any verb starts it; `mosaic db start` only does that. Then ask again.",
             ),
         });
     }
@@ -91,7 +91,7 @@ fn disk(data: &Path) -> Option<Finding> {
             "disk",
             State::Unknown,
             format!(
-                "Cannot ask for the room under {}: {error}.",
+                "Cannot read the free space under {}: {error}.",
                 there.display()
             ),
             "Run as the owner of the backlog.",
@@ -115,7 +115,7 @@ fn folder(data: &Path) -> Option<Finding> {
         "folder",
         State::Warning,
         format!(
-            "Everybody may rename what is in {}, and put another backlog in the place of this one.",
+            "Every user of the machine can rename what is in {}, and put another backlog in place of this one.",
             open.display()
         ),
         format!("chmod o-w {0}, or chmod +t {0}.", open.display()),

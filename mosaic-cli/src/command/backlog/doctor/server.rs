@@ -117,7 +117,7 @@ impl Server<'_> {
     }
 
     fn failed(&mut self, name: &str, state: State, failure: &Failure) {
-        let hint = "Ask again; if it stays, look into the server's log.";
+        let hint = "Ask again; if it stays, look at the server's log.";
         self.add(Finding::failed(name, state, failure, hint));
     }
 
@@ -162,7 +162,7 @@ impl Server<'_> {
                 NAME,
                 State::Warning,
                 format!("PostgreSQL {server} is a standby: cards can be read and not changed."),
-                "Add target_session_attrs=read-write to the address, so that it leads to the primary.",
+                "Add target_session_attrs=read-write to the address, so that it connects to the primary.",
             )
         } else {
             Finding::ok(NAME, format!("PostgreSQL {server}."))
@@ -288,7 +288,7 @@ impl Server<'_> {
                 NAME,
                 State::Warning,
                 format!(
-                    "{count} open for long, which keeps dead rows, or readers of the history waiting: {who}."
+                    "{count} open for a long time, which keeps dead rows, or readers of the history waiting: {who}."
                 ),
                 "End it in the program that opened it. idle_in_transaction_session_timeout ends forgotten ones.",
             )
@@ -313,7 +313,7 @@ impl Server<'_> {
                 "Set track_activities to on, so that the server says what its sessions do.",
             )
         } else {
-            Finding::ok(NAME, "None is open for long.")
+            Finding::ok(NAME, "None is open for a long time.")
         });
     }
 
@@ -323,10 +323,10 @@ impl Server<'_> {
             Ok(Some((count, who))) => self.add(Finding::not_ok(
                 NAME,
                 State::Warning,
-                format!("{count} prepared for long and not ended, which keeps locks and dead rows: {who}."),
+                format!("{count} prepared a long time ago and not ended, which keeps locks and dead rows: {who}."),
                 "The program that prepared it, or its transaction manager, has to commit it or roll it back.",
             )),
-            Ok(None) => self.add(Finding::ok(NAME, "None waits for its end for long.")),
+            Ok(None) => self.add(Finding::ok(NAME, "None has waited for its end for a long time.")),
             Err(failure) => self.failed(NAME, State::Unknown, &failure),
         }
     }
@@ -337,11 +337,11 @@ impl Server<'_> {
             Ok(Some((count, who))) => self.add(Finding::not_ok(
                 NAME,
                 State::Warning,
-                format!("{count} that nobody reads: {who}."),
+                format!("{count} that no consumer reads: {who}."),
                 "Bring its reader back. If that is gone for good, an administrator removes the slot; \
                  max_slot_wal_keep_size bounds what slots keep.",
             )),
-            Ok(None) => self.add(Finding::ok(NAME, "None is without a reader.")),
+            Ok(None) => self.add(Finding::ok(NAME, "Each has a consumer.")),
             Err(failure) => self.failed(NAME, State::Unknown, &failure),
         }
     }

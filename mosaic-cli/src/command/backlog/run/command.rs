@@ -181,7 +181,9 @@ fn read(file: &Path) -> io::Result<Left> {
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(file)?;
     if !file.metadata()?.is_file() {
-        return Ok(Left::Unread("the result is no ordinary file".to_owned()));
+        return Ok(Left::Unread(
+            "the result is not an ordinary file".to_owned(),
+        ));
     }
     let mut bytes = Vec::new();
     file.take(LONGEST_RESULT + 1).read_to_end(&mut bytes)?;

@@ -24,7 +24,7 @@ impl Work {
         let text = String::from_utf8_lossy(bytes);
         let mut replaced = Vec::new();
         if matches!(text, Cow::Owned(_)) {
-            replaced.push("bytes that are no UTF-8".to_owned());
+            replaced.push("bytes that are not UTF-8".to_owned());
         }
         let text = text.trim();
         if text.is_empty() {
