@@ -4,7 +4,7 @@ use mosaic_backlog_tests::database::Database;
 
 /// A call of every writing function that succeeds on a card "A" held under the token `$t`, or
 /// on the cards "B" and "C" that nobody holds.
-const WRITES: [&str; 20] = [
+const WRITES: [&str; 21] = [
     "resume_after_restore()",
     "create('t')",
     "create_many('[{\"title\": \"t\"}]')",
@@ -23,6 +23,7 @@ const WRITES: [&str; 20] = [
     "cancel('B', 'why')",
     "reopen('B', 'why')",
     "update('B', title => 'new')",
+    "note('B', 'so')",
     "reclaim('A', force => true)",
     "import('[]')",
 ];

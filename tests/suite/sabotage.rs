@@ -58,7 +58,7 @@ fn assert_found(record: &Record, rule: Rule) {
 }
 
 /// Load is random, and little of it on a slow machine may not meet the bug.
-const LOADS: usize = 5;
+const LOADS: usize = 20;
 
 #[track_caller]
 fn caught(rule: Rule, verb: &str, body: &str) {

@@ -11,7 +11,7 @@ fn given_fields_change_and_others_stay() {
         "select from mosaic.backlog_create('t', id => 'A', body => 'b', phase => 'p', priority => 3,
            labels => '{x}', requires => '{r}', acceptance => '{}', not_before => '2030-01-01', max_attempts => 9)",
     );
-    let before = s.card("A");
+    let before = s.row("select * from mosaic.backlog_update('A')");
     for (argument, column, value) in [
         ("title => 'new'", "title", json!("new")),
         ("body => ''", "body", json!("")),
