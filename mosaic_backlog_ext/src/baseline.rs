@@ -7,14 +7,14 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument;
-use crate::card::change::{set, without_lease};
+use crate::card::change::{card_updates, set, without_lease};
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
 use crate::card::{CardRow, card_columns};
 use crate::guard;
 use crate::postgres::clock;
 use crate::postgres::rows::{Rows, Stream};
-use crate::postgres::statement::{card_updates, param, session, statements};
+use crate::postgres::statement::{param, session, statements};
 use crate::refusal::Refusal;
 use crate::verb::claim::{self, ClaimedRow};
 

@@ -1,6 +1,7 @@
 //! What is measured, by subject.
 
 mod claims;
+mod direct;
 mod long;
 mod others;
 mod verbs;
@@ -11,7 +12,7 @@ use crate::server::Server;
 
 type Measure = fn(&Server, &Arguments, &mut Report);
 
-pub const ALL: [(&str, Measure); 13] = [
+pub const ALL: [(&str, Measure); 14] = [
     ("w1", claims::one_at_a_time),
     ("w2", long::under_a_snapshot),
     ("w3", claims::many_clients),
@@ -22,6 +23,7 @@ pub const ALL: [(&str, Measure); 13] = [
     ("w7", claims::filtered),
     ("batch", claims::several_at_once),
     ("verbs", verbs::create_and_complete),
+    ("direct", direct::beside_statements),
     ("graph", verbs::the_graph),
     ("reads", verbs::reads),
     ("volume", verbs::volume),

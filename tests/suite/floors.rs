@@ -295,3 +295,18 @@ fn unsafe_lives_in_postgres_and_in_the_frontiers_memory() {
     }
     assert!(seen > 100, "{seen}");
 }
+
+/// Of an update of cards that is not declared as a verb's, the frontier takes each for somebody's by hand and forgets all.
+#[test]
+fn every_update_of_cards_is_declared_as_a_verbs() {
+    let mut declared = 0;
+    for (module, text) in EXTENSION.sources() {
+        declared += text.matches("card_updates! {").count();
+        let code = text.split('"').map(str::trim_start);
+        let bare = code
+            .filter(|text| text.starts_with("update mosaic.backlog "))
+            .count();
+        assert_eq!(bare, usize::from(module == "card::change"), "{module}");
+    }
+    assert!(declared > 5, "{declared}");
+}

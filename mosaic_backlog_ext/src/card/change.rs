@@ -9,6 +9,23 @@
 //! }
 //! ```
 
+/// Declares kept updates of cards, as `statements!` does all others: `NAME(parameter types) = "what is set and where", …;`
+/// All updates of cards by verbs stand in one of these. Of any other one the frontier forgets all that it knows.
+macro_rules! card_updates {
+    ($($(#[$doc:meta])* $name:ident($($ty:ident),*) = $($part:expr),+;)*) => {
+        thread_local! {
+            $($(#[$doc])* static $name: $crate::postgres::statement::Statement = const {
+                $crate::postgres::statement::Statement::new(
+                    concat!("update mosaic.backlog c set ", $($part),+),
+                    &[$(::pgrx::pg_sys::$ty),*],
+                )
+                .of_cards()
+            };)*
+        }
+    };
+}
+pub(crate) use card_updates;
+
 /// A lease ends, however: these columns are null. Followed by the verb's own changes.
 macro_rules! without_lease {
     ($to:ident $with:tt $($change:tt)*) => {

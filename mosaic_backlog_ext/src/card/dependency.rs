@@ -13,12 +13,13 @@ use std::time::Duration;
 use pgrx::prelude::*;
 
 use crate::card::Card;
+use crate::card::change::card_updates;
 use crate::card::dependent;
 use crate::card::status::Status;
 use crate::postgres::clock::Micros;
 use crate::postgres::lock;
 use crate::postgres::retry;
-use crate::postgres::statement::{Session, card_updates, param, statements};
+use crate::postgres::statement::{Session, param, statements};
 use crate::postgres::subtransaction::Subtransaction;
 use crate::refusal::Refusal;
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::argument::NOTE_MAX;
 use crate::card::Card;
+use crate::card::change::card_updates;
 use crate::card::history::{self, Event};
 use crate::postgres::clock::{self, Micros};
 use crate::postgres::document::extent;
@@ -25,7 +26,10 @@ statements! {
             where card_id = $1 and kind = 'released' order by event_id desc limit 1),
            (select detail from mosaic.backlog_event
             where card_id = $1 and kind = 'unblocked' order by event_id desc limit 1)";
-    MARK(TEXTOID) = "update mosaic.backlog set linked = true where id = $1 and not linked";
+}
+
+card_updates! {
+    MARK(TEXTOID) = "linked = true where id = $1 and not linked";
 }
 
 /// Entries of `notes`, and bytes of their text together.

@@ -46,22 +46,6 @@ macro_rules! statements {
 }
 pub(crate) use statements;
 
-/// The same for updates of cards: `NAME(parameter types) = "what is set and where", …;`
-macro_rules! card_updates {
-    ($($(#[$doc:meta])* $name:ident($($ty:ident),*) = $($part:expr),+;)*) => {
-        thread_local! {
-            $($(#[$doc])* static $name: $crate::postgres::statement::Statement = const {
-                $crate::postgres::statement::Statement::new(
-                    concat!("update mosaic.backlog c set ", $($part),+),
-                    &[$(::pgrx::pg_sys::$ty),*],
-                )
-                .of_cards()
-            };)*
-        }
-    };
-}
-pub(crate) use card_updates;
-
 impl Statement {
     pub const fn new(sql: &'static str, types: &'static [pg_sys::Oid]) -> Self {
         Self {
@@ -75,7 +59,7 @@ impl Statement {
         }
     }
 
-    /// For an update of cards by a verb, which tells the frontier what it changes.
+    /// For an update of cards by a verb: `is_own_update` tells it from what somebody does by hand.
     pub const fn of_cards(mut self) -> Self {
         self.updates_cards = true;
         self

@@ -4,7 +4,7 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument;
-use crate::card::change::{set, without_lease};
+use crate::card::change::{card_updates, set, without_lease};
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
 use crate::card::{self, BLOCK_KINDS, Card, CardRow, said};
@@ -12,7 +12,7 @@ use crate::frontier::wake;
 use crate::guard;
 use crate::postgres::clock::{self, Micros};
 use crate::postgres::rows::Rows;
-use crate::postgres::statement::{card_updates, param, session};
+use crate::postgres::statement::{param, session};
 use crate::refusal::Refusal;
 
 macro_rules! blocked {

@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument;
-use crate::card::change::{set, without_lease};
+use crate::card::change::{card_updates, set, without_lease};
 use crate::card::dependency;
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
@@ -16,7 +16,7 @@ use crate::frontier::wake;
 use crate::guard;
 use crate::postgres::clock::{self, Micros};
 use crate::postgres::rows::Rows;
-use crate::postgres::statement::{Session, card_updates, param, session, statements};
+use crate::postgres::statement::{Session, param, session, statements};
 use crate::refusal::Refusal;
 
 macro_rules! cancelled {

@@ -4,7 +4,7 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument::{self, Jsonb};
-use crate::card::change::{set, values, without_lease};
+use crate::card::change::{card_updates, set, values, without_lease};
 use crate::card::dependency::{self, Shifted};
 use crate::card::history::{self, Event};
 use crate::card::row::{self, Places, Row};
@@ -14,9 +14,7 @@ use crate::frontier::gate;
 use crate::guard;
 use crate::postgres::clock::{self, Micros, SECOND};
 use crate::postgres::rows::{Rows, shapes};
-use crate::postgres::statement::{
-    Answer, Parameter, Session, card_updates, param, session, statements,
-};
+use crate::postgres::statement::{Answer, Parameter, Session, param, session, statements};
 use crate::refusal::Refusal;
 
 shapes! {

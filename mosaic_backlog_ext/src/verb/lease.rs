@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 use serde_json::json;
 
 use crate::argument;
+use crate::card::change::card_updates;
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
 use crate::card::{self, Card, CardRow, said};
@@ -15,7 +16,7 @@ use crate::guard;
 use crate::postgres::clock::{self, Micros, SECOND};
 use crate::postgres::rows::Rows;
 use crate::postgres::settings;
-use crate::postgres::statement::{Session, card_updates, param, session};
+use crate::postgres::statement::{Session, param, session};
 use crate::refusal::Refusal;
 
 card_updates! {

@@ -3,6 +3,7 @@
 use pgrx::prelude::*;
 
 use crate::argument::{self, Jsonb};
+use crate::card::change::card_updates;
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
 use crate::card::{self, Card, CardRow};
@@ -10,7 +11,7 @@ use crate::frontier::wake;
 use crate::guard;
 use crate::postgres::clock;
 use crate::postgres::rows::Rows;
-use crate::postgres::statement::{Session, card_updates, param, session, statements};
+use crate::postgres::statement::{Session, param, session, statements};
 use crate::refusal::Refusal;
 use crate::verb::lease::ending;
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::direct;
 use super::request::{Request, claimed};
-use crate::card::change::set;
+use crate::card::change::{card_updates, set};
 use crate::card::claimable::{has_attempts, is_claimable, suits};
 use crate::card::column::{NAMES, place};
 use crate::card::history::{self, Event};
@@ -18,7 +18,7 @@ use crate::postgres::clock::{self, Micros, SECOND};
 use crate::postgres::rows::shapes;
 use crate::postgres::sequence::Sequence;
 use crate::postgres::settings;
-use crate::postgres::statement::{Answer, Session, card_updates, param, statements};
+use crate::postgres::statement::{Answer, Session, param, statements};
 
 shapes! {
     /// A claimed card with everything that a worker needs to start.

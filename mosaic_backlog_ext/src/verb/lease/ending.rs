@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use crate::card::change::{set, without_lease};
+use crate::card::change::{card_updates, set, without_lease};
 use crate::card::history::{self, Event};
 use crate::card::status::Status;
 use crate::card::{Card, EXHAUSTED};
 use crate::frontier::wake;
 use crate::postgres::clock::Micros;
-use crate::postgres::statement::{Session, card_updates, param};
+use crate::postgres::statement::{Session, param};
 
 macro_rules! given_back {
     ($to:ident $with:tt) => {

@@ -9,11 +9,12 @@ use serde_json::json;
 
 use super::card_line::Card;
 use super::line::{Dependency, Event};
+use crate::card::change::card_updates;
 use crate::card::status::Status;
 use crate::postgres::clock::Micros;
 use crate::postgres::roles;
 use crate::postgres::sequence::Sequence;
-use crate::postgres::statement::{Parameter, Session, Statement, card_updates, param, statements};
+use crate::postgres::statement::{Parameter, Session, Statement, param, statements};
 use crate::postgres::transaction;
 use crate::refusal::Refusal;
 use crate::verb::create::array_literal;
@@ -62,12 +63,12 @@ statements! {
            n.old_status::mosaic.backlog_status, n.new_status::mosaic.backlog_status, n.detail::jsonb, $11::xid8
          from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
            as n(event_id, card_id, at, kind, actor, login_role, claim_token, old_status, new_status, detail)";
-    SAID(TEXTARRAYOID) = "update mosaic.backlog set linked = true where id = any($1) and not linked";
     HOLDERS(TEXTARRAYOID, TEXTARRAYOID) =
         "select id, idempotency_key from mosaic.backlog where id = any($1) or idempotency_key = any($2)";
 }
 
 card_updates! {
+    SAID(TEXTARRAYOID) = "linked = true where id = any($1) and not linked";
     GATE(TEXTARRAYOID, INT4ARRAYOID) =
         "open_dependencies = n.open, linked = true
          from unnest($1, $2) as n(id, open) where c.id = n.id";
