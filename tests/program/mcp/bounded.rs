@@ -81,7 +81,7 @@ fn answers_stay_below_20000_tokens_with_the_token_in_the_first_kilobyte() {
                     card["claim_token"]
                 );
                 let token = format!("\"claim_token\":{}", card["claim_token"]);
-                let first = &text[..1024];
+                let first = &text[..text.floor_char_boundary(1024)];
                 assert!(first.contains(&tokens) || first.contains(&token), "{first}");
                 let cut = &card["body"];
                 assert_eq!(rest(cut).0, "show");
