@@ -13,11 +13,11 @@ begin
   execute format('create function mosaic.floor_create(title text, id text) returns %s
     volatile security definer set search_path = pg_catalog, pg_temp
     language c as ''$libdir/mosaic_backlog_ext'', ''floor_create_wrapper''',
-    pg_get_function_result('mosaic.backlog_get'::regproc));
+    pg_get_function_result('mosaic.backlog_block'::regproc));
   execute format('create function mosaic.floor_complete(id text) returns %s
     volatile security definer set search_path = pg_catalog, pg_temp
     language c as ''$libdir/mosaic_backlog_ext'', ''floor_complete_wrapper''',
-    pg_get_function_result('mosaic.backlog_get'::regproc));
+    pg_get_function_result('mosaic.backlog_block'::regproc));
 end
 $$;
 
