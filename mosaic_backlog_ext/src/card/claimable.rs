@@ -19,17 +19,18 @@ macro_rules! is_claimable {
 pub(crate) use is_claimable;
 
 /// For this claim: the parameters with what the worker offers, the phase (any, if null) and the labels that it wants.
+/// PostgreSQL judges in this order: what a claim asks for rules out more cards than what cards ask for.
 macro_rules! suits {
     ($offers:literal, $phase:literal, $labels:literal) => {
         concat!(
-            "requires <@ ",
-            $offers,
-            " and (",
+            "(",
             $phase,
             " is null or phase = ",
             $phase,
             ") and labels @> ",
-            $labels
+            $labels,
+            " and requires <@ ",
+            $offers
         )
     };
 }
