@@ -364,7 +364,7 @@ impl Scan {
         }
     }
 
-    /// Ends a scan at times: `times` are the first `LOOK + 1` of the window at `now`.
+    /// Ends a scan at times: `times` are the first `SCAN + 1` of the window at `now`.
     pub fn end_times(self, times: &[Key], now: Key) {
         let window = self.window(now);
         let found = times.len().min(SCAN);

@@ -3,6 +3,7 @@
 use pgrx::prelude::*;
 
 use crate::argument::{self, Statuses};
+use crate::card::column::NAMES;
 use crate::card::{self, CardRow, card_columns, card_table, said};
 use crate::postgres::clock;
 use crate::postgres::rows::{PIECE, Page, Rows, Stream, shapes};
@@ -87,7 +88,7 @@ statements! {
 }
 
 /// Where the columns of `GotRow` begin that tell what was said.
-const NOTES: usize = 27;
+const NOTES: usize = NAMES.len() + 2;
 
 /// What a list shows unless it is told otherwise: after a while most cards are done.
 const OPEN: &str = "{ready,claimed,blocked}";
@@ -133,8 +134,9 @@ fn backlog_get(id: Option<String>) -> Result<Rows<CardRow>, pgrx::pg_sys::panic:
 
 /// Cards in the order of claims, a page at a time. Without `statuses`, those that are open: ready,
 /// claimed and blocked. All filters must hold; `labels` means "has all of these"; `ready_only` keeps
-/// what could be claimed now; `search` keeps what has all of its words. `after` is the `cursor` of the last card of the page before; it is null
-/// where nothing follows. `total` counts all that the filters keep, with `with_total` alone.
+/// what could be claimed now; `search` keeps what has all of its words. `after` is the `cursor` of the last card
+/// of the page before; it is null where nothing follows. `total` counts all that the filters keep, only with
+/// `with_total`.
 /// A page of large cards ends early.
 #[allow(clippy::too_many_arguments)]
 #[pg_extern(

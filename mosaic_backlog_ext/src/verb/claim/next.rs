@@ -61,7 +61,7 @@ const OWN_MAX: usize = 1_000;
 /// How long a claim scans ranges and tries in vain before it scans the table instead: others may create cards that
 /// are not for it faster than it finds that out. The first scans have as long as they take.
 const PATIENCE: Duration = Duration::from_millis(100);
-const FIRST_LOOKS: u32 = 4;
+const FIRST_SCANS: u32 = 4;
 
 /// Takes the next `wanted` claimable cards, as far as the frontier knows of them, and looks further
 /// where it does not. `all_came`: the cards whose time has come by `now` are known as claimable.
@@ -179,7 +179,7 @@ impl<'a> Hunt<'a, '_> {
         has_room &= flight.put_aside(&locked);
         flight.settle(&keys);
         drop(flight);
-        if !has_room {
+        if !has_room && self.wanted > 0 {
             return Ok(Round::Unknown);
         }
         if !taken.is_empty() {
@@ -222,7 +222,7 @@ impl<'a> Hunt<'a, '_> {
                 Next::Scan(scan) => {
                     scans += 1;
                     let since = since.get_or_insert_with(Instant::now);
-                    if scans > FIRST_LOOKS && since.elapsed() > PATIENCE {
+                    if scans > FIRST_SCANS && since.elapsed() > PATIENCE {
                         return None;
                     }
                     examine(self.session, self.request, scan, self.wanted, self.now);

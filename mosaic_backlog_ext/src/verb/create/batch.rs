@@ -70,7 +70,7 @@ pub fn generated_id(seq: i64) -> String {
     String::from_utf8(digits).expect("ASCII")
 }
 
-/// A card's fate.
+/// What became of a card to create.
 #[derive(Clone)]
 pub struct Outcome {
     pub id: String,
